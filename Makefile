@@ -1,0 +1,31 @@
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: install demo test lint bench clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Parley needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: install
+	@$(BIN)/parley demo $(ARGS)
+
+test: install
+	@$(BIN)/python -m pytest $(ARGS)
+
+# the type checker needs to see the root under its package name
+lint: install
+	@mkdir -p .package && ln -sfn .. .package/parley
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: install
+	@$(BIN)/python -m parley.launch.bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) .package build parley.egg-info

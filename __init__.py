@@ -1,0 +1,1 @@
+"""Parley: agents that share out work by bargaining."""

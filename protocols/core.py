@@ -1,0 +1,182 @@
+"""The vocabulary every protocol speaks: tasks, messages, effects, and the one shape.
+
+A protocol is an object that is *told*: a message has come (`receive`), or its time has come (`wake`). It answers with
+effects, to be performed in order, and it names the one moment at which it wants to be woken. It owns no clock, no
+socket and no global randomness, so a unit test, the simulator and a real node all drive the same object.
+
+    shell                          protocol
+      | receive(message, sender, now) |
+      |------------------------------>|
+      |<---------- [Send, Publish, Event, ...]
+      | deadline -> 12.5              |
+      | wake(12.5)                    |
+      |------------------------------>|
+
+Invariants: the same calls give the same effects, byte for byte; ties break by node id; every input is bounded.
+"""
+
+from __future__ import annotations
+
+import enum
+import typing
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+# --- bounded scalars: what a field of a message may hold -------------------------------------------------------------
+
+NodeId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
+TaskId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
+AuctionId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=96)]
+Kind: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128)]
+Text: TypeAlias = Annotated[str, Meta(max_length=4096)]
+Address: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0.0, le=1e9)]
+Speed: TypeAlias = Annotated[float, Meta(gt=0.0, le=1e6)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+
+PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
+"""Largest argument or result that travels inside a message."""
+
+Payload: TypeAlias = Annotated[bytes, Meta(max_length=PAYLOAD_BYTES_MAX)]
+
+
+class ProtocolError(Exception):
+    """We misused ourselves: a bug. Nothing catches it."""
+
+
+class PeerError(Exception):
+    """Another node sent nonsense: logged, counted, dropped."""
+
+
+# --- what is negotiated ----------------------------------------------------------------------------------------------
+
+
+class Task(msgspec.Struct, frozen=True, array_like=True):
+    """What everybody may know of a task; its payload goes to the winner only.
+
+    `work` is the nominal run time in seconds on a node of speed 1 (None: not known, the estimators must learn it);
+    `timeout_s` limits one attempt; `attempts_max` limits how often a died or hung attempt is offered again.
+    """
+
+    id: TaskId
+    kind: Kind
+    work: Seconds | None = None
+    payload_bytes: Annotated[int, Meta(ge=0, le=PAYLOAD_BYTES_MAX)] = 0
+    timeout_s: Seconds = 3600.0
+    attempts_max: Annotated[int, Meta(ge=1, le=100)] = 3
+
+
+class State(enum.StrEnum):
+    """Where a task stands, as people see it."""
+
+    OPEN = "open"
+    AWARDED = "awarded"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    UNPLACED = "unplaced"
+
+
+class Outcome(msgspec.Struct, frozen=True, array_like=True):
+    """The one committed end of a task: `state` is done, failed or unplaced.
+
+    `value` is the encoded result (empty unless done), `error` one sentence (empty if done), `seconds` the time the
+    deciding attempt held a slot, `epoch` its number.
+    """
+
+    task: TaskId
+    state: State
+    value: Payload = b""
+    error: Text = ""
+    node: NodeId | None = None
+    epoch: Count = 0
+    attempts: Count = 0
+    seconds: Seconds = 0.0
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True):
+    """What one agent says to others. Declared, with bounded fields, in the file of the protocol that speaks it."""
+
+
+class Local(Message, frozen=True, array_like=True):
+    """What happens on this node itself. Its sender is the node; it is refused from the wire."""
+
+
+# --- effects ---------------------------------------------------------------------------------------------------------
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """What a protocol wants done. Performed in order by the shell around it."""
+
+
+class Send(Effect, frozen=True):
+    """To one agent (or client): delivered once and in order while both live."""
+
+    to: NodeId
+    message: Message
+
+
+class Publish(Effect, frozen=True):
+    """To all who listen, this node included: a hint that may be missed."""
+
+    message: Message
+
+
+class Run(Effect, frozen=True):
+    """Start the attempt `epoch` of a task on this node; it ends in one local `Finished`."""
+
+    task: Task
+    epoch: int
+    payload: bytes
+
+
+class Stop(Effect, frozen=True):
+    """Give up an attempt on this node: its slot is free at once, and no `Finished` follows."""
+
+    task: TaskId
+    epoch: int
+
+
+class Connect(Effect, frozen=True):
+    """Hold a connection to this peer, both ways of it: requests to `address`, announcements from `announcements`."""
+
+    node: NodeId
+    incarnation: int
+    address: str
+    announcements: str
+
+
+class Disconnect(Effect, frozen=True):
+    """Let go of the connection to a peer that is gone for good."""
+
+    node: NodeId
+
+
+class Event(Effect, frozen=True, kw_only=True):
+    """A line of the log: what the pictures and `why` are made of. `name` is its word in the closed vocabulary."""
+
+    name: ClassVar[str]
+    level: ClassVar[str] = "info"
+
+
+# --- the one shape ---------------------------------------------------------------------------------------------------
+
+
+class Protocol(typing.Protocol):
+    """One role of one agent; an agent is such an object too."""
+
+    def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        """A message has come from `sender` at the monotonic time `now` (seconds). Raises PeerError on nonsense."""
+
+    def wake(self, now: float) -> Sequence[Effect]:
+        """Its deadline has come."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When it wants to be woken, derived from its state; None: not at all."""

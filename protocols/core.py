@@ -108,6 +108,18 @@ class Local(Message, frozen=True, array_like=True):
     """What happens on this node itself. Its sender is the node; it is refused from the wire."""
 
 
+class PeerUp(Local, frozen=True, array_like=True):
+    """This peer lives and hears what we publish: it may be invited."""
+
+    node: NodeId
+
+
+class PeerDown(Local, frozen=True, array_like=True):
+    """This peer is gone, or has been silent for so long that we count it as gone."""
+
+    node: NodeId
+
+
 # --- effects ---------------------------------------------------------------------------------------------------------
 
 

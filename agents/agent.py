@@ -1,0 +1,156 @@
+"""An agent: a protocol made of protocols. It routes a message to the roles that speak it and joins their effects.
+
+    message -> heard? (membership) -> the roles that speak it -> effects
+                                                                  |- to this very node: routed again, at once
+                                                                  |- published: heard by this node's own roles too
+                                                                  '- everything else: out, in order
+
+It is pure: a unit test, the simulator and the real node drive the same object. What its roles tell each other are local
+messages sent to the node itself; from the wire such messages are refused.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from ..protocols import contract_net, membership, participant, performatives, service
+from ..protocols.award_rules import CONTRACT_NET, Rule
+from ..protocols.contract_events import EVENTS as CONTRACT_EVENTS
+from ..protocols.core import (
+    Effect,
+    Event,
+    Local,
+    Message,
+    NodeId,
+    PeerDown,
+    PeerError,
+    PeerUp,
+    Protocol,
+    Publish,
+    Send,
+)
+from ..protocols.performatives import (
+    Availability,
+    Award,
+    CallForProposals,
+    Cancel,
+    Completed,
+    Failure,
+    Fenced,
+    Finished,
+    Inform,
+    NotUnderstood,
+    Proposal,
+    Refusal,
+    Rejection,
+    Renew,
+)
+from .estimator import Estimator
+from .resources import Resources
+from .valuation import earliest_finish
+
+MESSAGES: tuple[type[Message], ...] = (*performatives.MESSAGES, *membership.MESSAGES, *service.MESSAGES)
+"""All that may come over the wire."""
+EVENTS: tuple[type[Event], ...] = (*CONTRACT_EVENTS, *membership.EVENTS, *service.EVENTS)
+"""All that its roles may tell the log."""
+
+
+class Agent:
+    """The roles of one node, put together.
+
+    `now` is the monotonic time at which it begins; `seed` decides every random choice it makes.
+    """
+
+    def __init__(
+        self,
+        contact: membership.Contact,
+        resources: Resources,
+        now: float,
+        *,
+        seed: int = 0,
+        rule: Rule = CONTRACT_NET,
+    ) -> None:
+        self.node = contact.node
+        self.estimator = Estimator(resources.speed)
+        self.membership = membership.Membership(contact, now)
+        self.initiator = contract_net.Initiator(contact.node, contact.incarnation, seed, rule)
+        self.participant = participant.Participant(
+            contact.node,
+            resources.slots,
+            resources.speed,
+            earliest_finish(contact.node, resources, self.estimator),
+            self.estimator.observe,
+        )
+        self.service = service.Service(self.initiator, self._members)
+        self._roles: tuple[Protocol, ...] = (self.membership, self.initiator, self.participant, self.service)
+        self._routes = self._routing()
+        self.initiator.receive(PeerUp(self.node), self.node, now)
+
+    def _routing(self) -> dict[type[Message], tuple[Protocol, ...]]:
+        speaks: tuple[tuple[Protocol, tuple[type[Message], ...]], ...] = (
+            (self.membership, (*membership.MESSAGES, membership.Subscribed, membership.Disconnected)),
+            (
+                self.initiator,
+                (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, PeerUp, PeerDown),
+            ),
+            (self.participant, (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, PeerDown)),
+            (self.service, (service.Submit, service.AskNodes, Completed)),
+        )
+        routes: dict[type[Message], tuple[Protocol, ...]] = {}
+        for role, messages in speaks:
+            for message in messages:
+                routes[message] = (*routes.get(message, ()), role)
+        return routes
+
+    def _members(self) -> list[tuple[membership.Contact, membership.Presence, bool]]:
+        return [(contact, state, self.membership.ready(contact.node)) for contact, state in self.membership.members]
+
+    def join(self, alias: NodeId, now: float) -> Sequence[Effect]:
+        """Enter the fleet through the agent behind this address."""
+        return self._settle(self.membership.join(alias), now)
+
+    def leave(self, now: float) -> Sequence[Effect]:
+        """Tell all that this node goes."""
+        return self._settle(self.membership.leave(), now)
+
+    def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        if isinstance(message, Local) and sender != self.node:
+            raise PeerError(f"{sender} sent {type(message).__name__}, which only this node may tell itself")
+        effects = list(self.membership.heard(sender, now))
+        effects += self._route(message, sender, now)
+        return self._settle(effects, now)
+
+    def wake(self, now: float) -> Sequence[Effect]:
+        effects: list[Effect] = []
+        for role in self._roles:
+            deadline = role.deadline
+            if deadline is not None and deadline <= now:
+                effects += role.wake(now)
+        return self._settle(effects, now)
+
+    @property
+    def deadline(self) -> float | None:
+        return min((deadline for role in self._roles if (deadline := role.deadline) is not None), default=None)
+
+    def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        roles = self._routes.get(type(message))
+        if roles is None:
+            raise PeerError(f"{sender} sent {type(message).__name__}, which an agent is not told")
+        if len(roles) == 1:
+            return roles[0].receive(message, sender, now)
+        return [effect for role in roles for effect in role.receive(message, sender, now)]
+
+    def _settle(self, effects: Sequence[Effect], now: float) -> list[Effect]:
+        """Deliver what this node says to itself, until only effects for the outside are left."""
+        out: list[Effect] = []
+        queue = deque(effects)
+        while queue:
+            effect = queue.popleft()
+            if isinstance(effect, Send) and effect.to == self.node:
+                queue.extend(self._route(effect.message, self.node, now))
+                continue
+            out.append(effect)
+            if isinstance(effect, Publish):
+                queue.extend(self._route(effect.message, self.node, now))
+        return out

@@ -1,0 +1,276 @@
+"""The log of one node: every event that the protocols declare becomes one JSON line, in one file, in one schema.
+
+    write(event) -> structlog: stamp (header and fields) -> render (msgspec) -> lines kept in memory
+    flush()      -> one os.write to a descriptor opened with O_APPEND; the runtime calls it once per turn of its loop
+
+A line is a `Header` followed by the event's own fields; `seq` counts the lines of one writer from 1, so that a gap is a
+lost line. What can be wrong when a node starts (no such folder, no right to write) is a `LogError`; what goes wrong
+later (a full disk) is said once, costs lines, and never stops the agent.
+
+Invariant: a line is either whole, or followed by a new line of its own: whatever a full disk or a killed node cut off
+in the middle spoils itself only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import typing
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+import msgspec
+import structlog
+from msgspec import UNSET, Meta, UnsetType
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from ..protocols import contract_events, membership, service
+from ..protocols.core import Event
+from ..transport.clock import HybridClock
+from ..transport.links import Cause
+
+VERSION = 1
+"""Of the lines; it rises when a field changes its meaning, not when fields or events are added."""
+UNWRITTEN_BYTES_MAX = 64 * 1024
+"""Lines kept in memory; more are written at once."""
+
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+LEVELS: tuple[str, ...] = typing.get_args(Level)
+
+
+class NodeStarted(Event, frozen=True, kw_only=True):
+    """An agent has begun to listen; with a higher incarnation it is the same node, started anew."""
+
+    name: ClassVar[str] = "node.start"
+    incarnation: int
+    address: str
+    slots: int
+    speed: float
+    version: str
+    pid: int
+
+
+class NodeStopped(Event, frozen=True, kw_only=True):
+    """An agent has ended in order. A log without this last line is one of a killed node, or of a living one."""
+
+    name: ClassVar[str] = "node.stop"
+    reason: str
+
+
+class NodeLoad(Event, frozen=True, kw_only=True):
+    """What a node has to do, once a second; `queued_s`: expected seconds of what waits and does not run yet."""
+
+    name: ClassVar[str] = "node.load"
+    slots: int
+    running: int
+    waiting: int
+    queued_s: float
+
+
+class PeerRefused(Event, frozen=True, kw_only=True):
+    """Somebody sent nonsense; it was dropped. `reason` says what was wrong with it."""
+
+    name: ClassVar[str] = "peer.refuse"
+    level: ClassVar[str] = "warning"
+    reason: str
+
+
+EVENTS: tuple[type[Event], ...] = (NodeStarted, NodeStopped, NodeLoad, PeerRefused)
+VOCABULARY: tuple[type[Event], ...] = (*EVENTS, *membership.EVENTS, *service.EVENTS, *contract_events.EVENTS)
+"""All that a log may hold."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What every line begins with.
+
+    `ts` is UTC by the node's wall clock, `mono` its monotonic clock in seconds (the same for all nodes of one machine),
+    `hlc` the hybrid logical clock, by which the lines of several nodes are put in order; `cause` is the id of the
+    message that caused the event.
+    """
+
+    ts: Annotated[datetime, Meta(tz=True)]
+    mono: float
+    hlc: Annotated[int, Meta(ge=0)]
+    level: Level
+    event: str
+    v: Literal[1]
+    run: str
+    node: str
+    seq: Annotated[int, Meta(ge=1)]
+    cause: str | UnsetType = UNSET
+
+
+class LogError(Exception):
+    """The log cannot be opened: one sentence for the person who started the node."""
+
+
+def to_stderr(sentence: str) -> None:
+    """Say it where a person may see it."""
+    with suppress(OSError):  # nobody listens
+        print(f"parley: {sentence}", file=sys.stderr, flush=True)
+
+
+class EventLog:
+    """Writes the events of one node to `path`, behind what is there already.
+
+    `level` is the lowest that is written; `complain` is told, once, if lines cannot be written any more. `wall` gives
+    seconds since the epoch. Raises LogError.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        run: str,
+        node: str,
+        clock: HybridClock,
+        level: str = "info",
+        wall: Callable[[], float] = time.time,
+        complain: Callable[[str], None] = to_stderr,
+    ) -> None:
+        if level not in LEVELS:
+            raise LogError(f"there is no log level {level}: it is one of {', '.join(LEVELS)}")
+        self._run = run
+        self._node = node
+        self._clock = clock
+        self._wall = wall
+        self._second = -1  # of which `_second_text` is the text
+        self._second_text = ""
+        self._seq = 0
+        self._file = _File(path, complain)
+        logger: FilteringBoundLogger = structlog.wrap_logger(
+            self._file,
+            processors=[self._stamp, _render],
+            wrapper_class=structlog.make_filtering_bound_logger(level),
+            context_class=dict,
+        ).bind()
+        self._say = {"debug": logger.debug, "info": logger.info, "warning": logger.warning, "error": logger.error}
+
+    def write(self, event: Event, now_mono: float, cause: Cause | str | None = None) -> None:
+        """One more line; `cause` is the message that caused it."""
+        self._say[event.level](event.name, told=event, mono=now_mono, cause=cause)
+
+    def flush(self) -> None:
+        """Hand all lines to the operating system."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Flush, and let go of the file; what is written later is dropped."""
+        self._file.close()
+
+    def _stamp(self, _logger: WrappedLogger, level: str, said: EventDict) -> EventDict:
+        """The header and the event's own fields, in the order in which people read them."""
+        self._seq += 1
+        second, micros = divmod(int(self._wall() * 1e6), 1_000_000)
+        if second != self._second:
+            self._second = second
+            self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        line: dict[str, object] = {
+            "ts": f"{self._second_text}.{micros:06d}Z",
+            "mono": said["mono"],
+            "hlc": self._clock.tick(),
+            "level": level,
+            "event": said["event"],
+            "v": VERSION,
+            "run": self._run,
+            "node": self._node,
+            "seq": self._seq,
+        }
+        if said["cause"] is not None:
+            line["cause"] = str(said["cause"])
+        line.update(msgspec.structs.asdict(said["told"]))
+        return line
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _render(_logger: WrappedLogger, _level: str, line: EventDict) -> bytes:
+    try:
+        return _encode(line) + b"\n"
+    except UnicodeEncodeError:  # a lone surrogate, as in a file name that is not UTF-8: it becomes "?"
+        return json.dumps(msgspec.to_builtins(line), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+class _File:
+    """Where rendered lines go: the end of structlog's pipeline."""
+
+    def __init__(self, path: Path, complain: Callable[[str], None]) -> None:
+        self._path = path
+        self._complain: Callable[[str], None] | None = complain
+        self._lines: list[bytes] = []
+        self._bytes = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            size = os.fstat(self._descriptor).st_size
+            self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+        except OSError as error:
+            raise LogError(f"the log {path} cannot be written ({error.strerror}): choose another folder") from error
+
+    def _append(self, line: bytes) -> None:
+        if self._descriptor is None:
+            return
+        self._lines.append(line)
+        self._bytes += len(line)
+        if self._bytes >= UNWRITTEN_BYTES_MAX:
+            self.flush()
+
+    debug = info = warning = error = _append
+
+    def flush(self) -> None:
+        if not self._lines or self._descriptor is None:
+            return
+        block = memoryview(b"".join((b"\n" if self._torn else b"", *self._lines)))
+        self._lines.clear()
+        self._bytes = 0
+        try:
+            while block:
+                written = os.write(self._descriptor, block)
+                self._torn = block[written - 1] != ord("\n")
+                block = block[written:]
+        except OSError as error:
+            if self._complain is not None:
+                self._complain(f"the log {self._path} loses lines ({error.strerror}); the agent goes on without them")
+                self._complain = None
+
+    def close(self) -> None:
+        self.flush()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+# --- the schema ------------------------------------------------------------------------------------------------------
+
+
+def schema(vocabulary: Sequence[type[Event]] = VOCABULARY) -> dict[str, object]:
+    """The lines of the log as one JSON Schema (2020-12), made from the types."""
+    refs, parts = msgspec.json.schema_components((Header, *vocabulary), ref_template="#/$defs/{name}")
+    header = parts.pop("Header")
+    for event in vocabulary:
+        part = parts[event.__name__]
+        words = {"event": {"const": event.name}, "level": {"const": event.level}}
+        part["properties"] = {**words, **part["properties"]}
+        part["required"] = ["event", "level", *part["required"]]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A line of Parley's log",
+        **{key: header[key] for key in ("type", "properties", "required")},
+        "oneOf": list(refs[1:]),
+        "$defs": parts,
+    }
+
+
+def schema_text() -> str:
+    """What stands in docs/log.schema.json; `python -m parley.agents.events` prints it."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

@@ -1,0 +1,205 @@
+"""The asyncio shell around an Agent: feeds it what comes, performs its effects in order, wakes it in time.
+
+    socket drained -> Agent.receive \\                        / Send, Publish -> Endpoint (shared packets, once per turn)
+    executor done  -> Agent.receive  >-- effects, in order --<  Run, Stop     -> executors
+    timer          -> Agent.wake    /                        \\ Event         -> log (written once per turn)
+
+It is small and dull on purpose: what is decided is decided in the protocols. One loop turn drains all that has come,
+then wakes the agent if its deadline is due, so that calls and awards of one turn are made together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import __version__
+from ..protocols.award_rules import CONTRACT_NET, Rule
+from ..protocols.contract_events import MessageDropped
+from ..protocols.core import (
+    Connect,
+    Disconnect,
+    Effect,
+    Event,
+    Local,
+    Message,
+    NodeId,
+    PeerError,
+    Publish,
+    Run,
+    Send,
+    Stop,
+)
+from ..protocols.membership import Contact, Disconnected, Subscribed
+from ..transport.clock import HybridClock
+from ..transport.codec import Codec
+from ..transport.links import Cause, Links
+from ..transport.zeromq import Endpoint
+from .agent import MESSAGES, Agent
+from .events import EventLog, Level, NodeStarted, NodeStopped
+from .executors.python import PythonExecutor
+from .executors.simulated import SimulatedExecutor
+from .resources import BUILT_IN_KINDS, Resources
+
+REFUSALS_LOGGED_MAX = 1_000
+"""So many lines the log spends on nonsense from strangers; the rest is only counted."""
+
+
+class Node:
+    """One agent on this machine: its sockets, its workers, its log.
+
+    Raises AddressError for an address that cannot be bound.
+    """
+
+    def __init__(
+        self,
+        name: NodeId,
+        resources: Resources,
+        *,
+        bind: str,
+        folder: Path,
+        code: Sequence[Path] = (),
+        seed: int = 0,
+        rule: Rule = CONTRACT_NET,
+        level: Level = "info",
+    ) -> None:
+        self.name = name
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._turn_scheduled = False
+        self._refusals = 0
+        self._simulated = SimulatedExecutor(resources.speed)
+        self._python = PythonExecutor(
+            resources.allow, slots=resources.slots, speed=resources.speed, fastest=resources.fastest, code=code
+        )
+        incarnation = time.time_ns() // 1_000
+        clock = HybridClock(time.time)
+        self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
+        self._links = Links(name, incarnation, Codec(MESSAGES), clock)
+        self._endpoint = Endpoint(
+            self._links,
+            bind=bind,
+            on_message=self._on_message,
+            on_subscribed=lambda node: self._tell(Subscribed(node)),
+            on_disconnected=lambda node: self._tell(Disconnected(node)),
+            on_garbage=self._on_garbage,
+            on_turn=self._on_turn,
+        )
+        self.address: str = self._endpoint.address
+        contact = Contact(
+            name,
+            incarnation,
+            self._endpoint.address,
+            self._endpoint.announcements,
+            resources.slots,
+            resources.speed,
+        )
+        self._agent = Agent(contact, resources, time.monotonic(), seed=seed, rule=rule)
+        self._write(
+            NodeStarted(
+                incarnation=incarnation,
+                address=self.address,
+                slots=resources.slots,
+                speed=resources.speed,
+                version=__version__,
+                pid=os.getpid(),
+            )
+        )
+        self._on_turn()
+
+    def join(self, address: str) -> None:
+        """Enter the fleet of the agent at this address; it is asked until it answers."""
+        self._perform(self._agent.join(self._endpoint.open(address), time.monotonic()), None)
+        self._end_turn_soon()
+
+    @property
+    def joined(self) -> bool:
+        """Some other agent is known."""
+        return len(self._agent.membership.members) > 1
+
+    async def close(self, reason: str) -> None:
+        """Leave in peace: tell the others, end the workers, write the last line."""
+        self._perform(self._agent.leave(time.monotonic()), None)
+        self._endpoint.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._python.close()
+        await self._simulated.close()
+        self._write(NodeStopped(reason=reason))
+        self._log.close()
+        self._endpoint.close()
+
+    # -- what comes in
+
+    def _on_message(self, sender: NodeId, message: Message, cause: Cause) -> None:
+        try:
+            effects = self._agent.receive(message, sender, time.monotonic())
+        except PeerError as error:
+            self._on_garbage(error)
+        else:
+            self._perform(effects, cause)  # the endpoint says itself when its turn ends
+
+    def _on_garbage(self, error: PeerError) -> None:
+        self._refusals += 1
+        if self._refusals <= REFUSALS_LOGGED_MAX:
+            self._write(MessageDropped(reason=str(error)))
+
+    def _tell(self, message: Local) -> None:
+        """Something happened on this node."""
+        self._perform(self._agent.receive(message, self.name, time.monotonic()), None)
+        self._end_turn_soon()
+
+    def _on_turn(self) -> None:
+        """All that had come has been told: wake what is due, write the log, set the timer."""
+        self._turn_scheduled = False
+        deadline = self._agent.deadline
+        now = time.monotonic()
+        while deadline is not None and deadline <= now:
+            self._perform(self._agent.wake(now), None)
+            deadline = self._agent.deadline
+        self._log.flush()
+        if deadline is not None and (self._timer is None or deadline != self._timer_at):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = self._loop.call_later(deadline - now, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._on_turn()
+
+    # -- what goes out
+
+    def _perform(self, effects: Sequence[Effect], cause: Cause | None) -> None:
+        now = time.monotonic()
+        for effect in effects:
+            match effect:
+                case Send(to, message):
+                    self._links.send(to, message, now)
+                case Publish(message):
+                    self._links.publish(message, now)
+                case Event():
+                    self._log.write(effect, now, None if cause is None else str(cause))
+                case Run(task, epoch, payload):
+                    executor = self._simulated if task.kind in BUILT_IN_KINDS else self._python
+                    executor.start(task, epoch, payload, self._tell)
+                case Stop(task_id, epoch):
+                    self._simulated.stop(task_id, epoch)
+                    self._python.stop(task_id, epoch)
+                case Connect(node, incarnation, address, announcements):
+                    self._endpoint.connect(node, incarnation, address, announcements)
+                case Disconnect(node):
+                    self._endpoint.disconnect(node)
+        self._endpoint.flush()
+
+    def _end_turn_soon(self) -> None:
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._on_turn)
+
+    def _write(self, event: Event) -> None:
+        self._log.write(event, time.monotonic(), None)

@@ -1,0 +1,32 @@
+"""What would this task cost here? One function per policy; what it answers is a price made of terms, or a refusal.
+
+`earliest_finish` is the default: seconds until the task would be done here. Its terms are `queue` (put in front by the
+participant, who knows its queue), `run` (what the estimator has learnt of the kind) and `transfer` (the argument's way
+to this node). They sum to the cost.
+"""
+
+from __future__ import annotations
+
+from ..protocols.core import NodeId, Task
+from ..protocols.participant import Pricing, Valuation
+from ..protocols.performatives import Reason
+from .estimator import Estimator
+from .resources import Resources
+
+LATENCY_S = 0.0005
+LINK_BYTES_PER_S = 100e6
+"""What a link between nodes is taken to carry: a gigabit network."""
+
+
+def earliest_finish(node: NodeId, resources: Resources, estimator: Estimator) -> Valuation:
+    """Seconds until done here; a refusal for kinds that this node does not offer."""
+
+    def value(task: Task, initiator: NodeId) -> Pricing:
+        if not resources.offers(task.kind):
+            return Pricing(decline=Reason.KIND, detail=f"do not offer the kind {task.kind}")
+        run = ("run", estimator.predict(task))
+        if initiator == node:
+            return Pricing((run,))
+        return Pricing((run, ("transfer", LATENCY_S + task.payload_bytes / LINK_BYTES_PER_S)))
+
+    return value

@@ -1,0 +1,105 @@
+"""One node's log, read as it lies: line by line, only the head of each, and whatever is damaged is counted, not fatal.
+
+A log may be one of a node that was killed (its last line is torn), of a disk that was full (lines are missing), of a
+newer Parley (unknown events and fields), or of a node that was started again (`seq` begins anew). All that stays
+readable; `notes` tells what was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+CHUNK_BYTES = 1024 * 1024
+LINE_BYTES_MAX = 8 * 1024 * 1024
+"""What is longer is no line of ours."""
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """What has to be known of every line; the rest of it is decoded when somebody wants it."""
+
+    event: str
+    node: str
+    seq: int
+    hlc: int
+    mono: float
+    ts: datetime
+    task: str | None = None
+    invitees: tuple[str, ...] = ()
+
+
+decode_head = msgspec.json.Decoder(Head).decode
+
+
+class LogFile:
+    """The log of one node. The counts are those of the last time that `heads` was read to its end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.unreadable = 0
+        self.missing = 0
+        self.torn = False
+        self.failure: str | None = None
+        self._open_end = False  # the line just read has no end
+
+    @property
+    def node(self) -> str:
+        """By the name of the file."""
+        return self.path.stem
+
+    def lines(self) -> Iterator[bytes]:
+        """Every line without its end, the empty ones left out."""
+        rest = b""
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    yield from filter(None, lines)
+                    if len(rest) > LINE_BYTES_MAX:
+                        yield rest
+                        rest = b""
+        except OSError as error:
+            self.failure = error.strerror
+        if rest:
+            self._open_end = True
+            yield rest
+
+    def heads(self) -> Iterator[tuple[Head, bytes]]:
+        """Every line that is an event, with its head."""
+        self.unreadable = self.missing = before = 0
+        self.torn, self.failure, self._open_end = False, None, False
+        for line in self.lines():
+            try:
+                head = decode_head(line)
+            except (msgspec.MsgspecError, RecursionError):
+                self.unreadable += 1
+                self.torn = self._open_end
+                continue
+            seq = head.seq
+            if seq != before + 1:
+                self.missing += seq - 1 - (before if seq > before else 0)  # not after `before`: a new writer
+            before = seq
+            yield head, line
+
+    @property
+    def notes(self) -> list[str]:
+        """What is wrong with this log, one sentence each."""
+        name = self.path.name
+        notes = []
+        if self.failure:
+            notes.append(f"{name} cannot be read to its end: {self.failure}")
+        if self.torn:
+            notes.append(f"{name} ends within a line: its node was killed, or writes still")
+        unreadable = self.unreadable - self.torn
+        if unreadable > 0:
+            notes.append(f"{name}: {_count(unreadable, 'line')} cannot be read")
+        if self.missing:
+            notes.append(f"{name}: {_count(self.missing, 'line')} missing")
+        return notes
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

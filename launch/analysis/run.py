@@ -1,0 +1,146 @@
+"""A run: the logs of all nodes in one folder, read as streams, and the events in them as the types that wrote them.
+
+    run = open_run(Path("runs/last"))
+    task = run.find("4T9K")                  a whole id, the unique beginning of one, or `last`
+    for line in run.about(task): ...         the lines that name it, each with its event
+
+Nothing is kept of what was read, so that a run may be larger than memory; who wants several things of it reads it
+several times. Whatever a person may have done wrong is a `RunError` of one sentence; damage in the logs is not: it is
+told in `notes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from ...protocols import contract_events, membership, service
+from ...protocols.contract_events import AuctionAwarded
+from ...protocols.core import Event
+from ..problems import Problem
+from .logfile import Head, LogFile, decode_head
+
+LAST = "last"
+NAMED_MAX = 4
+"""So many candidates are named where an id is ambiguous."""
+
+_decoders = {
+    event.name: msgspec.json.Decoder(event)
+    for event in (*contract_events.EVENTS, *membership.EVENTS, *service.EVENTS)
+}
+
+
+class RunError(Problem):
+    """This run, or this task in it, cannot be read: one sentence that says what to do."""
+
+
+class Line(NamedTuple):
+    """A line of the log, understood."""
+
+    head: Head
+    event: Event
+
+
+def understand(head: Head, line: bytes) -> Event | None:
+    """The event of a line; None if this version does not know it, or not in this form."""
+    decoder = _decoders.get(head.event)
+    if decoder is None:
+        return None
+    try:
+        return decoder.decode(line)
+    except msgspec.MsgspecError:
+        return None
+
+
+class Run:
+    """The logs of one run. `notes` are those of the last time that `heads` was read to its end."""
+
+    def __init__(self, path: Path, files: tuple[LogFile, ...]) -> None:
+        self.path = path
+        self.files = files
+        self._invited: set[str] = set()
+
+    def heads(self) -> Iterator[tuple[Head, bytes]]:
+        """All lines, file by file. Raises RunError if there is not one event among them."""
+        self._invited.clear()
+        events = 0
+        for file in self.files:
+            for head, line in file.heads():
+                events += 1
+                if head.invitees:
+                    self._invited.update(head.invitees)
+                yield head, line
+        if not events:
+            raise RunError(f"there is not one event of Parley in {self.path}: is it the run you mean?")
+
+    def about(self, task: str) -> Iterator[Line]:
+        """The lines that name this task, and those that tell of nodes coming and going; not yet in order."""
+        name, peers = msgspec.json.encode(task), msgspec.json.encode(membership.PeerState.name)
+        for file in self.files:
+            for line in file.lines():
+                if name not in line and peers not in line:
+                    continue
+                try:
+                    head = decode_head(line)
+                except (msgspec.MsgspecError, RecursionError):
+                    continue
+                event = understand(head, line)
+                if event is not None:
+                    yield Line(head, event)
+
+    def find(self, name: str) -> str:
+        """The id of the task that is meant. Raises RunError if it is none, or not just one."""
+        awarded: dict[str, int] = {}  # when last, of each task; 0: never
+        for head, _ in self.heads():
+            if head.task is None:
+                continue
+            if head.event == AuctionAwarded.name:
+                awarded[head.task] = max(head.hlc, awarded.get(head.task, 0))
+            else:
+                awarded.setdefault(head.task, 0)
+        if name == LAST:
+            if not any(awarded.values()):
+                raise RunError(f"no task was awarded in {self.path}")
+            return max(awarded, key=lambda task: (awarded[task], task))
+        if name in awarded:
+            return name
+        matching = sorted(task for task in awarded if task.startswith(name))
+        if len(matching) == 1:
+            return matching[0]
+        if not matching:
+            known = f"it knows {_listed(sorted(awarded))}" if awarded else "it knows none"
+            raise RunError(f"no task in {self.path} begins with {name}: {known}")
+        raise RunError(f"{len(matching)} tasks begin with {name}: {_listed(matching)}; give more of the id")
+
+    @property
+    def notes(self) -> list[str]:
+        """What is wrong with the logs, one sentence each."""
+        notes = [note for file in self.files for note in file.notes]
+        absent = sorted(self._invited - {file.node for file in self.files})
+        if absent:
+            notes.append(f"no log here of {_listed(absent)}")
+        return notes
+
+
+def open_run(path: Path) -> Run:
+    """The run in this folder, or the one log in this file. Raises RunError."""
+    try:
+        if path.is_file():
+            paths = [path]
+        elif path.is_dir():
+            paths = sorted(child for child in path.glob("*.jsonl") if child.is_file())
+        else:
+            raise RunError(f"there is no run in {path}: `parley demo` makes one, --run DIR names another")
+    except OSError as error:
+        raise RunError(f"the run in {path} cannot be read: {error.strerror}") from error
+    if not paths:
+        raise RunError(f"there is no log (NAME.jsonl) in {path}: is it a run's folder, as runs/last is?")
+    return Run(path, tuple(LogFile(path) for path in paths))
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - NAMED_MAX
+    return ", ".join(names[:NAMED_MAX]) + (f" and {more:,} more" if more > 0 else "")

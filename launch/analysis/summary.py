@@ -1,0 +1,121 @@
+"""What became of all the tasks of a run, in a few numbers: the end of a demonstration, and its proof.
+
+`lost` and `committed_twice` should be zero whatever was killed meanwhile; `reassigned` counts what a dead node, a dead
+worker or an ended lease has cost. Everything is read back from the logs, nothing is believed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from ...protocols.contract_events import TaskCommitted, TaskEnded, TaskReassigned, TaskStarted
+from ...protocols.core import State
+from ...protocols.performatives import TRANSIENT
+from ...protocols.service import TaskSubmitted
+from .run import Run, open_run, understand
+
+COUNTED = frozenset(
+    {TaskSubmitted.name, TaskStarted.name, TaskEnded.name, TaskReassigned.name, TaskCommitted.name, "node.stop"}
+)
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One attempt that was done, and the seconds it held a slot."""
+
+    task: str
+    epoch: int
+    node: str
+    seconds: float
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What one node did: attempts done, and the seconds its slots were held for them."""
+
+    tasks: int
+    busy_s: float
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """A run in numbers.
+
+    `lost` were submitted and never committed; `committed_twice` have more than one commit; `reassigned` were awarded
+    again after an attempt was lost (a winner that merely declined, busy or leaving, does not count). `makespan_s` is
+    from the first start to the last end, by the nodes' monotonic clocks: it holds for the nodes of one machine.
+    `attempts` are those that were committed, one per task done; `unfinished` the nodes whose log has no end.
+    """
+
+    tasks: int
+    done: int
+    failed: int
+    unplaced: int
+    lost: int
+    committed_twice: int
+    reassigned: int
+    makespan_s: float
+    nodes: dict[str, Share]
+    attempts: tuple[Attempt, ...]
+    unfinished: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def summarise(path: Path) -> Summary:
+    """The run in this folder in numbers. Raises RunError."""
+    return _Tally(open_run(path)).summary()
+
+
+class _Tally:
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._submitted: set[str] = set()
+        self._commits: dict[str, list[TaskCommitted]] = {}
+        self._reassigned: set[str] = set()
+        self._done: list[Attempt] = []
+        self._started: float | None = None
+        self._ended = 0.0
+        self._last: dict[str, str] = {}  # the last event of each node
+        for head, line in run.heads():
+            self._last[head.node] = head.event
+            if head.event not in COUNTED:
+                continue
+            match understand(head, line):
+                case TaskSubmitted(task=task):
+                    self._submitted.add(task)
+                case TaskStarted():
+                    self._started = head.mono if self._started is None else min(head.mono, self._started)
+                case TaskEnded() as end:
+                    self._ended = max(head.mono, self._ended)
+                    if end.reason is None:
+                        self._done.append(Attempt(end.task, end.epoch, head.node, end.seconds))
+                case TaskReassigned(task=task, reason=reason) if reason not in TRANSIENT:
+                    self._reassigned.add(task)
+                case TaskCommitted() as commit:
+                    self._commits.setdefault(commit.task, []).append(commit)
+
+    def summary(self) -> Summary:
+        states = [commits[0].state for commits in self._commits.values()]
+        return Summary(
+            tasks=len(self._submitted | self._commits.keys()),
+            done=states.count(State.DONE),
+            failed=states.count(State.FAILED),
+            unplaced=states.count(State.UNPLACED),
+            lost=len(self._submitted - self._commits.keys()),
+            committed_twice=sum(1 for commits in self._commits.values() if len(commits) > 1),
+            reassigned=len(self._reassigned),
+            makespan_s=0.0 if self._started is None else max(self._ended - self._started, 0.0),
+            nodes=self._shares(),
+            attempts=tuple(attempt for attempt in self._done if self._committed(attempt)),
+            unfinished=tuple(sorted(node for node, event in self._last.items() if event != "node.stop")),
+            notes=tuple(self._run.notes),
+        )
+
+    def _shares(self) -> dict[str, Share]:
+        seconds: dict[str, list[float]] = {node: [] for node in sorted(self._last)}
+        for attempt in self._done:
+            seconds[attempt.node].append(attempt.seconds)
+        return {node: Share(len(each), sum(each)) for node, each in seconds.items()}
+
+    def _committed(self, attempt: Attempt) -> bool:
+        commits = self._commits.get(attempt.task, ())
+        return any(commit.epoch == attempt.epoch and commit.state is State.DONE for commit in commits)

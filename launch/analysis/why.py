@@ -1,0 +1,236 @@
+"""Why did this task run there? Its story, put together from what every node has logged about it.
+
+    logs of all nodes -> the lines that name the task, by hybrid clock -> awards (who bid what, who declined, who was
+    silent, who won by how much) and history (submitted, called, awarded, started, lost, awarded again, committed)
+
+Nothing is recomputed: an `auction.award` line holds all that its award was made from. The types are what
+`parley why --json` prints.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from ...protocols.contract_events import (
+    AuctionAwarded,
+    AuctionFailed,
+    AuctionOpened,
+    BidLine,
+    DeclineLine,
+    MessageDropped,
+    TaskAccepted,
+    TaskCommitted,
+    TaskEnded,
+    TaskLost,
+    TaskStarted,
+)
+from ...protocols.core import Event, State
+from ...protocols.membership import PeerState, Presence
+from ...protocols.performatives import Reason
+from ...protocols.service import TaskSubmitted
+from .run import Line, Run
+from .words import REASONS, duration, listed
+
+Standing: TypeAlias = State | Literal["unknown"]
+"""Where the task stands when the logs end; unknown if the one log that would tell is missing."""
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """How it came into the fleet: the agent that took it, and the client that handed it in."""
+
+    node: str
+    client: str
+    at: datetime
+    kind: str
+    work_s: float | None
+    payload_bytes: int
+
+
+class Award(msgspec.Struct, frozen=True):
+    """One award, and all it was made from. Costs, terms and margin are seconds until done."""
+
+    epoch: int
+    winner: str
+    cost: float
+    runner_up: str | None
+    margin: float | None
+    rule: str
+    seed: int
+    bids: tuple[BidLine, ...]
+    declines: tuple[DeclineLine, ...]
+    silent: tuple[str, ...]
+    at_s: float
+
+
+class Unbid(msgspec.Struct, frozen=True):
+    """One call that nobody bid in."""
+
+    declines: tuple[DeclineLine, ...]
+    silent: tuple[str, ...]
+    at_s: float
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One line of its history: `at_s` after submission, `node` is the one that logged it."""
+
+    at_s: float
+    node: str
+    event: str
+    text: str
+
+
+class Why(msgspec.Struct, frozen=True):
+    """All that can be said of one task. `node` has it, or had it last; `error` is why it failed or was not placed."""
+
+    task: str
+    state: Standing
+    node: str | None
+    error: str
+    submitted: Submitted | None
+    awards: tuple[Award, ...]
+    unbid: tuple[Unbid, ...]
+    history: tuple[Step, ...]
+    run: str
+    notes: tuple[str, ...]
+
+
+def why(run: Run, name: str) -> Why:
+    """The story of the task that `name` means. Raises RunError."""
+    task = run.find(name)
+    story = _Story(task)
+    for line in sorted(run.about(task), key=lambda line: (line.head.hlc, line.head.node, line.head.seq)):
+        story.tell(line)
+    return Why(
+        task=task,
+        state=story.state,
+        node=story.node,
+        error=story.error,
+        submitted=story.submitted,
+        awards=tuple(story.awards),
+        unbid=tuple(story.unbid),
+        history=tuple(story.history),
+        run=str(run.path),
+        notes=tuple(run.notes),
+    )
+
+
+class _Story:
+    """What is known of the task, line by line."""
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+        self.state: Standing = "unknown"
+        self.node: str | None = None
+        self.error = ""
+        self.submitted: Submitted | None = None
+        self.awards: list[Award] = []
+        self.unbid: list[Unbid] = []
+        self.history: list[Step] = []
+        self._began: datetime | None = None
+        self._at_s = 0.0
+        self._caller: str | None = None  # who holds the contract, and so judges its winner
+        self._epoch = 0
+        self._committed = False
+
+    def tell(self, line: Line) -> None:
+        """The next line by the hybrid clock."""
+        head, event = line
+        if head.task is not None and head.task != self.task:
+            return  # it only mentions the id
+        if isinstance(event, PeerState) and not self._concerned(head.node, event):
+            return
+        text = self._text(event)
+        if text is None:
+            return
+        if self._began is None:
+            self._began = head.ts
+        # Wall clocks of two machines may differ; the order is the hybrid clock's, and time does not run backwards.
+        self._at_s = max(self._at_s, (head.ts - self._began).total_seconds())
+        self._note(event, head.node, head.ts)
+        self.history.append(Step(self._at_s, head.node, head.event, text))
+
+    def _concerned(self, node: str, event: PeerState) -> bool:
+        """This is the caller's judgement on the node that has the task."""
+        holding = self.state in (State.AWARDED, State.RUNNING)
+        return holding and node == self._caller and event.peer == self.node and event.state is not Presence.ALIVE
+
+    def _note(self, event: Event, node: str, at: datetime) -> None:
+        """What it changes. A later commit changes nothing: the first one counts."""
+        match event:
+            case TaskSubmitted():
+                self._caller = node
+                self.submitted = Submitted(node, event.peer, at, event.kind, event.work, event.payload_bytes)
+                if self.state == "unknown":
+                    self.state = State.OPEN
+            case AuctionAwarded():
+                self._caller = node
+                self._award(event)
+            case AuctionFailed():
+                self.unbid.append(Unbid(event.declines, event.silent, self._at_s))
+            case TaskStarted(epoch=epoch) if epoch == self._epoch and not self._committed:
+                self.state = State.RUNNING
+            case TaskLost(epoch=epoch) if epoch == self._epoch and not self._committed:
+                self.state = State.OPEN
+            case TaskCommitted() if not self._committed:
+                self._committed = True
+                self.state, self.node, self.error = event.state, event.peer, event.detail
+
+    def _award(self, event: AuctionAwarded) -> None:
+        if not self._committed:
+            self.state, self.node, self._epoch = State.AWARDED, event.winner, event.epoch
+        self.awards.append(
+            Award(
+                epoch=event.epoch,
+                winner=event.winner,
+                cost=event.cost,
+                runner_up=event.runner_up,
+                margin=event.margin,
+                rule=event.rule,
+                seed=event.seed,
+                bids=tuple(sorted(event.bids, key=lambda bid: (bid.cost, bid.node))),
+                declines=event.declines,
+                silent=event.silent,
+                at_s=self._at_s,
+            )
+        )
+
+    def _text(self, event: Event) -> str | None:
+        """In words; None for what its history does not tell."""
+        match event:
+            case TaskSubmitted():
+                return f"submitted by {event.peer}"
+            case AuctionOpened() if self.task in event.tasks:
+                others = len(event.tasks) - 1
+                along = f", with {others} other {'task' if others == 1 else 'tasks'}" if others else ""
+                return f"called: {listed(event.invitees)} asked to answer within {duration(event.reply_by_s)}{along}"
+            case AuctionAwarded():
+                again = "awarded again, to" if event.epoch > 1 else "awarded to"
+                return f"{again} {event.winner} (award {event.epoch})"
+            case AuctionFailed():
+                return f"nobody bid: {len(event.declines)} declined, {len(event.silent)} silent"
+            case TaskAccepted():
+                return "accepted, to run next" if event.waiting else "accepted, to run now"
+            case TaskStarted():
+                return f"started (award {event.epoch})"
+            case TaskEnded():
+                return f"ended after {duration(event.seconds)}: {_reason(event.reason, event.detail)}"
+            case TaskLost():
+                return f"lost (award {event.epoch} to {event.peer}): {_reason(event.reason, '')}"
+            case TaskCommitted():
+                return f"committed: {event.state}{_detail(event.detail)}"
+            case MessageDropped():
+                return f"refused what {event.peer} brought of award {event.epoch}: {event.reason}"
+            case PeerState():
+                return f"{event.peer} counts as {event.state}{_detail(event.reason)}"
+        return None
+
+
+def _reason(reason: Reason | None, detail: str) -> str:
+    return "done" if reason is None else f"{reason}, {REASONS[reason]}{_detail(detail)}"
+
+
+def _detail(detail: str) -> str:
+    return f": {detail}" if detail else ""

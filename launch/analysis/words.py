@@ -1,0 +1,62 @@
+"""The words of a person for the words of the log: reasons, rules, states, seconds, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...protocols.performatives import Reason
+
+REASONS = {
+    Reason.KIND: "it does not offer this kind",
+    Reason.PAYLOAD: "the argument is larger than it takes",
+    Reason.BUSY: "it is neither free now nor next",
+    Reason.DRAINING: "it is about to leave",
+    Reason.OUTBID: "another bid was better",
+    Reason.LATE: "the call had closed",
+    Reason.ERROR: "the task itself failed",
+    Reason.DIED: "its worker died or hung",
+    Reason.LEASE: "its lease was not renewed in time",
+    Reason.VANISHED: "the node is gone",
+    Reason.ORPHANED: "the node that had called for it is gone",
+    Reason.CANCELLED: "it was cancelled",
+}
+
+RULES = {
+    "contract-net": "the longest task first, to where it ends soonest",
+    "most-free": "first come, first served, to the node with the most free slots",
+    "longest-heaviest": "the longest task first, to the heaviest node that is free",
+    "random": "first come, first served, to any bidder with equal chance",
+}
+BY_COST = frozenset({"contract-net"})
+"""The rules under which the least cost wins."""
+
+
+def rule_words(name: str) -> str:
+    """What a rule does; a rule of a newer Parley has its name only."""
+    return f"{name}: {RULES[name]}" if name in RULES else name
+
+
+def duration(seconds: float) -> str:
+    """Three digits that matter, in the unit that suits.
+
+    >>> duration(0.00041), duration(0.0123), duration(1.5), duration(83.25), duration(0.0)
+    ('410 µs', '12.3 ms', '1.50 s', '83.2 s', '0 s')
+    """
+    if seconds == 0.0:
+        return "0 s"
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.3g} µs"
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds:.{max(0, 2 - (seconds >= 10) - (seconds >= 100))}f} s"
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """The names, or the first of them and how many more."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def clean(text: str) -> str:
+    """On one line, and without anything that a terminal would obey."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())

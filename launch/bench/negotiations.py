@@ -1,0 +1,126 @@
+"""Negotiations per second, ours against bare sockets in the same exchange (`bare.py`), turn about in one run.
+
+One negotiation is: a client's task to one agent, one call, N proposals, one award, one inform, the result back to the
+client. Ours has validation, acknowledgement, leases and the log switched on; winners are drawn at random on both sides,
+so that the award crosses the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from ..client import Client
+from ..fleet import Fleet
+from . import bare
+
+SECONDS = 2.0
+WARM_S = 0.5
+REPEATS = 3
+
+
+class Line(msgspec.Struct, frozen=True):
+    """Negotiations per second; `ratio` is the median of the paired ratios."""
+
+    nodes: int
+    in_flight: int
+    ours_per_s: float
+    bare_per_s: float
+    ratio: float
+
+
+async def measure(nodes: int, in_flight: int) -> Line:
+    """Both sides, turn about."""
+    pairs: list[tuple[float, float]] = []
+    for _ in range(REPEATS):
+        pairs.append((await _ours(nodes, in_flight), await _bare(nodes, in_flight)))
+    return Line(
+        nodes,
+        in_flight,
+        round(statistics.median(ours for ours, _ in pairs), 1),
+        round(statistics.median(bare for _, bare in pairs), 1),
+        round(statistics.median(ours / bare for ours, bare in pairs), 3),
+    )
+
+
+async def _ours(nodes: int, in_flight: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        names = [f"n{number}" for number in range(1, nodes + 1)]
+        fleet = await Fleet.start(names, rule="random", run=Path(folder))
+        try:
+            client = await Client.connect([fleet.address])
+            try:
+                await client.ready(nodes, 30.0)
+                return await _rate(client, in_flight)
+            finally:
+                client.close()
+        finally:
+            await fleet.stop()
+
+
+async def _rate(client: Client, in_flight: int) -> float:
+    ended = 0
+    running = True
+
+    def submit() -> None:
+        client.submit("echo", [], work=0.0).add_done_callback(again)
+
+    def again(_: object) -> None:
+        nonlocal ended
+        ended += 1
+        if running:
+            submit()
+
+    for _ in range(in_flight):
+        submit()
+    await asyncio.sleep(WARM_S)
+    before, begun = ended, time.perf_counter()
+    await asyncio.sleep(SECONDS)
+    rate = (ended - before) / (time.perf_counter() - begun)
+    running = False
+    return rate
+
+
+async def _bare(nodes: int, in_flight: int) -> float:
+    async with _bare_fleet(nodes) as router:
+        client = bare.Client(router)
+        await asyncio.wait_for(client.ready(), 30.0)
+        client.begin(in_flight)
+        await asyncio.sleep(WARM_S)
+        before, begun = client.ended, time.perf_counter()
+        await asyncio.sleep(SECONDS)
+        rate = (client.ended - before) / (time.perf_counter() - begun)
+        client.close()
+        return rate
+
+
+@asynccontextmanager
+async def _bare_fleet(nodes: int) -> AsyncIterator[str]:
+    processes: list[asyncio.subprocess.Process] = []
+
+    async def start(*arguments: str) -> asyncio.subprocess.Process:
+        command = (sys.executable, "-P", "-m", "parley.launch.bench.bare", str(nodes), *arguments)
+        pipe = asyncio.subprocess.PIPE
+        processes.append(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
+        return processes[-1]
+
+    try:
+        initiator = await start()
+        assert initiator.stdout is not None
+        router, pub = (await initiator.stdout.readline()).decode().split()
+        for number in range(2, nodes + 1):
+            await start(str(number), router, pub)
+        yield router
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            await process.wait()

@@ -1,0 +1,139 @@
+"""N local agent processes: start them, watch them, kill them, stop them.
+
+The first is started on an ephemeral port and says where it listens; the others join it. Each is a process of its own,
+`python -P -m parley up`, never a fork, so an unguarded script or a notebook may start a fleet. They are tied to the
+process that started them: when it goes, however it goes, they go.
+
+    fleet = await Fleet.start(["n1", "n2"], speeds=[1.0, 4.0])
+    fleet.address -> "tcp://127.0.0.1:40213"
+    fleet.kill("n2")
+    await fleet.stop()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from .problems import Problem
+
+START_S = 20.0
+STOP_S = 3.0
+NODES_MAX = 64
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """The line that `parley up --json` prints when it listens."""
+
+    node: str
+    address: str
+    pid: int
+
+
+class Fleet:
+    """Local agents, by name. Make it with `start`."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.agents: dict[str, Listening] = {}
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    @classmethod
+    async def start(
+        cls,
+        names: Sequence[str],
+        *,
+        speeds: Sequence[float] | None = None,
+        slots: int = 1,
+        allow: Sequence[str] = (),
+        code: Sequence[Path] = (),
+        rule: str = "contract-net",
+        level: str = "info",
+        seed: int = 0,
+        run: Path | None = None,
+        bind: str = "tcp://127.0.0.1:0",
+    ) -> Fleet:
+        """Start one agent per name; all listen when this returns. Raises Problem, with nothing left running."""
+        speeds = speeds if speeds is not None else [1.0] * len(names)
+        if len(speeds) != len(names) or len(set(names)) != len(names):
+            raise Problem("a fleet needs one speed per node, and a name of its own for each")
+        if not 1 <= len(names) <= NODES_MAX:
+            raise Problem(f"a local fleet has 1 to {NODES_MAX} nodes")
+        fleet = cls(run or new_run())
+        shared = [f"--slots={slots}", f"--fastest={max(speeds)}", f"--rule={rule}", f"--log-level={level}"]
+        shared += [f"--bind={bind}", f"--folder={fleet.run}", "--with-parent", "--json"]
+        shared += [f"--allow={kind}" for kind in allow] + [f"--code={folder}" for folder in code]
+        try:
+            for place, name in enumerate(names):
+                join = [f"--join={fleet.address}"] if place else []
+                await fleet._launch(name, [*shared, *join, f"--speed={speeds[place]}", f"--seed={seed + place}"])
+                if not place:
+                    await fleet._listening(name)
+            await asyncio.gather(*(fleet._listening(name) for name in names[1:]))
+        except BaseException:
+            await fleet.stop()
+            raise
+        return fleet
+
+    @property
+    def address(self) -> str:
+        """Of the first agent."""
+        return next(iter(self.agents.values())).address
+
+    @property
+    def alive(self) -> list[str]:
+        return [name for name, process in self._processes.items() if process.returncode is None]
+
+    def kill(self, name: str) -> None:
+        """kill -9: no farewell."""
+        self._processes[name].kill()
+
+    async def stop(self) -> None:
+        """SIGTERM to all, SIGKILL to those that do not go."""
+        living = [self._processes[name] for name in self.alive]
+        for process in living:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        for process in living:
+            try:
+                await asyncio.wait_for(process.wait(), STOP_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    async def _launch(self, name: str, options: Sequence[str]) -> None:
+        self._processes[name] = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "parley", "up", f"--name={name}", *options),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+
+    async def _listening(self, name: str) -> None:
+        process = self._processes[name]
+        assert process.stdout is not None
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), START_S)
+            self.agents[name] = msgspec.json.decode(line, type=Listening)
+        except (TimeoutError, msgspec.DecodeError):
+            raise Problem(f"the agent {name} did not start; its last words stand above") from None
+
+
+def new_run(folder: Path = Path("runs")) -> Path:
+    """A new run folder, `<utc>-<4 chars>`, and the link `last` to it. Raises Problem if it cannot be made."""
+    run = folder / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}"
+    try:
+        run.mkdir(parents=True)
+        link = folder / f".last-{run.name}"
+        link.symlink_to(run.name)
+        os.replace(link, folder / "last")
+    except OSError as error:
+        raise Problem(f"cannot make the run folder {run}: {error.strerror}") from None
+    return run.absolute()

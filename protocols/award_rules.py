@@ -1,0 +1,96 @@
+"""The award rules: which waiting task next (`order`), and which bid (`choose`).
+
+The contract net takes one of each as arguments, and with them becomes one or the other of the field's classic methods:
+
+| name on the command line | order | choose | what it is |
+|---|---|---|---|
+| contract-net | longest | least-cost | longest processing time first, to where it ends soonest (Graham 1969) |
+| most-free | arrival | most-free | greedy: to the node with the most free resources |
+| longest-heaviest | longest | heaviest | greedy: the longest task to the heaviest node |
+| random | arrival | random | the baseline that every rule must beat |
+
+Costs are seconds until done, lower is better. Ties break by node id, so that everybody who sees the same offers picks
+the same one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from .core import NodeId, Task
+
+UNKNOWN_WORK_S = 1.0
+"""What a task of unknown work counts as where tasks are put in order."""
+
+
+class Offer(NamedTuple):
+    """A bid as it stands in the plan: `queue_s` until it could start there, `own_s` for all the other terms."""
+
+    node: NodeId
+    queue_s: float
+    own_s: float
+    free: int
+    speed: float
+
+    @property
+    def cost(self) -> float:
+        """Seconds until done."""
+        return self.queue_s + self.own_s
+
+
+Order: TypeAlias = Callable[[Task, int], tuple[float, int]]
+"""Task and its arrival number -> sort key; the smallest is served first."""
+Choose: TypeAlias = Callable[[Sequence[Offer], int], Offer]
+"""Offers, in the order of node ids, never empty, and a seed -> one of them."""
+
+
+def arrival(task: Task, number: int) -> tuple[float, int]:
+    """First come, first served."""
+    return (0.0, number)
+
+
+def longest(task: Task, number: int) -> tuple[float, int]:
+    """Longest processing time first."""
+    return (-(UNKNOWN_WORK_S if task.work is None else task.work), number)
+
+
+def least_cost(offers: Sequence[Offer], seed: int) -> Offer:
+    """Where it ends soonest."""
+    return min(offers, key=lambda offer: (offer.queue_s + offer.own_s, offer.node))
+
+
+def most_free(offers: Sequence[Offer], seed: int) -> Offer:
+    """The node with the most free resources: slots that are free, less the tasks that wait for one."""
+    return min(offers, key=lambda offer: (-offer.free, offer.node))
+
+
+def heaviest(offers: Sequence[Offer], seed: int) -> Offer:
+    """The heaviest (fastest) among the nodes that are free; with none free, the heaviest of all."""
+    return min(offers, key=lambda offer: (offer.queue_s > 0.0, -offer.speed, offer.node))
+
+
+def at_random(offers: Sequence[Offer], seed: int) -> Offer:
+    """Any of them, with equal chance."""
+    return random.Random(seed).choice(offers)
+
+
+class Rule(NamedTuple):
+    """An award rule by its name on the command line and in the log."""
+
+    name: str
+    order: Order
+    choose: Choose
+
+
+CONTRACT_NET = Rule("contract-net", longest, least_cost)
+RULES = {
+    rule.name: rule
+    for rule in (
+        CONTRACT_NET,
+        Rule("most-free", arrival, most_free),
+        Rule("longest-heaviest", longest, heaviest),
+        Rule("random", arrival, at_random),
+    )
+}

@@ -1,0 +1,352 @@
+"""The participant of a contract net: prices what it is asked, does what it is awarded, tells its load with every word.
+
+The other half of `contract_net.py`, which opens with the whole sequence.
+
+    called   -> each task priced on its own: a Proposal with bids and declines, or a Refusal
+    awarded  -> started if a slot is free, kept waiting if it is its initiator's next, else declined (busy)
+    held     -> renewed every quarter of a lease, all attempts of one initiator in one message
+    finished -> the next waiting task starts first; then Inform or Failure, with the load left behind
+    idle     -> if others than that initiator have calls open here: Availability, published
+
+What holds at any moment: at most `slots` attempts run; of one task at most one epoch is held, for one initiator;
+nothing is held for an initiator that is gone. Each initiator has a "next" of its own and what waits is served in the
+order of arrival, so that none can crowd out the others.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from .contract_events import BidDeclined, BidSubmitted, TaskAccepted, TaskEnded, TaskStarted
+from .core import (
+    AuctionId,
+    Effect,
+    Event,
+    Message,
+    NodeId,
+    PeerDown,
+    ProtocolError,
+    Publish,
+    Run,
+    Send,
+    Stop,
+    Task,
+    TaskId,
+)
+from .load import RUN_S_MIN, WAITING_MAX, Load, Outlook
+from .performatives import (
+    AVAILABILITY_HEARD_MAX,
+    Availability,
+    Award,
+    Bid,
+    CallForProposals,
+    Cancel,
+    Decline,
+    Failure,
+    Fenced,
+    Finished,
+    Inform,
+    NotUnderstood,
+    Proposal,
+    Reason,
+    Refusal,
+    Rejection,
+    Renew,
+    Term,
+)
+
+OFFERS_MAX = 65_536
+"""How many bids are remembered; the oldest is forgotten first."""
+OVERRUN = 0.1
+"""What a task that runs longer than expected is taken to need still: this part of what it has taken so far."""
+
+
+class Pricing(NamedTuple):
+    """What this node makes of a task: the terms of its cost without the queue, or why not."""
+
+    terms: tuple[Term, ...] = ()
+    decline: Reason | None = None
+    detail: str = ""
+
+
+Valuation = Callable[[Task, NodeId], Pricing]
+"""Task and its initiator -> what it would cost here."""
+
+
+class _Attempt:
+    """One awarded attempt, waiting or running."""
+
+    __slots__ = ("auction", "epoch", "initiator", "lease_s", "payload", "run_s", "started", "task")
+
+    def __init__(self, award: Award, initiator: NodeId, run_s: float) -> None:
+        self.auction: AuctionId = award.auction
+        self.task = award.task
+        self.epoch = award.epoch
+        self.lease_s = award.lease_s
+        self.payload = award.payload
+        self.initiator = initiator
+        self.run_s = run_s
+        self.started: float | None = None  # None: it waits
+
+    def remaining_s(self, now: float) -> float:
+        """Seconds it is expected to hold its slot still; never zero."""
+        taken = now - (now if self.started is None else self.started)
+        return max(self.run_s - taken, OVERRUN * taken, RUN_S_MIN)
+
+
+class _Queue:
+    """What one initiator's tasks wait for here: how many, how long together."""
+
+    __slots__ = ("tasks", "work_s")
+
+    def __init__(self) -> None:
+        self.tasks = 0
+        self.work_s = 0.0
+
+    def add(self, tasks: int, work_s: float) -> None:
+        self.tasks += tasks
+        self.work_s = max(self.work_s + work_s, 0.0) if self.tasks else 0.0
+
+
+class Participant:
+    """Bids, and runs what it wins.
+
+    `value` prices a task; `observed` is told the seconds every attempt that was done has taken.
+    """
+
+    def __init__(
+        self,
+        node: NodeId,
+        slots: int,
+        speed: float,
+        value: Valuation,
+        observed: Callable[[Task, float], None],
+    ) -> None:
+        self._node = node
+        self._slots = slots
+        self._speed = speed
+        self._value = value
+        self._observed = observed
+        self._held: dict[TaskId, _Attempt] = {}  # running or waiting
+        self._running: dict[TaskId, _Attempt] = {}
+        self._waiting: OrderedDict[TaskId, _Attempt] = OrderedDict()
+        self._queues: dict[NodeId, _Queue] = {}  # of those that wait, per initiator
+        self._heard: dict[NodeId, int] = {}  # the number of the last award, per initiator
+        self._offers: OrderedDict[tuple[NodeId, TaskId], bool] = OrderedDict()  # our bids; are they open still?
+        self._open: dict[NodeId, int] = {}  # how many of them are, per initiator
+        self._renew_at: float | None = None
+
+    def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        match message:
+            case CallForProposals():
+                return self._called(message, sender, now)
+            case Award():
+                return self._awarded(message, sender, now)
+            case Finished():
+                return self._finished(message, now)
+            case Rejection():
+                for task in message.tasks:
+                    self._close(sender, task)
+                return ()
+            case Cancel(task, epoch):
+                held = self._held_for(sender, task)
+                return self._drop([held], Reason.CANCELLED, now) if held and held.epoch == epoch else ()
+            case Fenced(task, epoch):
+                held = self._held_for(sender, task)
+                return self._drop([held], Reason.LEASE, now) if held and held.epoch != epoch else ()
+            case PeerDown(node):
+                return self._orphaned(node, now)
+        raise ProtocolError(f"a participant is not told {type(message).__name__}")
+
+    @property
+    def deadline(self) -> float | None:
+        return self._renew_at
+
+    def wake(self, now: float) -> Sequence[Effect]:
+        if self._renew_at is None or now < self._renew_at:
+            return ()
+        held: dict[NodeId, list[_Attempt]] = {}
+        for attempt in self._held.values():
+            held.setdefault(attempt.initiator, []).append(attempt)
+        self._renew_at = now + min(attempt.lease_s for attempt in self._held.values()) / 4 if held else None
+        return [
+            Send(initiator, Renew(tuple((attempt.task.id, attempt.epoch) for attempt in attempts)))
+            for initiator, attempts in sorted(held.items())
+        ]
+
+    # -- bidding
+
+    def _called(self, call: CallForProposals, sender: NodeId, now: float) -> list[Effect]:
+        load = self._load(sender, now)
+        queue: Term = ("queue", load.ready_s[0])
+        bids: list[Bid] = []
+        declines: list[Decline] = []
+        effects: list[Effect] = []
+        for task in call.tasks:
+            if task.id in self._held:
+                pricing = Pricing(decline=Reason.BUSY, detail="held already")
+            else:
+                pricing = self._value(task, sender)
+            event: Event
+            if pricing.decline is None:
+                terms = (queue, *pricing.terms)
+                bids.append(Bid(task.id, terms))
+                self._offer(sender, task.id)
+                cost = queue[1] + sum([term[1] for term in pricing.terms])
+                event = BidSubmitted(auction=call.auction, task=task.id, peer=sender, cost=cost, terms=dict(terms))
+            else:
+                reason, detail = pricing.decline, pricing.detail
+                declines.append(Decline(task.id, reason, detail))
+                event = BidDeclined(auction=call.auction, task=task.id, peer=sender, reason=reason, detail=detail)
+            effects.append(event)
+        heard = self._heard.get(sender, 0)
+        if bids:
+            effects.append(Send(sender, Proposal(call.auction, tuple(bids), tuple(declines), load, heard)))
+        else:
+            effects.append(Send(sender, Refusal(call.auction, tuple(declines), load, heard)))
+        return effects
+
+    def _offer(self, initiator: NodeId, task: TaskId) -> None:
+        if not self._offers.get((initiator, task)):
+            self._open[initiator] = self._open.get(initiator, 0) + 1
+        self._offers[initiator, task] = True
+        self._offers.move_to_end((initiator, task))
+        if len(self._offers) > OFFERS_MAX:
+            self._withdraw(*next(iter(self._offers)))
+
+    def _close(self, initiator: NodeId, task: TaskId) -> None:
+        """It went elsewhere, as far as is known: an award that a rejection has overtaken still binds us."""
+        if self._offers.get((initiator, task)):
+            self._offers[initiator, task] = False
+            self._open[initiator] -= 1
+            if not self._open[initiator]:
+                del self._open[initiator]
+
+    def _withdraw(self, initiator: NodeId, task: TaskId) -> None:
+        self._close(initiator, task)
+        del self._offers[initiator, task]
+
+    # -- doing
+
+    def _awarded(self, award: Award, sender: NodeId, now: float) -> list[Effect]:
+        task = award.task
+        if (sender, task.id) not in self._offers:
+            return [Send(sender, NotUnderstood(task.id, "an award without a standing bid of mine"))]
+        self._heard[sender] = award.number
+        former = self._held_for(sender, task.id)
+        effects = self._drop([former], Reason.CANCELLED, now) if former else []
+        pricing = self._value(task, sender)
+        run_s = max(sum([term[1] for term in pricing.terms]), RUN_S_MIN)
+        load = self._load(sender, now)
+        room = Outlook(load.ready_s, load.waiting, load.waiting_s).room(run_s) and len(self._waiting) < WAITING_MAX
+        attempt = _Attempt(award, sender, run_s)
+        if task.id in self._held or not room or pricing.decline is not None:
+            return [*effects, self._failure(attempt, pricing.decline or Reason.BUSY, now, pricing.detail)]
+        self._withdraw(sender, task.id)
+        self._held[task.id] = attempt
+        free = len(self._running) < self._slots
+        effects.append(TaskAccepted(task=task.id, epoch=award.epoch, peer=sender, waiting=not free))
+        if self._renew_at is None:
+            self._renew_at = now + award.lease_s / 4
+        self._waiting[task.id] = attempt
+        self._queues.setdefault(sender, _Queue()).add(1, run_s)
+        return effects + self._start_next(now)
+
+    def _start_next(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        while self._waiting and len(self._running) < self._slots:
+            attempt = self._waiting[next(iter(self._waiting))]
+            self._leave_queue(attempt)
+            attempt.started = now
+            task = attempt.task
+            self._running[task.id] = attempt
+            effects.append(TaskStarted(task=task.id, kind=task.kind, epoch=attempt.epoch))
+            effects.append(Run(task, attempt.epoch, attempt.payload))
+            attempt.payload = b""
+        return effects
+
+    def _leave_queue(self, attempt: _Attempt) -> None:
+        del self._waiting[attempt.task.id]
+        queue = self._queues[attempt.initiator]
+        queue.add(-1, -attempt.run_s)
+        if not queue.tasks:
+            del self._queues[attempt.initiator]
+
+    def _finished(self, finished: Finished, now: float) -> list[Effect]:
+        attempt = self._running.get(finished.task)
+        if attempt is None or attempt.epoch != finished.epoch:
+            return []  # it was given up in the meantime
+        del self._running[finished.task], self._held[finished.task]
+        reason = None if finished.ok else Reason.DIED if finished.retry else Reason.ERROR
+        task, epoch, seconds, detail = finished.task, finished.epoch, finished.seconds, finished.error
+        effects: list[Effect] = [TaskEnded(task=task, epoch=epoch, seconds=seconds, reason=reason, detail=detail)]
+        effects += self._start_next(now)
+        if reason is None:
+            self._observed(attempt.task, seconds)
+            load, heard = self._load(attempt.initiator, now), self._heard.get(attempt.initiator, 0)
+            inform = Inform(attempt.auction, task, epoch, finished.value, seconds, load, heard)
+            effects.append(Send(attempt.initiator, inform))
+        else:
+            effects.append(self._failure(attempt, reason, now, detail, seconds))
+        return effects + self._tell_idle(attempt.initiator, now)
+
+    def _failure(
+        self, attempt: _Attempt, reason: Reason, now: float, detail: str = "", seconds: float = 0.0
+    ) -> Send:
+        to = attempt.initiator
+        load, heard = self._load(to, now), self._heard.get(to, 0)
+        return Send(to, Failure(attempt.auction, attempt.task.id, attempt.epoch, reason, detail, seconds, load, heard))
+
+    def _drop(self, dropped: Sequence[_Attempt], reason: Reason, now: float) -> list[Effect]:
+        """Give these attempts up; whoever awarded them knows, or is gone."""
+        effects: list[Effect] = []
+        for attempt in dropped:
+            task, epoch = attempt.task.id, attempt.epoch
+            del self._held[task]
+            if attempt.started is None:
+                self._leave_queue(attempt)
+                taken = 0.0
+            else:
+                del self._running[task]
+                effects.append(Stop(task, epoch))
+                taken = now - attempt.started
+            effects.append(TaskEnded(task=task, epoch=epoch, seconds=taken, reason=reason, detail=""))
+        return effects + self._start_next(now) + self._tell_idle(None, now) if dropped else effects
+
+    def _orphaned(self, initiator: NodeId, now: float) -> list[Effect]:
+        """An initiator is gone; if it comes back, it counts its awards anew, or it has missed our renewals."""
+        for key in [key for key in self._offers if key[0] == initiator]:
+            self._withdraw(*key)
+        self._heard.pop(initiator, None)
+        held = [attempt for attempt in self._held.values() if attempt.initiator == initiator]
+        return self._drop(held, Reason.ORPHANED, now)
+
+    # -- load
+
+    def _held_for(self, initiator: NodeId, task: TaskId) -> _Attempt | None:
+        attempt = self._held.get(task)
+        return attempt if attempt is not None and attempt.initiator == initiator else None
+
+    def _load(self, to: NodeId, now: float) -> Load:
+        ready = [attempt.remaining_s(now) for attempt in self._running.values()]
+        ready += [0.0] * (self._slots - len(ready))
+        if len(self._waiting) > 2 * self._slots:  # many tiny ones: spread evenly
+            share = sum([queue.work_s for queue in self._queues.values()]) / self._slots
+            ready = [slot + share for slot in ready]
+        else:
+            for attempt in self._waiting.values():
+                soonest = min(range(self._slots), key=ready.__getitem__)
+                ready[soonest] += attempt.run_s
+        ready.sort()
+        queue = self._queues.get(to)
+        return Load(tuple(ready), queue.tasks if queue else 0, queue.work_s if queue else 0.0, self._speed)
+
+    def _tell_idle(self, told: NodeId | None, now: float) -> list[Effect]:
+        """An idle node tells those who wait for it; `told` has just heard it anyway."""
+        if len(self._running) == self._slots or self._open.keys() <= {told}:
+            return []
+        waiting_for_us = sorted(self._open)[:AVAILABILITY_HEARD_MAX]
+        heard = tuple((initiator, self._heard.get(initiator, 0)) for initiator in waiting_for_us)
+        return [Publish(Availability(self._load("", now), heard))]

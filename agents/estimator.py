@@ -26,6 +26,8 @@ from ..protocols.core import Task
 WEIGHT = 0.3
 """What the newest observation counts against all earlier ones."""
 KINDS_MAX = 1024
+FADING = 0.98
+"""What is left of the deviation from the nominal time after one prediction without an observation."""
 WORK_UNKNOWN_S = 1.0
 """The work of a task that does not tell it: seconds at speed 1."""
 SECONDS_MIN = 1e-6
@@ -40,6 +42,16 @@ class Evidence(NamedTuple):
     factor: float
 
 
+class _Learnt:
+    """Of one kind: how many observations, and the mean of log(observed / nominal)."""
+
+    __slots__ = ("count", "mean")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = 0.0
+
+
 class Estimator:
     """Run times on one node of a given speed.
 
@@ -51,29 +63,33 @@ class Estimator:
             raise ValueError(f"a node's speed must be above zero, not {speed}")
         self._speed = speed
         self._prior = prior
-        self._kinds: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        """Per kind, the least recently used first: observations, mean of log(observed / nominal)."""
+        self._kinds: OrderedDict[str, _Learnt] = OrderedDict()  # the least recently used first
 
     def predict(self, task: Task) -> float:
         """Expected seconds of one attempt at the task on this node."""
-        if task.kind in self._kinds:
-            self._kinds.move_to_end(task.kind)
-        return _bounded(self._nominal(task) * self.evidence(task.kind).factor)
+        learnt = self._kinds.get(task.kind)
+        if learnt is None:
+            return _bounded(self._nominal(task) * self.evidence(task.kind).factor)
+        self._kinds.move_to_end(task.kind)
+        if task.work is not None:
+            learnt.mean *= FADING
+        return _bounded(self._nominal(task) * math.exp(learnt.mean))
 
     def observe(self, task: Task, seconds: float) -> None:
         """An attempt at the task held a slot for so many seconds and succeeded."""
-        count, mean = self._kinds.pop(task.kind, (0, 0.0))
-        count += 1
-        mean += max(WEIGHT, 1.0 / count) * (math.log(_bounded(seconds) / self._nominal(task)) - mean)
-        self._kinds[task.kind] = (count, mean)
+        learnt = self._kinds.pop(task.kind, None) or _Learnt()
+        learnt.count += 1
+        weight = max(WEIGHT, 1.0 / (learnt.count + (task.work is not None)))
+        learnt.mean += weight * (math.log(_bounded(seconds) / self._nominal(task)) - learnt.mean)
+        self._kinds[task.kind] = learnt
         if len(self._kinds) > KINDS_MAX:
             self._kinds.popitem(last=False)
 
     def evidence(self, kind: str) -> Evidence:
         """What a prediction for this kind rests on."""
         if kind in self._kinds:
-            count, mean = self._kinds[kind]
-            return Evidence(count, math.exp(mean))
+            learnt = self._kinds[kind]
+            return Evidence(learnt.count, math.exp(learnt.mean))
         return Evidence(0, self._prior(kind) if self._prior else 1.0)
 
     def _nominal(self, task: Task) -> float:

@@ -17,7 +17,6 @@ import json
 import os
 import sys
 import time
-import typing
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -40,7 +39,6 @@ UNWRITTEN_BYTES_MAX = 64 * 1024
 """Lines kept in memory; more are written at once."""
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
-LEVELS: tuple[str, ...] = typing.get_args(Level)
 
 
 class NodeStarted(Event, frozen=True, kw_only=True):
@@ -72,15 +70,7 @@ class NodeLoad(Event, frozen=True, kw_only=True):
     queued_s: float
 
 
-class PeerRefused(Event, frozen=True, kw_only=True):
-    """Somebody sent nonsense; it was dropped. `reason` says what was wrong with it."""
-
-    name: ClassVar[str] = "peer.refuse"
-    level: ClassVar[str] = "warning"
-    reason: str
-
-
-EVENTS: tuple[type[Event], ...] = (NodeStarted, NodeStopped, NodeLoad, PeerRefused)
+EVENTS: tuple[type[Event], ...] = (NodeStarted, NodeStopped, NodeLoad)
 VOCABULARY: tuple[type[Event], ...] = (*EVENTS, *membership.EVENTS, *service.EVENTS, *contract_events.EVENTS)
 """All that a log may hold."""
 
@@ -129,12 +119,10 @@ class EventLog:
         run: str,
         node: str,
         clock: HybridClock,
-        level: str = "info",
+        level: Level = "info",
         wall: Callable[[], float] = time.time,
         complain: Callable[[str], None] = to_stderr,
     ) -> None:
-        if level not in LEVELS:
-            raise LogError(f"there is no log level {level}: it is one of {', '.join(LEVELS)}")
         self._run = run
         self._node = node
         self._clock = clock

@@ -167,7 +167,8 @@ def _cannot_travel(kind: type) -> PayloadError:
 
 
 def _too_large(size: int) -> PayloadError:
-    return PayloadError(f"a payload of {size:,} bytes cannot travel: {BYTES_MAX:,} is the most")
+    most = f"{BYTES_MAX:,} is the most, so put it where the nodes can read it and send its path"
+    return PayloadError(f"a payload of {size:,} bytes cannot travel: {most}")
 
 
 def _a(kind: type) -> str:

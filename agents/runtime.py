@@ -1,6 +1,6 @@
 """The asyncio shell around an Agent: feeds it what comes, performs its effects in order, wakes it in time.
 
-    socket drained -> Agent.receive \\                        / Send, Publish -> Endpoint (shared packets, once per turn)
+    socket drained -> Agent.receive \\                        / Send, Publish -> Endpoint (packets shared by a turn)
     executor done  -> Agent.receive  >-- effects, in order --<  Run, Stop     -> executors
     timer          -> Agent.wake    /                        \\ Event         -> log (written once per turn)
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,13 +38,15 @@ from ..protocols.membership import Contact, Disconnected, Subscribed
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
 from ..transport.links import Cause, Links
-from ..transport.zeromq import Endpoint
+from ..transport.zeromq import AddressError, Endpoint
 from .agent import MESSAGES, Agent
 from .events import EventLog, Level, NodeStarted, NodeStopped
 from .executors.python import PythonExecutor
 from .executors.simulated import SimulatedExecutor
 from .resources import BUILT_IN_KINDS, Resources
 
+LOG_EVERY_S = 0.02
+"""So long a line may wait to be written: what a kill -9 may cost."""
 REFUSALS_LOGGED_MAX = 1_000
 """So many lines the log spends on nonsense from strangers; the rest is only counted."""
 
@@ -69,13 +72,18 @@ class Node:
         self.name = name
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
         self._turn_scheduled = False
         self._refusals = 0
         self._simulated = SimulatedExecutor(resources.speed)
         self._python = PythonExecutor(
-            resources.allow, slots=resources.slots, speed=resources.speed, fastest=resources.fastest, code=code
+            resources.allow,
+            slots=resources.slots,
+            speed=resources.speed,
+            fastest=resources.fastest,
+            code=code,
+            on_line=lambda task, line: print(f"{name} {task}: {line}", file=sys.stderr),
         )
+        self._warming = self._loop.create_task(self._python.warm())
         incarnation = time.time_ns() // 1_000
         clock = HybridClock(time.time)
         self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
@@ -109,6 +117,7 @@ class Node:
                 pid=os.getpid(),
             )
         )
+        self._write_log()
         self._on_turn()
 
     def join(self, address: str) -> None:
@@ -127,6 +136,7 @@ class Node:
         self._endpoint.flush()
         if self._timer is not None:
             self._timer.cancel()
+        self._log_timer.cancel()
         await self._python.close()
         await self._simulated.close()
         self._write(NodeStopped(reason=reason))
@@ -154,23 +164,27 @@ class Node:
         self._end_turn_soon()
 
     def _on_turn(self) -> None:
-        """All that had come has been told: wake what is due, write the log, set the timer."""
+        """All that had come has been told: wake what is due, set the timer."""
         self._turn_scheduled = False
         deadline = self._agent.deadline
+        if deadline is None:
+            return
         now = time.monotonic()
         while deadline is not None and deadline <= now:
             self._perform(self._agent.wake(now), None)
             deadline = self._agent.deadline
-        self._log.flush()
-        if deadline is not None and (self._timer is None or deadline != self._timer_at):
+        if deadline is not None and (self._timer is None or deadline < self._timer.when()):
             if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = deadline
-            self._timer = self._loop.call_later(deadline - now, self._on_timer)
+                self._timer.cancel()  # one that rings too early is left: cheaper than moving it every turn
+            self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         self._on_turn()
+
+    def _write_log(self) -> None:
+        self._log.flush()
+        self._log_timer = self._loop.call_later(LOG_EVERY_S, self._write_log)
 
     # -- what goes out
 
@@ -191,7 +205,7 @@ class Node:
                     self._simulated.stop(task_id, epoch)
                     self._python.stop(task_id, epoch)
                 case Connect(node, incarnation, address, announcements):
-                    self._endpoint.connect(node, incarnation, address, announcements)
+                    self._connect(node, incarnation, address, announcements)
                 case Disconnect(node):
                     self._endpoint.disconnect(node)
         self._endpoint.flush()
@@ -200,6 +214,13 @@ class Node:
         if not self._turn_scheduled:
             self._turn_scheduled = True
             self._loop.call_soon(self._on_turn)
+
+    def _connect(self, node: NodeId, incarnation: int, address: str, announcements: str) -> None:
+        """A peer may have told an address that is none here."""
+        try:
+            self._endpoint.connect(node, incarnation, address, announcements)
+        except AddressError as error:
+            self._on_garbage(PeerError(f"{node} cannot be reached: {error}"))
 
     def _write(self, event: Event) -> None:
         self._log.write(event, time.monotonic(), None)

@@ -7,7 +7,6 @@ did wrong is one sentence and an exit code (`problems.py`). Heavy modules are im
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Coroutine
@@ -47,42 +46,34 @@ def _complain(sentence: str, code: int) -> None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
     return asyncio.run(work)
 
 
-class Speeds(click.ParamType):
+def _speeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
     """Comma-separated positive numbers."""
-
-    name = "S,S,…"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            speeds = tuple(float(part) for part in str(value).split(","))
-        except ValueError:
-            speeds = ()
-        if not speeds or not all(0 < speed <= 1e6 for speed in speeds):
-            self.fail(f"{value!r} is no list of speeds: write positive numbers such as 1,1,2,4")
-        return speeds
+    try:
+        speeds = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        speeds = ()
+    if not speeds or not all(0 < speed <= 1e6 for speed in speeds):
+        raise click.BadParameter(f"{value!r} is no list of speeds: write positive numbers such as 1,1,2,4")
+    return speeds
 
 
-class NodeAtPart(click.ParamType):
+def _kill(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, float] | None:
     """NODE@PERCENT%."""
-
-    name = "NODE@PERCENT"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
-        if isinstance(value, tuple):
-            return value
-        node, _, percent = str(value).partition("@")
-        try:
-            part = float(percent.removesuffix("%")) / 100
-        except ValueError:
-            part = -1.0
-        if not node or not 0.0 <= part <= 1.0:
-            self.fail(f"{value!r} says neither whom nor when: write a node and a part of the tasks, such as n2@50%")
-        return node, part
+    if value is None:
+        return None
+    node, _, percent = value.partition("@")
+    try:
+        part = float(percent.removesuffix("%")) / 100
+    except ValueError:
+        part = -1.0
+    if not node or not 0.0 <= part <= 1.0:
+        raise click.BadParameter(f"{value!r} says neither whom nor when: write a node and a part, such as n2@50%")
+    return node, part
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,17 +85,36 @@ def parley() -> None:
 @parley.command()
 @click.argument("name", type=click.Choice(["digits"]), default="digits")
 @click.option("--nodes", type=click.IntRange(1, 64), help="How many agents.  [default: one per speed]")
-@click.option("--speed", "speeds", type=Speeds(), default="1,1,2,4", show_default=True, help="Their speeds.")
-@click.option("--mode", type=click.Choice(["rounds", "gossip"]), default="rounds", show_default=True,
-              help="Learn in rounds with a barrier, or by gossip without.")  # fmt: skip
-@click.option("--kill", type=NodeAtPart(), help="kill -9 a node when this part of the tasks is done: n2@50%.")
+@click.option(
+    "--speed", "speeds", metavar="S,S,…", callback=_speeds, default="1,1,2,4", show_default=True, help="Their speeds."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["rounds", "gossip"]),
+    default="rounds",
+    show_default=True,
+    help="Learn in rounds with a barrier, or by gossip without.",
+)
+@click.option(
+    "--kill", metavar="NODE@PERCENT", callback=_kill, help="kill -9 a node when this part of the tasks is done: n2@50%."
+)
 @click.option("--data", "dataset", type=click.Choice(["digits", "mnist"]), default="digits", show_default=True)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the idx files of --data mnist lie.")
 @click.option("--rule", type=click.Choice(RULES), default="contract-net", show_default=True, help="Who gets a task.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout.")
-def demo(name: str, nodes: int | None, speeds: tuple[float, ...], mode: str, kill: tuple[str, float] | None,
-         dataset: str, data_dir: Path | None, rule: str, seed: int, as_json: bool) -> None:  # fmt: skip
+def demo(
+    name: str,
+    nodes: int | None,
+    speeds: tuple[float, ...],
+    mode: str,
+    kill: tuple[str, float] | None,
+    dataset: str,
+    data_dir: Path | None,
+    rule: str,
+    seed: int,
+    as_json: bool,
+) -> None:
     """Local agents of unequal speed learn to read handwritten digits."""
     from .demos import demonstration
     from .demos.closing import Screen
@@ -117,9 +127,14 @@ def demo(name: str, nodes: int | None, speeds: tuple[float, ...], mode: str, kil
     if dataset == "mnist" and data_dir is None:
         raise Problem("--data mnist needs --data-dir, the folder with its four idx files", Exit.USAGE)
     options = demonstration.Options(
-        speeds, Mode(mode), dataset, str(data_dir) if data_dir else None, demonstration.Kill(*kill) if kill else None,
-        rule, seed,
-    )  # fmt: skip
+        speeds,
+        Mode(mode),
+        dataset,
+        str(data_dir) if data_dir else None,
+        demonstration.Kill(*kill) if kill else None,
+        rule,
+        seed,
+    )
     with Screen(options, quiet=as_json) as screen:
         report = _run(demonstration.demonstrate(options, screen.progress))
     screen.close(report, as_json)
@@ -133,8 +148,12 @@ def demo(name: str, nodes: int | None, speeds: tuple[float, ...], mode: str, kil
 @click.option("--speed", type=click.FloatRange(0, 1e6, min_open=True), default=1.0, show_default=True)
 @click.option("--fastest", type=click.FloatRange(0, 1e6, min_open=True), hidden=True)
 @click.option("--allow", multiple=True, metavar="PKG.MOD:FUNC", help="A function this node runs; pkg.mod:* for all.")
-@click.option("--code", multiple=True, type=click.Path(path_type=Path, file_okay=False, exists=True),
-              help="A folder with your own modules.")  # fmt: skip
+@click.option(
+    "--code",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A folder with your own modules.",
+)
 @click.option("--rule", type=click.Choice(RULES), default="contract-net", show_default=True, help="How it awards.")
 @click.option("--folder", type=click.Path(path_type=Path), help="For its log.  [default: ~/.local/state/parley/NAME]")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
@@ -162,8 +181,8 @@ def submit(
     """Hand a task in, wait, and print its value."""
     from . import desk
 
-    outcome = _run(desk.submit(desk.find(agents), kind, desk.parse(arguments), work, timeout))
-    desk.show(outcome, as_json)
+    parsed = desk.parse(arguments)
+    desk.show(_run(desk.submit(desk.find(agents), kind, parsed, work, timeout)), as_json)
 
 
 @parley.command()
@@ -188,13 +207,3 @@ def why(task: str, folder: Path, as_json: bool) -> None:
     from .analysis import command
 
     command.why(folder, task, as_json)
-
-
-@parley.command(hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.pass_context
-def worker(context: click.Context) -> None:
-    """A worker process of an agent."""
-    from ..agents.executors import worker as process
-
-    process.main(context.args)
-

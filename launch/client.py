@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from ..agents.agent import MESSAGES
 from ..agents.payload import PayloadError, pack, unpack
-from ..protocols.core import PAYLOAD_BYTES_MAX, Message, NodeId, Outcome, PeerError, State, Task
+from ..protocols.core import Message, NodeId, Outcome, PeerError, State, Task
 from ..protocols.service import AskNodes, NodeLine, Nodes, Refused, Result, Submit, Submitted
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
@@ -62,12 +62,6 @@ def make_task(
         payload = pack(arguments)
     except PayloadError as error:
         raise TaskRefused(str(error), Exit.USAGE) from None
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        raise TaskRefused(
-            f"the argument takes {len(payload)} bytes and {PAYLOAD_BYTES_MAX} is the most: "
-            "put it where the nodes can read it, and pass its path",
-            Exit.USAGE,
-        )
     return Task(new_task_id(), kind, work, len(payload), timeout_s), payload
 
 

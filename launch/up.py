@@ -14,7 +14,7 @@ from typing import Any
 import click
 import msgspec
 
-from ..agents.events import LogError
+from ..agents.events import Level, LogError
 from ..agents.resources import Resources
 from ..agents.runtime import Node
 from ..protocols.award_rules import RULES
@@ -43,7 +43,7 @@ class Settings:
     code: tuple[Path, ...]
     rule: str
     folder: Path | None
-    log_level: str
+    log_level: Level
     seed: int
     with_parent: bool
     as_json: bool

@@ -144,10 +144,11 @@ class _Contract:
 class _Call:
     """One open call for proposals."""
 
-    __slots__ = ("auction", "awaiting", "contracts", "first", "invitees", "timer")
+    __slots__ = ("auction", "awaiting", "batch", "contracts", "first", "invitees", "timer")
 
     def __init__(self, auction: AuctionId, batch: Sequence[_Contract], invitees: Iterable[NodeId], first: bool) -> None:
         self.auction = auction
+        self.batch = batch
         self.contracts = {contract.task.id: contract for contract in batch}
         self.invitees = tuple(invitees)
         self.awaiting = set(self.invitees)
@@ -245,12 +246,13 @@ class Initiator:
     # -- calling
 
     def _call_next(self, now: float) -> list[Effect]:
-        """Open calls, in the rule's order, while the window of priced tasks is not full."""
+        """Open calls, in the rule's order, while not too many tasks before the next are being priced or priced."""
         effects: list[Effect] = []
-        pricing = sum([len(call.contracts) for call in self._calls.values() if call.first])
-        while self._uncalled and self._peers and pricing + bisect(self._priced, self._uncalled[0]) < PRICED_LOW:
+        while self._uncalled and self._peers:
+            pricing = sum([bisect(call.batch, self._uncalled[0]) for call in self._calls.values() if call.first])
+            if pricing + bisect(self._priced, self._uncalled[0]) >= PRICED_LOW:
+                break
             batch = [heapq.heappop(self._uncalled) for _ in range(min(len(self._uncalled), TASKS_PER_CALL_MAX))]
-            pricing += len(batch)
             for contract in batch:
                 contract.stage = _Stage.CALLED
                 contract.bids, contract.declines = {}, {}
@@ -394,9 +396,7 @@ class Initiator:
         self._priced[:seen] = kept
         return effects
 
-    def _award(
-        self, contract: _Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float
-    ) -> list[Effect]:
+    def _award(self, contract: _Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float) -> list[Effect]:
         task, winner = contract.task, offer.node
         contract.stage = _Stage.AWARDED
         contract.epoch += 1

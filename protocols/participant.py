@@ -292,9 +292,7 @@ class Participant:
             effects.append(self._failure(attempt, reason, now, detail, seconds))
         return effects + self._tell_idle(attempt.initiator, now)
 
-    def _failure(
-        self, attempt: _Attempt, reason: Reason, now: float, detail: str = "", seconds: float = 0.0
-    ) -> Send:
+    def _failure(self, attempt: _Attempt, reason: Reason, now: float, detail: str = "", seconds: float = 0.0) -> Send:
         to = attempt.initiator
         load, heard = self._load(to, now), self._heard.get(to, 0)
         return Send(to, Failure(attempt.auction, attempt.task.id, attempt.epoch, reason, detail, seconds, load, heard))

@@ -8,8 +8,8 @@
       | <-- Nodes(request, ...) |
 
 A client is known by the id it connects with; links deliver what is said to it once and in order while it lives.
-Invariant: a task that was taken has exactly one `Result`; a task submitted again by the same id is the same task, and is
-not run again when it has ended (as far back as ENDED_MAX).
+Invariant: a task that was taken has exactly one `Result`; a task submitted again by the same id is the same task, and
+is not run again when it has ended (as far back as ENDED_MAX).
 """
 
 from __future__ import annotations

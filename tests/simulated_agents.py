@@ -60,7 +60,9 @@ class Fleet:
         rule: Rule = CONTRACT_NET,
         slots: int = 1,
     ) -> None:
-        self.wire = SimulatedFleet(seed, faults or Faults(), Codec(MESSAGES), subscribed=lambda peer: [Subscribed(peer)])
+        self.wire = SimulatedFleet(
+            seed, faults or Faults(), Codec(MESSAGES), subscribed=lambda peer: [Subscribed(peer)]
+        )
         self.names = [f"n{number}" for number in range(1, len(speeds) + 1)]
         self.agents: dict[NodeId, Agent] = {}
         self.speeds = dict(zip(self.names, speeds, strict=True))
@@ -92,9 +94,7 @@ class Fleet:
     def run(self, until: float) -> None:
         """Until every client has all its outcomes, or this time has come."""
         waiting = [client for client in self.clients.values() if client._tasks]
-        self.wire.run(
-            until=until, while_=lambda: any(len(client.outcomes) < len(client._tasks) for client in waiting)
-        )
+        self.wire.run(until=until, while_=lambda: any(len(client.outcomes) < len(client._tasks) for client in waiting))
 
     def events(self, kind: type[Event]) -> list[tuple[float, NodeId, Event]]:
         return [line for line in self.wire.events if isinstance(line[2], kind)]

@@ -7,6 +7,8 @@ import statistics
 from collections import Counter
 
 import pytest
+from simulated_agents import START_S, Fleet
+
 from parley.agents.agent import EVENTS, MESSAGES, Agent
 from parley.agents.resources import Resources
 from parley.protocols.award_rules import RULES
@@ -24,7 +26,6 @@ from parley.protocols.objective import prefix_bound
 from parley.protocols.performatives import CallForProposals, Completed, Finished
 from parley.protocols.service import Result, Submit
 from parley.transport.simulated import Faults
-from simulated_agents import START_S, Fleet
 
 SPEEDS = (1.0, 1.0, 2.0, 4.0)
 ROUGH = Faults(loss=0.1, duplication=0.1, delay_s=(0.0005, 0.01))

@@ -34,7 +34,8 @@ def test_it_converges_whatever_the_size_of_the_tasks() -> None:
     estimator = Estimator(2.0)
     for work in (1.0, 5.0, 0.1, 20.0):
         estimator.observe(task(work=work), work / 2.0 * 1.7)
-    assert estimator.evidence("train") == (4, pytest.approx(1.7))
+    assert estimator.evidence("train").observations == 4
+    assert estimator.evidence("train").factor == pytest.approx(1.7)
     assert estimator.predict(task(work=100.0)) == pytest.approx(85.0)
 
 

@@ -29,7 +29,7 @@ PATIENCE_S = 15.0
 
 
 class Node:
-    """An executor with its ears: ends by (task, epoch), and lines."""
+    """An executor, and what its workers print."""
 
     def __init__(self, executor: PythonExecutor, lines: asyncio.Queue[str]) -> None:
         self.executor = executor
@@ -37,16 +37,16 @@ class Node:
         self._count = 0
 
     def begin(
-        self, function: str, *arguments: object, timeout_s: float = PATIENCE_S, **named: object
+        self, function: str, arguments: object = (), timeout_s: float = PATIENCE_S
     ) -> tuple[str, asyncio.Future[Finished]]:
         self._count += 1
         task = Task(id=f"t{self._count}", kind=f"worker_functions:{function}", timeout_s=timeout_s)
         end: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
-        self.executor.start(task, 1, pack(named or list(arguments)), end.set_result)
+        self.executor.start(task, 1, pack(arguments), end.set_result)
         return task.id, end
 
-    async def run(self, function: str, *arguments: object, **named: object) -> Finished:
-        _, end = self.begin(function, *arguments, **named)
+    async def run(self, function: str, *arguments: object) -> Finished:
+        _, end = self.begin(function, arguments)
         return await end
 
     async def value(self, function: str, *arguments: object) -> object:
@@ -54,9 +54,8 @@ class Node:
         assert finished.ok, finished.error
         return unpack(finished.value)
 
-    async def failure(self, function: str, *arguments: object, retry: bool = False, timeout_s: float = 15.0) -> str:
-        _, end = self.begin(function, *arguments, timeout_s=timeout_s)
-        finished = await end
+    async def failure(self, function: str, *arguments: object, retry: bool = False) -> str:
+        finished = await self.run(function, *arguments)
         assert not finished.ok
         assert finished.retry == retry
         assert finished.value == b""
@@ -109,7 +108,8 @@ async def gone(pid: int) -> None:
 async def test_lists_are_positional_and_dicts_are_named_arguments() -> None:
     async with node() as n:
         assert await n.value("add", 2, 3) == 5
-        assert unpack((await n.run("add", a=2, b=5)).value) == 7
+        _, end = n.begin("add", {"a": 2, "b": 5})
+        assert unpack((await end).value) == 7
         assert await n.value("nothing") is None
 
 
@@ -163,12 +163,10 @@ async def test_a_users_own_package_named_agents_is_the_users(tmp_path: Path) -> 
 
 async def test_a_slow_node_sleeps_in_proportion_to_the_work() -> None:
     async with node(speed=1.0, fastest=3.0) as n:
-        await n.value("nothing")
         finished = await n.run("burn", 0.1)
         used = unpack(finished.value)
         assert isinstance(used, float)
         assert finished.seconds >= 3 * used
-        assert (await n.run("nothing")).seconds < 0.1
 
 
 # --- what is printed -------------------------------------------------------------------------------------------------
@@ -298,12 +296,13 @@ async def test_a_worker_killed_from_outside() -> None:
 
 async def test_a_hanging_worker_is_killed_with_its_children() -> None:
     async with node() as n:
-        _, end = n.begin("hang", timeout_s=0.5)
+        await n.value("nothing")
+        _, end = n.begin("hang", timeout_s=1.0)
         worker, child = map(int, (await n.lines.get()).split())
         finished = await end
-        assert finished.error == "no result within 0.5 s; the worker was killed"
+        assert finished.error == "no result within 1 s; the worker was killed"
         assert finished.retry
-        assert 0.5 <= finished.seconds < 2.0
+        assert 1.0 <= finished.seconds < 3.0
         await gone(worker)
         await gone(child)
         assert await n.value("add", 1) == 2
@@ -393,7 +392,7 @@ def test_a_busy_worker_ends_with_its_agent(function: str) -> None:
 
 
 def test_frames_are_taken_as_they_become_complete() -> None:
-    frame = channel.encode(Reply(True, b"abc", ""))
+    frame = channel.encode(Reply(True, b"abc", "", 0.5))
     received = bytearray()
     for byte in frame[:-1]:
         received.append(byte)
@@ -401,7 +400,7 @@ def test_frames_are_taken_as_they_become_complete() -> None:
     received += frame[-1:] + frame[:3]
     body = channel.take(received)
     assert body is not None
-    assert channel.decode_reply(body) == Reply(True, b"abc", "")
+    assert channel.decode_reply(body) == Reply(True, b"abc", "", 0.5)
     assert received == frame[:3]
 
 

@@ -66,7 +66,7 @@ async def test_it_tells_the_end_when_it_comes_and_never_before_start_returns() -
         first, second = await ends.get(), await ends.get()
     assert (first.epoch, first.value) == (2, pack("x"))
     assert (second.epoch, second.value) == (1, pack(None))
-    assert 0.02 <= second.seconds < 1.0
+    assert 0.02 <= second.seconds < 5.0
 
 
 async def test_a_stopped_attempt_says_nothing_and_may_begin_again() -> None:

@@ -136,7 +136,7 @@ def test_loss_is_repeated_with_the_same_bytes_less_and_less_often() -> None:
         a.wake(a.deadline)
         assert frames(a, a.deadline) == lost
     gaps = [round(later - earlier, 6) for earlier, later in zip([0.0, *times], times, strict=False)]
-    assert gaps == [0.3, 0.6, 1.2, 2.0, 2.0, 2.0]
+    assert gaps == [0.5, 1.0, 2.0, 2.0, 2.0, 2.0]
     assert a.counters.repeats == 6
 
 

@@ -136,7 +136,9 @@ class Lines:
         self._users: dict[str, set[str]] = {}
 
     def join(self, address: str, user: str) -> bytes:
-        """Use the line to an exact address, which is dialled if need be; its routing id."""
+        """Use the line to an exact address, dialled if need be, and no other any more; its routing id."""
+        if user not in self._users.get(address, ()):
+            self.leave(user)
         if address not in self._ids:
             self._ids[address] = self._dial(address)
             self._users[address] = set()

@@ -147,7 +147,9 @@ class Endpoint:
     # --- who there is --------------------------------------------------------------------------------------------
 
     def connect(self, node: NodeId, incarnation: int, address: str, announcements: str) -> None:
-        """Hold a line to a peer, and listen to what it publishes. Raises AddressError."""
+        """Hold a line to a peer, and listen to what it publishes; old news is ignored. Raises AddressError."""
+        if incarnation < (self.links.knows(node) or 0):
+            return
         line = self._outward.join(exact(address, bind=False), node)
         self.links.connect(node, incarnation, (_OUTWARD, line), self._loop.time())
         if self._listening is not None and announcements:

@@ -24,6 +24,7 @@ from ..payload import BYTES_MAX
 FRAME_BYTES_MAX = BYTES_MAX + 64 * 1024
 ERROR_CHARS_MAX = 4096
 """The longest error that travels: core's bound for a Text."""
+SECONDS_MAX = 1e9
 
 _LENGTH = struct.Struct(">I")
 
@@ -46,11 +47,15 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """The packed `value` of a call that returned, else the `error`: one sentence, a traceback may follow it."""
+    """The packed `value` of a call that returned, else the `error`: one sentence, a traceback may follow it.
+
+    `seconds` is what the call took, the sleep that makes a slow node slow included; importing the function is not.
+    """
 
     ok: bool
     value: bytes
     error: str
+    seconds: float
 
 
 def encode(parts: Request | Reply) -> bytes:
@@ -68,8 +73,10 @@ def decode_request(body: bytes) -> Request:
 
 def decode_reply(body: bytes) -> Reply:
     match _decode(body):
-        case [bool(ok), bytes(value), str(error)] if len(value) <= BYTES_MAX and len(error) <= ERROR_CHARS_MAX:
-            return Reply(ok, value, error)
+        case [bool(ok), bytes(value), str(error), float(seconds)] if (
+            len(value) <= BYTES_MAX and len(error) <= ERROR_CHARS_MAX and 0.0 <= seconds <= SECONDS_MAX
+        ):
+            return Reply(ok, value, error, seconds)
     raise ChannelError("the worker sent a frame that is no reply")
 
 

@@ -5,10 +5,10 @@ started. Its end is an answer like any other: whoever waits for a reply is told 
 
     executor                     WorkerProcess                        worker.py
       | ask(Request) ----------------> | frame on stdin -----------------> |
-      | <------------------- Reply     | <----------------- frame on stdout|
-      |     on_line(task, line) <----- | <--------------- lines on stderr  |
-      | kill() ----------------------> | SIGKILL to the group              |
-      | <-------------- WorkerDiedError     | process exited
+      | <----------------------- Reply | <---------------- frame on stdout |
+      | <--------- on_line(task, line) | <---------------- lines on stderr |
+      | kill() ----------------------> | SIGKILL to the group -----------> |
+      | <------------- WorkerDiedError | <-------------- process has ended |
 
 Invariant: once `gone` is done, no process of the group is left and no pipe is open.
 """

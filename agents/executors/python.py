@@ -41,12 +41,13 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 """A slot is one CPU, unless the node's owner has set these otherwise."""
 
 
-def worker_command(code: Sequence[Path] = (), slowdown: float = 0.0) -> list[str]:
-    """How a worker is started."""
-    command = [sys.executable, "-P", "-m", "parley.agents.executors.worker", "--slowdown", repr(slowdown)]
+def worker_command(code: Sequence[Path] = (), slowdown: float = 0.0, allow: Sequence[str] = ()) -> list[str]:
+    """How a worker is started; it imports the modules that `allow` names outright before it is asked."""
+    command = [sys.executable, "-P", "-m", "parley", "worker", "--slowdown", repr(slowdown)]
     for folder in code:
         command += ["--code", str(folder.absolute())]
-    return command
+    modules = dict.fromkeys(kind.partition(":")[0] for kind in allow)
+    return command + [f"--import={module}" for module in modules if not set(module) & set("*?[")]
 
 
 class PythonExecutor:
@@ -70,13 +71,18 @@ class PythonExecutor:
             raise ValueError(f"a node has at least one slot and a speed above zero, not {slots} and {speed}")
         self._allow = tuple(allow)
         self._slots = slots
-        self._command = worker_command(code, max(fastest / speed - 1.0, 0.0))
+        self._command = worker_command(code, max(fastest / speed - 1.0, 0.0), allow)
         self._on_line = on_line
         self._attempts: dict[Attempt, asyncio.Task[Finished]] = {}
         self._warm: list[WorkerProcess] = []
         self._workers: set[WorkerProcess] = set()
         """All that are not yet gone: busy, warm, or killed a moment ago."""
         self._closed = False
+
+    async def warm(self) -> None:
+        """Start the workers now, so that the first tasks need not wait for them."""
+        while self._allow and len(self._workers) < self._slots and not self._closed:
+            self._warm.append(await self._spawn())
 
     def start(self, task: Task, epoch: int, payload: bytes, done: Done) -> None:
         attempt = (task.id, epoch)
@@ -113,24 +119,23 @@ class PythonExecutor:
     async def _run(self, task: Task, epoch: int, payload: bytes) -> Finished:
         clock = asyncio.get_running_loop().time
         began = clock()
-        ok, value, error, retry = False, b"", "", True
         try:
-            ok, value, error = await self._ask(task, epoch, payload)
-            retry = False
+            ok, value, error, seconds = await self._ask(task, epoch, payload)
+            return Finished(task.id, epoch, ok, value, error, retry=False, seconds=seconds)
         except TimeoutError:
             error = f"no result within {task.timeout_s:g} s; the worker was killed"
         except WorkerDiedError as death:
             error = str(death)
         except OSError as failure:
             error = f"no worker could be started: {failure}"
-        return Finished(task.id, epoch, ok, value, error, retry, clock() - began)
+        return Finished(task.id, epoch, ok=False, error=error, retry=True, seconds=clock() - began)
 
     async def _ask(self, task: Task, epoch: int, payload: bytes) -> Reply:
         """The reply of a worker that is warm afterwards; a worker that does not come to replying is killed."""
         if self._closed:
             raise WorkerDiedError("this node is shutting down")
         if not any(fnmatchcase(task.kind, pattern) for pattern in self._allow):
-            return Reply(False, b"", f"this node does not run {task.kind}: start it with --allow {task.kind}")
+            return Reply(False, b"", f"this node does not run {task.kind}: start it with --allow {task.kind}", 0.0)
         request = Request(task.id, epoch, task.kind, task.kind not in self._allow, payload)
         worker: WorkerProcess | None = None
         try:
@@ -150,6 +155,9 @@ class PythonExecutor:
             worker = self._warm.pop()
             if worker.alive:
                 return worker
+        return await self._spawn()
+
+    async def _spawn(self) -> WorkerProcess:
         worker = await WorkerProcess.spawn(self._command, ONE_THREAD | os.environ, self._on_line)
         self._workers.add(worker)
         return worker

@@ -23,6 +23,7 @@ of the file at the agent. Nothing heavy is imported here, so that a worker is re
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import importlib
 import os
@@ -47,16 +48,18 @@ class UnusableError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """`parley worker [--code DIR]... [--slowdown X]`: serves the agent at the other end of stdin and stdout."""
+    """`parley worker [options]`: serves the agent at the other end of stdin and stdout."""
     parser = argparse.ArgumentParser(prog="parley worker", description="Runs an agent's Python functions.")
     parser.add_argument("--code", action="append", default=[], metavar="DIR", help="import the functions from here")
     parser.add_argument("--slowdown", type=float, default=0.0, metavar="X", help="seconds to sleep per CPU-second")
+    parser.add_argument("--import", action="append", default=[], metavar="MODULE", dest="modules", help="do it now")
     options = parser.parse_args(argv)
     requests_from, replies_to = _take_channel()
     faulthandler.enable()
     sys.path[:0] = options.code
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests_from, requests), name="listener", daemon=True).start()
+    _warm_up(options.modules)
     while True:
         reply = answer(requests.get(), options.slowdown)
         replies_to.write(channel.encode(reply))
@@ -72,6 +75,13 @@ def _take_channel() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(2, 1)
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     return requests_from, replies_to
+
+
+def _warm_up(modules: Sequence[str]) -> None:
+    """What can be imported already is not waited for later; what cannot is told to whoever asks for it."""
+    for module in modules:
+        with contextlib.suppress(BaseException):
+            importlib.import_module(module)
 
 
 def _listen(source: BinaryIO, requests: queue.SimpleQueue[Request]) -> None:
@@ -92,15 +102,15 @@ def answer(request: Request, slowdown: float) -> Reply:
         positional, named = _arguments(request)
     except UnusableError as error:
         return _failure(str(error))
-    began = time.process_time()
+    began, used = time.monotonic(), time.process_time()
     try:
         value = function(*positional, **named)
     except BaseException as error:  # SystemExit too: it is the function's end, not ours
         return _raised(error)
     finally:
-        time.sleep(slowdown * max(time.process_time() - began, 0.0))
+        time.sleep(slowdown * max(time.process_time() - used, 0.0))
     try:
-        return Reply(True, pack(value), "")
+        return Reply(True, pack(value), "", time.monotonic() - began)
     except PayloadError as error:
         return _failure(f"the result of {request.function} cannot be sent: {error}")
 
@@ -155,7 +165,7 @@ def _failure(sentence: str, details: str = "") -> Reply:
     """An error that fits: the beginning of the sentence, the end of the details."""
     sentence = _plain(sentence)[:SENTENCE_CHARS_MAX]
     room = ERROR_CHARS_MAX - len(sentence) - 1
-    return Reply(False, b"", f"{sentence}\n{_plain(details)[-room:]}".rstrip())
+    return Reply(False, b"", f"{sentence}\n{_plain(details)[-room:]}".rstrip(), 0.0)
 
 
 def _plain(text: str) -> str:

@@ -55,7 +55,7 @@ class _Card:
         hidden = self._why.awards[:-AWARDS_SHOWN]
         if hidden:
             yield ""
-            winners = listed([clean(award.winner) for award in hidden])
+            winners = listed([award.winner for award in hidden])
             yield from self._wrap(f"Awards 1 to {len(hidden)} came to nothing: {winners}", "")
         for award in self._why.awards[-AWARDS_SHOWN:]:
             yield ""
@@ -76,14 +76,13 @@ class _Card:
     def _title(self) -> Iterator[str]:
         why = self._why
         submitted = why.submitted
-        kind = f"  {clean(submitted.kind)}" if submitted else ""
-        yield self._paint(f"Task {clean(why.task)}{kind}", BOLD)
+        yield from self._wrap(f"Task {why.task}" + (f"  {submitted.kind}" if submitted else ""), "", BOLD)
         first, *rest = self._wrap(self._standing())
         yield first.replace(why.state, self._paint(why.state, STATE_TINTS.get(why.state, BOLD)), 1)
         yield from rest
         if submitted:
-            client = clean(submitted.client)
-            yield from self._wrap(f"submitted to {submitted.node} by {client}, {submitted.at:%Y-%m-%d %H:%M:%S} UTC")
+            at = f"{submitted.at:%Y-%m-%d %H:%M:%S} UTC"
+            yield from self._wrap(f"submitted to {submitted.node} by {submitted.client}, {at}")
             work = "unknown" if submitted.work_s is None else f"{duration(submitted.work_s)} at speed 1"
             yield from self._wrap(f"work {work}, argument {submitted.payload_bytes:,} bytes")
 
@@ -96,9 +95,9 @@ class _Card:
             case State.DONE:
                 return f"done on {why.node}{after}{awards}"
             case State.FAILED:
-                return f"failed on {why.node}{after}{awards}: {clean(why.error)}"
+                return f"failed on {why.node}{after}{awards}: {why.error}"
             case State.UNPLACED:
-                return f"unplaced{after}: {clean(why.error)}"
+                return f"unplaced{after}: {why.error}"
             case State.AWARDED | State.RUNNING:
                 return f"{why.state} on {why.node}{awards} when the log ends"
             case State.OPEN:
@@ -140,7 +139,7 @@ class _Card:
         yield self._paint(_fit(head, self._width), DIM)
         for bid in shown:
             wins = bid.node == award.winner
-            text = f"  {'▶' if wins else ' '} {_fit(clean(bid.node), names):<{names}}"[:4 + names]
+            text = f"  {'▶' if wins else ' '} {_fit(clean(bid.node), names):<{names}}"
             text += f"{_number(bid.cost * scale):>11}"
             if columns:
                 cells = (_number(bid.terms[term] * scale) if term in bid.terms else "" for term in fills)
@@ -163,12 +162,12 @@ class _Card:
         """Who did not bid; nodes that say the same stand together."""
         alike: dict[str, list[str]] = {}
         for line in declines:
-            words = f"{line.reason}: {clean(line.detail) or REASONS[line.reason]}"
-            alike.setdefault(words, []).append(clean(line.node))
+            words = f"{line.reason}: {line.detail or REASONS[line.reason]}"
+            alike.setdefault(words, []).append(line.node)
         for words, nodes in alike.items():
             yield from self._wrap(f"declined  {listed(nodes)}  {words}")
         if silent:
-            yield from self._wrap(f"silent  {listed([clean(node) for node in silent])}", tint=BAD)
+            yield from self._wrap(f"silent  {listed(silent)}", tint=BAD)
 
     # -- history
 
@@ -192,14 +191,14 @@ class _Card:
     def _step(self, step: Step, at: str, names: int) -> Iterator[str]:
         margin = f"  {at:>11}  {_fit(clean(step.node), names):<{names}}  "
         tint = BAD if step.event in ("task.lost", "peer.state") else ""
-        yield from self._wrap(clean(step.text), margin, tint, " " * len(margin))
+        yield from self._wrap(step.text, margin, tint, " " * len(margin))
 
     # -- lines
 
     def _wrap(self, text: str, margin: str = "  ", tint: str = "", hanging: str | None = None) -> list[str]:
         """At most three lines, the first behind `margin`, the others behind `hanging`."""
         lines = textwrap.wrap(
-            text,
+            clean(text),
             self._width,
             initial_indent=margin,
             subsequent_indent=f"{margin}  " if hanging is None else hanging,

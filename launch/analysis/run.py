@@ -28,8 +28,7 @@ NAMED_MAX = 4
 """So many candidates are named where an id is ambiguous."""
 
 _decoders = {
-    event.name: msgspec.json.Decoder(event)
-    for event in (*contract_events.EVENTS, *membership.EVENTS, *service.EVENTS)
+    event.name: msgspec.json.Decoder(event) for event in (*contract_events.EVENTS, *membership.EVENTS, *service.EVENTS)
 }
 
 

@@ -10,7 +10,6 @@ Nothing is recomputed: an `auction.award` line holds all that its award was made
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -34,8 +33,8 @@ from ...protocols.service import TaskSubmitted
 from .run import Line, Run
 from .words import REASONS, duration, listed
 
-Standing: TypeAlias = State | Literal["unknown"]
-"""Where the task stands when the logs end; unknown if the one log that would tell is missing."""
+UNKNOWN = "unknown"
+"""The state of a task if the one log that would tell it is missing."""
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -83,10 +82,13 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Why(msgspec.Struct, frozen=True):
-    """All that can be said of one task. `node` has it, or had it last; `error` is why it failed or was not placed."""
+    """All that can be said of one task, when the logs end.
+
+    `state` is one of `State`, or unknown; `node` has it, or had it last; `error` is why it failed or was not placed.
+    """
 
     task: str
-    state: Standing
+    state: str
     node: str | None
     error: str
     submitted: Submitted | None
@@ -122,7 +124,7 @@ class _Story:
 
     def __init__(self, task: str) -> None:
         self.task = task
-        self.state: Standing = "unknown"
+        self.state = UNKNOWN
         self.node: str | None = None
         self.error = ""
         self.submitted: Submitted | None = None
@@ -163,7 +165,7 @@ class _Story:
             case TaskSubmitted():
                 self._caller = node
                 self.submitted = Submitted(node, event.peer, at, event.kind, event.work, event.payload_bytes)
-                if self.state == "unknown":
+                if self.state == UNKNOWN:
                     self.state = State.OPEN
             case AuctionAwarded():
                 self._caller = node
@@ -222,7 +224,7 @@ class _Story:
             case TaskCommitted():
                 return f"committed: {event.state}{_detail(event.detail)}"
             case MessageDropped():
-                return f"refused what {event.peer} brought of award {event.epoch}: {event.reason}"
+                return f"refused what {event.peer} said of award {event.epoch}: {event.reason}"
             case PeerState():
                 return f"{event.peer} counts as {event.state}{_detail(event.reason)}"
         return None

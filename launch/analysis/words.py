@@ -59,4 +59,4 @@ def listed(names: Sequence[str], most: int = 8) -> str:
 
 def clean(text: str) -> str:
     """On one line, and without anything that a terminal would obey."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return "".join(sign if sign.isprintable() else " " for sign in text)

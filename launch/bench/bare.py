@@ -1,6 +1,7 @@
 """The yardstick: the same exchange over bare sockets, drained on the asyncio loop, with nothing of Parley in it.
 
-    client -- submit --> n1 -- call (PUB) --> n2 … nN -- proposal --> n1
+    client -- submit --> n1 -- submitted --> client
+    n1 -- call (PUB) --> n2 … nN -- proposal --> n1
     n1 -- award --> winner -- inform --> n1 -- result --> client
 
 No validation, no log, no acknowledgement, no lease: msgpack lists over the fewest sockets. n1 bids too, by a function
@@ -20,7 +21,7 @@ from collections.abc import Callable
 import msgpack
 import zmq
 
-CALL, PROPOSAL, AWARD, INFORM, SUBMIT, RESULT, HELLO = range(7)
+CALL, PROPOSAL, AWARD, INFORM, SUBMIT, SUBMITTED, RESULT, HELLO = range(8)
 Frames = list[bytes]
 
 
@@ -113,6 +114,7 @@ class Initiator:
         what, task, *rest = msgpack.unpackb(frames[1])
         if what == SUBMIT:
             self._open[task] = (sender, [1])
+            self._router.send_multipart([sender, msgpack.packb([SUBMITTED, task])], zmq.DONTWAIT)
             self._pub.send(msgpack.packb([CALL, task, "echo", 1.0]), zmq.DONTWAIT)
         elif what == PROPOSAL:
             client, bidders = self._open[task]
@@ -178,8 +180,10 @@ class Client:
         self._drained.sent()
 
     def _take(self, frames: Frames) -> None:
-        if msgpack.unpackb(frames[0])[0] == HELLO:
+        what = msgpack.unpackb(frames[0])[0]
+        if what == HELLO:
             self._ready.set()
+        if what != RESULT:
             return
         self.ended += 1
         if self._running:

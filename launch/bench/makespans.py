@@ -25,7 +25,7 @@ SPEEDS = (1.0, 1.0, 2.0, 4.0)
 SEEDS = 7
 SIGMA = 1.0
 BOUND_S = {24: 2.0, 400: 5.0}
-"""About how long the tasks of one run take: long enough that tens of milliseconds do not count, short enough to wait."""
+"""About how long one run takes: so long that tens of milliseconds do not count, so short that one can wait."""
 
 
 class Line(msgspec.Struct, frozen=True):

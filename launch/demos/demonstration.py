@@ -161,6 +161,8 @@ async def _learn(
 
 
 def _report(summary: Summary, accuracy: float, options: Options, seconds: float, run: Path) -> Report:
+    if not summary.attempts:
+        raise Problem(f"the logs in {run} tell of no attempt that was done: is the disk full?")
     speeds = dict(zip(options.names, options.speeds, strict=True))
     works = [attempt.seconds * speeds[attempt.node] for attempt in summary.attempts]
     bound = prefix_bound(works, options.speeds)

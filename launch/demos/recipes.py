@@ -1,7 +1,7 @@
 """How each dataset is learned: the numbers, chosen on a validation part of the training rows, never on the test rows.
 
 The learning rate falls in a straight line from `rate` in the first epoch to `rate_last` in the last one. Work is the
-CPU seconds of one task on the machine where the recipe was tried (one thread of a 2 GHz server); a fleet that emulates
+CPU seconds of one task on the machine where the recipe was tried, one thread; a fleet that emulates
 slower nodes scales it by its fastest speed.
 """
 

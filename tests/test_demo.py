@@ -1,0 +1,56 @@
+"""The demonstration, as `make demo` runs it: real processes, real learning, a real kill."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from local_fleets import parley
+
+KEYS = [
+    "accuracy", "tasks", "done", "lost", "committed_twice", "reassigned", "makespan_s", "bound_s", "ratio", "seconds",
+    "nodes", "run",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kill", [None, "n2@50%", "n4@50%"])
+@pytest.mark.parametrize("mode", ["rounds", "gossip"])
+def test_four_agents_learn_to_read(mode: str, kill: str | None, tmp_path: Path) -> None:
+    ended = parley("demo", "--json", f"--mode={mode}", *([f"--kill={kill}"] if kill else []), cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    report = json.loads(ended.stdout)
+    assert list(report) == KEYS
+    assert report["accuracy"] >= 0.95
+    assert (report["tasks"], report["done"]) == (72, 72)
+    assert (report["lost"], report["committed_twice"]) == (0, 0)
+    assert list(report["nodes"]) == ["n1", "n2", "n3", "n4"]
+    assert all(share["tasks"] for share in report["nodes"].values())
+    assert report["makespan_s"] >= report["bound_s"] > 0
+    check_why(Path(report["run"]), tmp_path)
+
+
+def check_why(run: Path, cwd: Path) -> None:
+    """`why last` of this run is what its award says."""
+    answer = json.loads(parley("why", "last", "--json", cwd=cwd).stdout)
+    assert answer["state"] == "done"
+    award = answer["awards"][-1]
+    costs = {bid["node"]: bid["cost"] for bid in award["bids"]}
+    assert award["cost"] == costs[award["winner"]] == min(costs.values())
+    for bid in award["bids"]:
+        assert sum(bid["terms"].values()) == pytest.approx(bid["cost"])
+    logged = [json.loads(line) for line in (run / "n1.jsonl").read_text().splitlines() if '"auction.award"' in line]
+    assert answer["task"] == logged[-1]["task"]
+    assert award["winner"] == logged[-1]["winner"]
+
+
+def test_the_summary_says_what_to_type_next(tmp_path: Path) -> None:
+    ended = parley("demo", "--speed=2,1", cwd=tmp_path)
+    assert ended.returncode == 0
+    assert re.search(r"accuracy +9\d\.\d%", ended.stdout)
+    assert "72 of 72 done, 0 lost, 0 committed twice" in ended.stdout
+    [command] = re.findall(r"^  parley (why .*)$", ended.stdout, re.MULTILINE)
+    card = parley(*command.split(), cwd=tmp_path)
+    assert card.returncode == 0
+    assert "wins" in card.stdout

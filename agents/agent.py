@@ -131,7 +131,12 @@ class Agent:
 
     @property
     def deadline(self) -> float | None:
-        return min((deadline for role in self._roles if (deadline := role.deadline) is not None), default=None)
+        earliest: float | None = None
+        for role in self._roles:
+            deadline = role.deadline
+            if deadline is not None and (earliest is None or deadline < earliest):
+                earliest = deadline
+        return earliest
 
     def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         roles = self._routes.get(type(message))

@@ -1,7 +1,7 @@
 """The log of one node: every event that the protocols declare becomes one JSON line, in one file, in one schema.
 
-    write(event) -> structlog: stamp (header and fields) -> render (msgspec) -> lines kept in memory
-    flush()      -> one os.write to a descriptor opened with O_APPEND; the runtime calls it once per turn of its loop
+    write(event) -> kept in memory, with the clocks of this moment
+    flush()      -> structlog: stamp (header and fields) -> render (msgspec) -> one os.write to an O_APPEND descriptor
 
 A line is a `Header` followed by the event's own fields; `seq` counts the lines of one writer from 1, so that a gap is a
 lost line. What can be wrong when a node starts (no such folder, no right to write) is a `LogError`; what goes wrong
@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import structlog
@@ -35,8 +35,8 @@ from ..transport.links import Cause
 
 VERSION = 1
 """Of the lines; it rises when a field changes its meaning, not when fields or events are added."""
-UNWRITTEN_BYTES_MAX = 64 * 1024
-"""Lines kept in memory; more are written at once."""
+UNWRITTEN_MAX = 1_000
+"""Events kept in memory; more are written at once."""
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -95,6 +95,16 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     cause: str | UnsetType = UNSET
 
 
+class Told(NamedTuple):
+    """An event, and when it happened by all the clocks."""
+
+    event: Event
+    mono: float
+    wall: float
+    hlc: int
+    cause: Cause | str | None
+
+
 class LogError(Exception):
     """The log cannot be opened: one sentence for the person who started the node."""
 
@@ -127,6 +137,7 @@ class EventLog:
         self._node = node
         self._clock = clock
         self._wall = wall
+        self._told: list[Told] = []
         self._second = -1  # of which `_second_text` is the text
         self._second_text = ""
         self._seq = 0
@@ -140,28 +151,35 @@ class EventLog:
         self._say = {"debug": logger.debug, "info": logger.info, "warning": logger.warning, "error": logger.error}
 
     def write(self, event: Event, now_mono: float, cause: Cause | str | None = None) -> None:
-        """One more line; `cause` is the message that caused it."""
-        self._say[event.level](event.name, told=event, mono=now_mono, cause=cause)
+        """One more line; `cause` is the message that caused it. Rendered when it is flushed, off the hot path."""
+        self._told.append(Told(event, now_mono, self._wall(), self._clock.tick(), cause))
+        if len(self._told) >= UNWRITTEN_MAX:
+            self.flush()
 
     def flush(self) -> None:
         """Hand all lines to the operating system."""
+        for told in self._told:
+            self._say[told.event.level](told.event.name, told=told)
+        self._told.clear()
         self._file.flush()
 
     def close(self) -> None:
         """Flush, and let go of the file; what is written later is dropped."""
+        self.flush()
         self._file.close()
 
     def _stamp(self, _logger: WrappedLogger, level: str, said: EventDict) -> EventDict:
         """The header and the event's own fields, in the order in which people read them."""
+        told: Told = said["told"]
         self._seq += 1
-        second, micros = divmod(int(self._wall() * 1e6), 1_000_000)
+        second, micros = divmod(int(told.wall * 1e6), 1_000_000)
         if second != self._second:
             self._second = second
             self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         line: dict[str, object] = {
             "ts": f"{self._second_text}.{micros:06d}Z",
-            "mono": said["mono"],
-            "hlc": self._clock.tick(),
+            "mono": told.mono,
+            "hlc": told.hlc,
             "level": level,
             "event": said["event"],
             "v": VERSION,
@@ -169,9 +187,9 @@ class EventLog:
             "node": self._node,
             "seq": self._seq,
         }
-        if said["cause"] is not None:
-            line["cause"] = str(said["cause"])
-        line.update(msgspec.structs.asdict(said["told"]))
+        if told.cause is not None:
+            line["cause"] = str(told.cause)
+        line.update(msgspec.structs.asdict(told.event))
         return line
 
 
@@ -192,7 +210,6 @@ class _File:
         self._path = path
         self._complain: Callable[[str], None] | None = complain
         self._lines: list[bytes] = []
-        self._bytes = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -205,9 +222,6 @@ class _File:
         if self._descriptor is None:
             return
         self._lines.append(line)
-        self._bytes += len(line)
-        if self._bytes >= UNWRITTEN_BYTES_MAX:
-            self.flush()
 
     debug = info = warning = error = _append
 
@@ -216,7 +230,6 @@ class _File:
             return
         block = memoryview(b"".join((b"\n" if self._torn else b"", *self._lines)))
         self._lines.clear()
-        self._bytes = 0
         try:
             while block:
                 written = os.write(self._descriptor, block)

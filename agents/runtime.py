@@ -40,13 +40,14 @@ from ..transport.codec import Codec
 from ..transport.links import Cause, Links
 from ..transport.zeromq import AddressError, Endpoint
 from .agent import MESSAGES, Agent
-from .events import EventLog, Level, NodeStarted, NodeStopped
+from .events import EventLog, Level, NodeLoad, NodeStarted, NodeStopped
 from .executors.python import PythonExecutor
 from .executors.simulated import SimulatedExecutor
 from .resources import BUILT_IN_KINDS, Resources
 
 LOG_EVERY_S = 0.02
 """So long a line may wait to be written: what a kill -9 may cost."""
+LOAD_EVERY_S = 1.0
 REFUSALS_LOGGED_MAX = 1_000
 """So many lines the log spends on nonsense from strangers; the rest is only counted."""
 
@@ -70,6 +71,7 @@ class Node:
         level: Level = "info",
     ) -> None:
         self.name = name
+        self._slots = resources.slots
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._turn_scheduled = False
@@ -117,6 +119,7 @@ class Node:
                 pid=os.getpid(),
             )
         )
+        self._write_load()
         self._write_log()
         self._on_turn()
 
@@ -136,6 +139,7 @@ class Node:
         self._endpoint.flush()
         if self._timer is not None:
             self._timer.cancel()
+        self._load_timer.cancel()
         self._log_timer.cancel()
         await self._python.close()
         await self._simulated.close()
@@ -182,6 +186,11 @@ class Node:
         self._timer = None
         self._on_turn()
 
+    def _write_load(self) -> None:
+        running, waiting, queued_s = self._agent.participant.load()
+        self._write(NodeLoad(slots=self._slots, running=running, waiting=waiting, queued_s=queued_s))
+        self._load_timer = self._loop.call_later(LOAD_EVERY_S, self._write_load)
+
     def _write_log(self) -> None:
         self._log.flush()
         self._log_timer = self._loop.call_later(LOG_EVERY_S, self._write_log)
@@ -192,12 +201,12 @@ class Node:
         now = time.monotonic()
         for effect in effects:
             match effect:
+                case Event():
+                    self._log.write(effect, now, cause)
                 case Send(to, message):
                     self._links.send(to, message, now)
                 case Publish(message):
                     self._links.publish(message, now)
-                case Event():
-                    self._log.write(effect, now, None if cause is None else str(cause))
                 case Run(task, epoch, payload):
                     executor = self._simulated if task.kind in BUILT_IN_KINDS else self._python
                     executor.start(task, epoch, payload, self._tell)

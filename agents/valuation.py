@@ -21,10 +21,10 @@ LINK_BYTES_PER_S = 100e6
 def earliest_finish(node: NodeId, resources: Resources, estimator: Estimator) -> Valuation:
     """Seconds until done here; a refusal for kinds that this node does not offer."""
 
-    def value(task: Task, initiator: NodeId) -> Pricing:
+    def value(task: Task, initiator: NodeId, now: float) -> Pricing:
         if not resources.offers(task.kind):
             return Pricing(decline=Reason.KIND, detail=f"do not offer the kind {task.kind}")
-        run = ("run", estimator.predict(task))
+        run = ("run", estimator.predict(task, now))
         if initiator == node:
             return Pricing((run,))
         return Pricing((run, ("transfer", LATENCY_S + task.payload_bytes / LINK_BYTES_PER_S)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import signal
@@ -26,6 +27,8 @@ from .fleet import Listening
 from .problems import Exit, Problem
 
 JOIN_S = 10.0
+GARBAGE_EVERY = 50_000
+"""Objects made before the garbage collector looks for cycles among them."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -55,6 +58,8 @@ async def serve(settings: Settings) -> None:
         raise Problem(f"{settings.name!r} is no name for a node: use letters, digits, . _ and -", Exit.USAGE)
     await _check_fleet(settings)
     node = _start(settings)
+    gc.freeze()  # what stands now stands for good; what comes is mostly free of cycles
+    gc.set_threshold(GARBAGE_EVERY)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     bugs: list[str] = []

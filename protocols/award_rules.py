@@ -15,7 +15,7 @@ the same one.
 
 from __future__ import annotations
 
-import random
+import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -73,7 +73,7 @@ def heaviest(offers: Sequence[Offer], seed: int) -> Offer:
 
 def at_random(offers: Sequence[Offer], seed: int) -> Offer:
     """Any of them, with equal chance."""
-    return random.Random(seed).choice(offers)
+    return offers[zlib.crc32(seed.to_bytes(8)) % len(offers)]
 
 
 class Rule(NamedTuple):

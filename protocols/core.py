@@ -54,7 +54,7 @@ class PeerError(Exception):
 # --- what is negotiated ----------------------------------------------------------------------------------------------
 
 
-class Task(msgspec.Struct, frozen=True, array_like=True):
+class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What everybody may know of a task; its payload goes to the winner only.
 
     `work` is the nominal run time in seconds on a node of speed 1 (None: not known, the estimators must learn it);
@@ -100,7 +100,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
 # --- messages --------------------------------------------------------------------------------------------------------
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True):
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one agent says to others. Declared, with bounded fields, in the file of the protocol that speaks it."""
 
 
@@ -123,7 +123,7 @@ class PeerDown(Local, frozen=True, array_like=True):
 # --- effects ---------------------------------------------------------------------------------------------------------
 
 
-class Effect(msgspec.Struct, frozen=True):
+class Effect(msgspec.Struct, frozen=True, gc=False):
     """What a protocol wants done. Performed in order by the shell around it."""
 
 

@@ -71,8 +71,8 @@ class Pricing(NamedTuple):
     detail: str = ""
 
 
-Valuation = Callable[[Task, NodeId], Pricing]
-"""Task and its initiator -> what it would cost here."""
+Valuation = Callable[[Task, NodeId, float], Pricing]
+"""Task, its initiator, and now -> what it would cost here."""
 
 
 class _Attempt:
@@ -113,7 +113,7 @@ class _Queue:
 class Participant:
     """Bids, and runs what it wins.
 
-    `value` prices a task; `observed` is told the seconds every attempt that was done has taken.
+    `value` prices a task; `observed` is told the seconds every attempt that was done has taken, and when.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Participant:
         slots: int,
         speed: float,
         value: Valuation,
-        observed: Callable[[Task, float], None],
+        observed: Callable[[Task, float, float], None],
     ) -> None:
         self._node = node
         self._slots = slots
@@ -188,7 +188,7 @@ class Participant:
             if task.id in self._held:
                 pricing = Pricing(decline=Reason.BUSY, detail="held already")
             else:
-                pricing = self._value(task, sender)
+                pricing = self._value(task, sender, now)
             event: Event
             if pricing.decline is None:
                 terms = (queue, *pricing.terms)
@@ -237,7 +237,7 @@ class Participant:
         self._heard[sender] = award.number
         former = self._held_for(sender, task.id)
         effects = self._drop([former], Reason.CANCELLED, now) if former else []
-        pricing = self._value(task, sender)
+        pricing = self._value(task, sender, now)
         run_s = max(sum([term[1] for term in pricing.terms]), RUN_S_MIN)
         load = self._load(sender, now)
         room = Outlook(load.ready_s, load.waiting, load.waiting_s).room(run_s) and len(self._waiting) < WAITING_MAX
@@ -284,7 +284,7 @@ class Participant:
         effects: list[Effect] = [TaskEnded(task=task, epoch=epoch, seconds=seconds, reason=reason, detail=detail)]
         effects += self._start_next(now)
         if reason is None:
-            self._observed(attempt.task, seconds)
+            self._observed(attempt.task, seconds, now)
             load, heard = self._load(attempt.initiator, now), self._heard.get(attempt.initiator, 0)
             inform = Inform(attempt.auction, task, epoch, finished.value, seconds, load, heard)
             effects.append(Send(attempt.initiator, inform))
@@ -322,6 +322,10 @@ class Participant:
         return self._drop(held, Reason.ORPHANED, now)
 
     # -- load
+
+    def load(self) -> tuple[int, int, float]:
+        """How many attempts run, how many wait, and the seconds of work that wait."""
+        return len(self._running), len(self._waiting), sum([queue.work_s for queue in self._queues.values()])
 
     def _held_for(self, initiator: NodeId, task: TaskId) -> _Attempt | None:
         attempt = self._held.get(task)

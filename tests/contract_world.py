@@ -54,7 +54,7 @@ TO_PARTICIPANT = (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, 
 def by_speed(speed: float) -> Valuation:
     """Exact estimates: work over speed."""
 
-    def value(task: Task, initiator: NodeId) -> Pricing:
+    def value(task: Task, initiator: NodeId, now: float) -> Pricing:
         return Pricing((("run", (1.0 if task.work is None else task.work) / speed),))
 
     return value
@@ -69,7 +69,7 @@ class Node:
         self.speed = speed
         self.life = life
         self.initiator = Initiator(name, life, 7, rule)
-        self.participant = Participant(name, slots, speed, value, lambda task, seconds: None)
+        self.participant = Participant(name, slots, speed, value, lambda task, seconds, now: None)
         self.running: set[tuple[str, int]] = set()
         self.wake_at: float | None = None
 

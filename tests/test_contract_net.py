@@ -566,7 +566,7 @@ def test_ids_that_look_like_conversations_confuse_nobody() -> None:
 def by_name(name: NodeId, speed: float) -> object:
     """Only b runs the kind "far"."""
 
-    def value(task: Task, initiator: NodeId) -> Pricing:
+    def value(task: Task, initiator: NodeId, now: float) -> Pricing:
         if task.kind == "far" and name != "b":
             return Pricing(decline=Reason.KIND, detail="do not offer it")
         return Pricing((("run", float(task.work or 0) / speed),))

@@ -81,11 +81,11 @@ def test_lines_are_numbered_and_wait_for_the_flush(tmp_path: Path) -> None:
 
 def test_the_buffer_is_bounded(tmp_path: Path) -> None:
     log = open_log(tmp_path / "n1.jsonl")
-    for _ in range(1000):
+    for _ in range(2 * events.UNWRITTEN_MAX + 10):
         log.write(ENDED, 0.0)
-    unwritten = 1000 - (tmp_path / "n1.jsonl").read_bytes().count(b"\n")
-    assert 0 < unwritten * 200 < events.UNWRITTEN_BYTES_MAX
+    assert (tmp_path / "n1.jsonl").read_bytes().count(b"\n") == 2 * events.UNWRITTEN_MAX
     log.close()
+    assert (tmp_path / "n1.jsonl").read_bytes().count(b"\n") == 2 * events.UNWRITTEN_MAX + 10
 
 
 def test_what_lies_below_the_level_costs_no_number(tmp_path: Path) -> None:

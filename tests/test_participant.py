@@ -43,14 +43,14 @@ from parley.protocols.performatives import (
 )
 
 
-def value(task: Task, initiator: str) -> Pricing:
+def value(task: Task, initiator: str, now: float) -> Pricing:
     if task.kind == "gpu":
         return Pricing(decline=Reason.KIND, detail="lack a gpu")
     return Pricing((("run", float(task.work or 0)), ("transfer", 0.0)))
 
 
 class Observed(list[tuple[str, float]]):
-    def __call__(self, task: Task, seconds: float) -> None:
+    def __call__(self, task: Task, seconds: float, now: float) -> None:
         self.append((task.id, seconds))
 
 
@@ -326,8 +326,8 @@ def test_renewals_are_one_message_per_initiator() -> None:
 def test_a_node_that_declines_by_now_declines_the_award() -> None:
     draining = False
 
-    def drains(task: Task, initiator: str) -> Pricing:
-        return Pricing(decline=Reason.DRAINING, detail="leaving") if draining else value(task, initiator)
+    def drains(task: Task, initiator: str, now: float) -> Pricing:
+        return Pricing(decline=Reason.DRAINING, detail="leaving") if draining else value(task, initiator, now)
 
     one = Participant("p", 1, 1.0, drains, Observed())
     call(one, T)

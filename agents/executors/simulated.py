@@ -15,6 +15,7 @@ Invariant: an attempt that would take longer than `timeout_s` fails after `timeo
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 import msgspec
 
@@ -24,6 +25,8 @@ from ..payload import PayloadError, pack, unpack
 from .base import Attempt, Done
 
 SECONDS_MAX = 1e9
+INSTANT_PER_TURN_MAX = 100
+"""So many attempts that take no time end before others have their turn of the loop."""
 SLEEP_BYTES_MAX = 256
 """What the argument of a sleep may take: it is read by the agent itself."""
 
@@ -64,32 +67,53 @@ def _seconds(payload: bytes) -> float:
 
 
 class SimulatedExecutor:
-    """An `Executor` whose attempts are timers; it takes as many at once as it is given."""
+    """An `Executor` whose attempts are timers; it takes as many at once as it is given.
+
+    Attempts that take no time end one after the other in the same turn of the loop, the ones that follow from them
+    included, so that what is said about them can share a message.
+    """
 
     def __init__(self, speed: float = 1.0) -> None:
         if speed <= 0.0:
             raise ValueError(f"a node's speed must be above zero, not {speed}")
         self._speed = speed
+        self._loop = asyncio.get_running_loop()
+        self._ends: dict[Attempt, tuple[Finished, float, Done]] = {}
         self._timers: dict[Attempt, asyncio.TimerHandle] = {}
+        self._instant: deque[Attempt] = deque()
 
     def start(self, task: Task, epoch: int, payload: bytes, done: Done) -> None:
-        if (task.id, epoch) in self._timers:
-            raise ProtocolError(f"attempt {(task.id, epoch)} was started twice")
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        key = (task.id, epoch)
+        if key in self._ends:
+            raise ProtocolError(f"attempt {key} was started twice")
         finished = attempt(task, epoch, payload, self._speed)
-
-        def end() -> None:
-            del self._timers[task.id, epoch]
-            done(msgspec.structs.replace(finished, seconds=loop.time() - began))
-
-        self._timers[task.id, epoch] = loop.call_later(finished.seconds, end)
+        self._ends[key] = finished, self._loop.time(), done
+        if finished.seconds > 0.0:
+            self._timers[key] = self._loop.call_later(finished.seconds, self._end, key)
+            return
+        self._instant.append(key)
+        if len(self._instant) == 1:
+            self._loop.call_soon(self._end_instant)
 
     def stop(self, task: str, epoch: int) -> None:
-        if timer := self._timers.pop((task, epoch), None):
+        if self._ends.pop((task, epoch), None) and (timer := self._timers.pop((task, epoch), None)):
             timer.cancel()
 
     async def close(self) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        for task, epoch in list(self._ends):
+            self.stop(task, epoch)
+
+    def _end_instant(self) -> None:
+        for _ in range(INSTANT_PER_TURN_MAX):
+            self._end(self._instant[0])
+            self._instant.popleft()
+            if not self._instant:
+                return
+        self._loop.call_soon(self._end_instant)
+
+    def _end(self, key: Attempt) -> None:
+        ending = self._ends.pop(key, None)
+        self._timers.pop(key, None)
+        if ending is not None:
+            finished, began, done = ending
+            done(msgspec.structs.replace(finished, seconds=self._loop.time() - began))

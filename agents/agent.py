@@ -149,13 +149,14 @@ class Agent:
     def _settle(self, effects: Sequence[Effect], now: float) -> list[Effect]:
         """Deliver what this node says to itself, until only effects for the outside are left."""
         out: list[Effect] = []
-        queue = deque(effects)
+        queue = deque((effects,))
         while queue:
-            effect = queue.popleft()
-            if isinstance(effect, Send) and effect.to == self.node:
-                queue.extend(self._route(effect.message, self.node, now))
-                continue
-            out.append(effect)
-            if isinstance(effect, Publish):
-                queue.extend(self._route(effect.message, self.node, now))
+            for effect in queue.popleft():
+                kind = type(effect)
+                if kind is Send and effect.to == self.node:  # type: ignore[attr-defined]
+                    queue.append(self._route(effect.message, self.node, now))  # type: ignore[attr-defined]
+                    continue
+                out.append(effect)
+                if kind is Publish:
+                    queue.append(self._route(effect.message, self.node, now))  # type: ignore[attr-defined]
         return out

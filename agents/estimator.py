@@ -71,10 +71,13 @@ class Estimator:
     def predict(self, task: Task, now: float) -> float:
         """Expected seconds of one attempt at the task on this node."""
         learnt = self._kinds.get(task.kind)
-        factor = 1.0 if learnt is None else learnt.factor
-        if learnt is not None and task.work is not None and now - learnt.at > PATIENCE_S:
+        nominal = self._nominal(task)
+        if learnt is None:
+            return nominal
+        factor = learnt.factor
+        if task.work is not None and now - learnt.at > PATIENCE_S:
             factor = math.exp(learnt.mean * math.exp((learnt.at + PATIENCE_S - now) / FADE_S))
-        return _bounded(self._nominal(task) * factor)
+        return _bounded(nominal * factor)
 
     def observe(self, task: Task, seconds: float, now: float) -> None:
         """An attempt at the task held a slot for so many seconds and succeeded."""
@@ -98,4 +101,6 @@ class Estimator:
 
 
 def _bounded(seconds: float) -> float:
-    return min(max(seconds, SECONDS_MIN), SECONDS_MAX)
+    if seconds < SECONDS_MIN:
+        return SECONDS_MIN
+    return seconds if seconds < SECONDS_MAX else SECONDS_MAX

@@ -21,12 +21,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import structlog
 from msgspec import UNSET, Meta, UnsetType
-from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+from structlog.typing import EventDict, WrappedLogger
 
 from ..protocols import contract_events, membership, service
 from ..protocols.core import Event
@@ -39,6 +39,7 @@ UNWRITTEN_MAX = 1_000
 """Events kept in memory; more are written at once."""
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+LEVELS = ("debug", "info", "warning", "error")
 
 
 class NodeStarted(Event, frozen=True, kw_only=True):
@@ -142,16 +143,15 @@ class EventLog:
         self._second_text = ""
         self._seq = 0
         self._file = _File(path, complain)
-        logger: FilteringBoundLogger = structlog.wrap_logger(
-            self._file,
-            processors=[self._stamp, _render],
-            wrapper_class=structlog.make_filtering_bound_logger(level),
-            context_class=dict,
+        self._lowest = LEVELS.index(level)
+        self._logger: _Pipeline = structlog.wrap_logger(
+            self._file, processors=[self._stamp, _render], wrapper_class=_Pipeline, context_class=dict
         ).bind()
-        self._say = {"debug": logger.debug, "info": logger.info, "warning": logger.warning, "error": logger.error}
 
     def write(self, event: Event, now_mono: float, cause: Cause | str | None = None) -> None:
         """One more line; `cause` is the message that caused it. Rendered when it is flushed, off the hot path."""
+        if LEVELS.index(event.level) < self._lowest:
+            return
         self._told.append(Told(event, now_mono, self._wall(), self._clock.tick(), cause))
         if len(self._told) >= UNWRITTEN_MAX:
             self.flush()
@@ -159,7 +159,7 @@ class EventLog:
     def flush(self) -> None:
         """Hand all lines to the operating system."""
         for told in self._told:
-            self._say[told.event.level](told.event.name, told=told)
+            self._logger.tell(told)
         self._told.clear()
         self._file.flush()
 
@@ -169,37 +169,50 @@ class EventLog:
         self._file.close()
 
     def _stamp(self, _logger: WrappedLogger, level: str, said: EventDict) -> EventDict:
-        """The header and the event's own fields, in the order in which people read them."""
+        """The header of the line, in the order in which people read it, beside the event."""
         told: Told = said["told"]
         self._seq += 1
         second, micros = divmod(int(told.wall * 1e6), 1_000_000)
         if second != self._second:
             self._second = second
             self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        line: dict[str, object] = {
+        header: dict[str, object] = {
             "ts": f"{self._second_text}.{micros:06d}Z",
             "mono": told.mono,
             "hlc": told.hlc,
             "level": level,
-            "event": said["event"],
+            "event": told.event.name,
             "v": VERSION,
             "run": self._run,
             "node": self._node,
             "seq": self._seq,
         }
         if told.cause is not None:
-            line["cause"] = str(told.cause)
-        line.update(msgspec.structs.asdict(told.event))
-        return line
+            header["cause"] = str(told.cause)
+        said["header"] = header
+        return said
+
+
+class _Pipeline(structlog.BoundLoggerBase):
+    """A structlog logger that hands an event through its processors as it is, without unpacking it into keywords."""
+
+    def tell(self, told: Told) -> None:
+        line: Any = {"told": told}
+        for process in self._processors:
+            line = process(self._logger, told.event.level, line)
+        self._logger.append(line)
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def _render(_logger: WrappedLogger, _level: str, line: EventDict) -> bytes:
+def _render(_logger: WrappedLogger, _level: str, said: EventDict) -> bytes:
+    """Header and event, as one JSON object on one line."""
+    header, event = said["header"], said["told"].event
     try:
-        return _encode(line) + b"\n"
+        return b"%b,%b\n" % (_encode(header)[:-1], _encode(event)[1:])
     except UnicodeEncodeError:  # a lone surrogate, as in a file name that is not UTF-8: it becomes "?"
+        line = {**header, **msgspec.to_builtins(event)}
         return json.dumps(msgspec.to_builtins(line), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
@@ -218,12 +231,10 @@ class _File:
         except OSError as error:
             raise LogError(f"the log {path} cannot be written ({error.strerror}): choose another folder") from error
 
-    def _append(self, line: bytes) -> None:
+    def append(self, line: bytes) -> None:
         if self._descriptor is None:
             return
         self._lines.append(line)
-
-    debug = info = warning = error = _append
 
     def flush(self) -> None:
         if not self._lines or self._descriptor is None:

@@ -45,7 +45,7 @@ from .executors.python import PythonExecutor
 from .executors.simulated import SimulatedExecutor
 from .resources import BUILT_IN_KINDS, Resources
 
-LOG_EVERY_S = 0.02
+LOG_EVERY_S = 0.1
 """So long a line may wait to be written: what a kill -9 may cost."""
 LOAD_EVERY_S = 1.0
 REFUSALS_LOGGED_MAX = 1_000
@@ -74,6 +74,7 @@ class Node:
         self._slots = resources.slots
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._log_timer: asyncio.TimerHandle | None = None
         self._turn_scheduled = False
         self._refusals = 0
         self._simulated = SimulatedExecutor(resources.speed)
@@ -120,7 +121,6 @@ class Node:
             )
         )
         self._write_load()
-        self._write_log()
         self._on_turn()
 
     def join(self, address: str) -> None:
@@ -140,10 +140,11 @@ class Node:
         if self._timer is not None:
             self._timer.cancel()
         self._load_timer.cancel()
-        self._log_timer.cancel()
+        if self._log_timer is not None:
+            self._log_timer.cancel()
         await self._python.close()
         await self._simulated.close()
-        self._write(NodeStopped(reason=reason))
+        self._log.write(NodeStopped(reason=reason), time.monotonic(), None)
         self._log.close()
         self._endpoint.close()
 
@@ -192,8 +193,8 @@ class Node:
         self._load_timer = self._loop.call_later(LOAD_EVERY_S, self._write_load)
 
     def _write_log(self) -> None:
+        self._log_timer = None
         self._log.flush()
-        self._log_timer = self._loop.call_later(LOG_EVERY_S, self._write_log)
 
     # -- what goes out
 
@@ -203,6 +204,8 @@ class Node:
             match effect:
                 case Event():
                     self._log.write(effect, now, cause)
+                    if self._log_timer is None:
+                        self._log_timer = self._loop.call_later(LOG_EVERY_S, self._write_log)
                 case Send(to, message):
                     self._links.send(to, message, now)
                 case Publish(message):
@@ -232,4 +235,4 @@ class Node:
             self._on_garbage(PeerError(f"{node} cannot be reached: {error}"))
 
     def _write(self, event: Event) -> None:
-        self._log.write(event, time.monotonic(), None)
+        self._perform([event], None)

@@ -93,7 +93,7 @@ PAUSE_S = 1.0
 LOST_MAX = 8
 """A task so often lost with its node or its lease is taken for the cause of it."""
 REJECT_AFTER_S = 0.25
-"""Losers are told with the next call, or after this time: one message rejects many."""
+"""Losers may wait this long, so that one message rejects many."""
 RECALL_S = 0.5
 """A task without a bid is called again after this time, doubled each time up to RECALL_MAX_S. Answers may take half as
 long, so that slow nodes are heard in the end."""
@@ -234,13 +234,12 @@ class Initiator:
             _, number, subject = heapq.heappop(self._timers)
             if subject.timer == number:
                 effects += self._postpone(subject, now) if slept else self._expire(subject, now)
-        calls_made = self._calls_made
         if self._due is not None:
             self._due = None
             effects += self._award_all(now)
             effects += self._call_next(now)
         effects += self._price_anew(now)
-        if self._reject_at is not None and (self._reject_at <= now or self._calls_made > calls_made):
+        if self._reject_at is not None and self._reject_at <= now:
             effects += self._reject_all()
         return effects
 

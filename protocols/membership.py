@@ -4,7 +4,7 @@
       | Hello(me) ----------------> |
       | <------- Members(contacts)  |
       | Hello(me) --------------------------------------------------> |   to each it did not know
-      |                             | <--- Alive(digest) published by each, every 0.3 s
+      |                             | <--- Alive(digest) published by each, every second
       |                             | Ping -> Pong: to one who has been silent, or whose connection has dropped
 
 Everything heard from a peer counts as a sign of life. A dropped connection is a hint, never a verdict: it only shortens
@@ -45,8 +45,10 @@ from .core import (
 from .load import SLOTS_MAX
 
 MEMBERS_MAX = 4_096
-ALIVE_EVERY_S = 0.3
-SUSPECT_S = 1.0
+ALIVE_EVERY_S = 1.0
+WATCH_EVERY_S = 0.25
+"""How often the silence of the others is looked at."""
+SUSPECT_S = 1.5
 """Silent for so long, a peer is pinged."""
 DEAD_S = 2.5
 """Silent for so long, it counts as gone."""
@@ -163,6 +165,7 @@ class Membership:
         self._peers: dict[NodeId, _Peer] = {}
         self._subscribed: set[NodeId] = set()  # listeners not known yet
         self._alive_at = now
+        self._watch_at = now
         self._woken = now
         self._compared: float = now
         self._digest = self._view_digest()
@@ -219,10 +222,10 @@ class Membership:
 
     @property
     def deadline(self) -> float | None:
-        return self._alive_at
+        return self._watch_at
 
     def wake(self, now: float) -> Sequence[Effect]:
-        if now < self._alive_at:
+        if now < self._watch_at:
             return ()
         if now - self._woken > PAUSE_S:
             for peer in self._peers.values():
@@ -230,8 +233,11 @@ class Membership:
                     peer.heard = now
                     peer.dropped = now if peer.dropped is not None else None
         self._woken = now
-        self._alive_at = now + ALIVE_EVERY_S
-        effects: list[Effect] = [Publish(Alive(self._digest))]
+        self._watch_at = now + WATCH_EVERY_S
+        effects: list[Effect] = []
+        if now >= self._alive_at:
+            self._alive_at = now + ALIVE_EVERY_S
+            effects.append(Publish(Alive(self._digest)))
         for node in sorted(self._peers):
             effects += self._watch(self._peers[node], now)
         return effects

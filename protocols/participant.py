@@ -332,6 +332,8 @@ class Participant:
         return attempt if attempt is not None and attempt.initiator == initiator else None
 
     def _load(self, to: NodeId, now: float) -> Load:
+        if not self._running:
+            return Load((0.0,) * self._slots, 0, 0.0, self._speed)
         ready = [attempt.remaining_s(now) for attempt in self._running.values()]
         ready += [0.0] * (self._slots - len(ready))
         if len(self._waiting) > 2 * self._slots:  # many tiny ones: spread evenly

@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from parley.agents.estimator import FADE_S, KINDS_MAX, PATIENCE_S, SECONDS_MAX, SECONDS_MIN, Estimator, Evidence
 from parley.protocols.core import Task
 

@@ -11,11 +11,12 @@ import pytest
 from parley.protocols import membership as module
 from parley.protocols.core import Connect, Disconnect, Effect, Message, PeerDown, PeerUp, ProtocolError, Publish, Send
 from parley.protocols.membership import (
-    ALIVE_EVERY_S,
     DEAD_S,
     FORGET_LEFT_S,
     FORGET_S,
     HINT_S,
+    SUSPECT_S,
+    WATCH_EVERY_S,
     Alive,
     Contact,
     Disconnected,
@@ -146,14 +147,14 @@ def test_two_fleets_become_one_when_one_of_each_meets() -> None:
 def test_a_kill_that_is_noticed_is_known_within_a_second() -> None:
     bus = fleet()
     bus.kill("n2")
-    bus.run(HINT_S + 2 * ALIVE_EVERY_S)
+    bus.run(HINT_S + 2 * WATCH_EVERY_S)
     assert all("n2" not in bus.living(name) and "n2" not in bus.up[name] for name in bus.nodes)
 
 
 def test_a_silent_death_is_known_within_seconds() -> None:
     bus = fleet()
     bus.kill("n2", noticed=False)
-    bus.run(DEAD_S + 2 * ALIVE_EVERY_S)
+    bus.run(DEAD_S + 2 * WATCH_EVERY_S)
     assert all("n2" not in bus.up[name] for name in bus.nodes)
     assert all(state is not Presence.DEAD for at, _, _, state in bus.states if at < DEAD_S)
 
@@ -293,7 +294,7 @@ def test_ping_is_answered_and_the_silent_are_pinged() -> None:
     one.receive(Members((contact("b"),)), "b", 0.0)
     sent: list[Effect] = []
     now = 0.0
-    while now < 1.5:
+    while now < SUSPECT_S + 1.0:
         now += 0.3
         sent += one.wake(now)
     assert Send("b", Ping()) in sent

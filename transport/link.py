@@ -31,7 +31,7 @@ from .codec import ITEMS_MAX, Item, Items, Packet
 Route: TypeAlias = Hashable
 """Where the mover of frames can put one down: an object of its own, which we only compare."""
 
-ACK_DELAY_S = 0.2
+ACK_DELAY_S = 0.3
 ACK_PACKETS_MAX = 32
 """So many packets may wait for one acknowledgement, whatever ACK_DELAY_S says."""
 RESEND_S = 0.5

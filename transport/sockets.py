@@ -41,16 +41,20 @@ PEERS_WATER = 100_000
 """Announcements are small and fan out to everyone: their queue per listener may be longer."""
 
 
-def opened(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socket[bytes]:
-    """A socket with all options that must stand before it binds or connects."""
+def opened(context: zmq.Context[zmq.Socket[bytes]], kind: int, *, dials: bool) -> zmq.Socket[bytes]:
+    """A socket with all options that must stand before it binds or connects.
+
+    The side that dials also asks for heartbeats: one side is enough, and a fleet has many connections.
+    """
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, LINGER_MS)
     socket.setsockopt(zmq.IMMEDIATE, 0)
     socket.setsockopt(zmq.BACKLOG, BACKLOG)
     socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+    if dials:
+        socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
@@ -95,18 +99,19 @@ class Inlet:
 
     def drain(self) -> bool:
         """Take what has come; True: there may be more, and others should have their turn first."""
-        socket = self.socket
-        recv, get = socket.recv, socket.getsockopt
+        recv = self.socket.recv
         for _ in range(MESSAGES_PER_TURN):
             try:
-                frames = [recv(zmq.DONTWAIT)]
+                frame = recv(zmq.DONTWAIT, copy=False, track=False)
             except zmq.Again:
                 return False
-            while get(zmq.RCVMORE):
+            frames = [frame.bytes]
+            while frame.more:
                 if len(frames) == FRAMES_MAX:
                     self._flood(frames[0])
                     break
-                frames.append(recv(zmq.DONTWAIT))
+                frame = recv(zmq.DONTWAIT, copy=False, track=False)
+                frames.append(frame.bytes)
             else:
                 if self._skipping:
                     self._skipping = False

@@ -96,7 +96,7 @@ class Endpoint:
         return inlet
 
     def _open_outward(self) -> Lines:
-        socket = opened(self._context, zmq.ROUTER)
+        socket = opened(self._context, zmq.ROUTER, dials=True)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._monitored = socket
         monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
@@ -105,16 +105,16 @@ class Endpoint:
         return Lines(socket, routed=True)
 
     def _bind(self, address: str) -> None:
-        requests = opened(self._context, zmq.ROUTER)
+        requests = opened(self._context, zmq.ROUTER, dials=False)
         requests.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self.address = bound(requests, address)
         self._routers[_REQUESTS] = self._inlet(requests, self._take_request)
-        everyone = opened(self._context, zmq.XPUB)
+        everyone = opened(self._context, zmq.XPUB, dials=False)
         everyone.setsockopt(zmq.XPUB_VERBOSE, 1)
         everyone.setsockopt(zmq.SNDHWM, PEERS_WATER)
         self.announcements = self._bind_beside(everyone, address)
         self._everyone = self._inlet(everyone, self._take_subscription)
-        listening = opened(self._context, zmq.SUB)
+        listening = opened(self._context, zmq.SUB, dials=True)
         listening.setsockopt(zmq.LINGER, 0)  # it has only subscriptions to send, and they need not outlive it
         listening.setsockopt(zmq.SUBSCRIBE, TOPIC_ALL)
         listening.setsockopt(zmq.SUBSCRIBE, TOPIC_NODE + self.links.node.encode())

@@ -24,7 +24,7 @@ from . import bare
 
 SECONDS = 2.0
 WARM_S = 0.5
-REPEATS = 3
+REPEATS = 5
 
 
 class Line(msgspec.Struct, frozen=True):

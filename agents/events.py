@@ -26,7 +26,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 import msgspec
 import structlog
 from msgspec import UNSET, Meta, UnsetType
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import WrappedLogger
 
 from ..protocols import contract_events, membership, service
 from ..protocols.core import Event
@@ -139,13 +139,15 @@ class EventLog:
         self._clock = clock
         self._wall = wall
         self._told: list[Told] = []
+        self._words: dict[type[Event], str] = {}
         self._second = -1  # of which `_second_text` is the text
         self._second_text = ""
         self._seq = 0
         self._file = _File(path, complain)
         self._lowest = LEVELS.index(level)
+        processors: list[Any] = [self._stamp, _render]
         self._logger: _Pipeline = structlog.wrap_logger(
-            self._file, processors=[self._stamp, _render], wrapper_class=_Pipeline, context_class=dict
+            self._file, processors=processors, wrapper_class=_Pipeline, context_class=dict
         ).bind()
 
     def write(self, event: Event, now_mono: float, cause: Cause | str | None = None) -> None:
@@ -168,36 +170,30 @@ class EventLog:
         self.flush()
         self._file.close()
 
-    def _stamp(self, _logger: WrappedLogger, level: str, said: EventDict) -> EventDict:
-        """The header of the line, in the order in which people read it, beside the event."""
-        told: Told = said["told"]
+    def _stamp(self, _logger: WrappedLogger, _level: str, told: Told) -> tuple[bytes, Event]:
+        """The header of the line, in the order in which people read it, as the beginning of a JSON object."""
         self._seq += 1
         second, micros = divmod(int(told.wall * 1e6), 1_000_000)
         if second != self._second:
             self._second = second
             self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        header: dict[str, object] = {
-            "ts": f"{self._second_text}.{micros:06d}Z",
-            "mono": told.mono,
-            "hlc": told.hlc,
-            "level": level,
-            "event": told.event.name,
-            "v": VERSION,
-            "run": self._run,
-            "node": self._node,
-            "seq": self._seq,
-        }
-        if told.cause is not None:
-            header["cause"] = str(told.cause)
-        said["header"] = header
-        return said
+        kind = type(told.event)
+        words = self._words.get(kind) or self._words.setdefault(kind, self._say(kind))
+        cause = f',"cause":{_text(str(told.cause))}' if told.cause is not None else ""
+        clocks = f'"ts":"{self._second_text}.{micros:06d}Z","mono":{told.mono!r},"hlc":{told.hlc}'
+        return f'{{{clocks},{words},"seq":{self._seq}{cause},'.encode(), told.event
+
+    def _say(self, kind: type[Event]) -> str:
+        """What every line of this kind says alike."""
+        alike = f'"level":"{kind.level}","event":"{kind.name}","v":{VERSION}'
+        return f'{alike},"run":{_text(self._run)},"node":{_text(self._node)}'
 
 
 class _Pipeline(structlog.BoundLoggerBase):
     """A structlog logger that hands an event through its processors as it is, without unpacking it into keywords."""
 
     def tell(self, told: Told) -> None:
-        line: Any = {"told": told}
+        line: Any = told
         for process in self._processors:
             line = process(self._logger, told.event.level, line)
         self._logger.append(line)
@@ -206,14 +202,18 @@ class _Pipeline(structlog.BoundLoggerBase):
 _encode = msgspec.json.Encoder().encode
 
 
-def _render(_logger: WrappedLogger, _level: str, said: EventDict) -> bytes:
+def _text(text: str) -> str:
+    return _encode(text.encode("utf-8", "replace").decode()).decode()
+
+
+def _render(_logger: WrappedLogger, _level: str, stamped: tuple[bytes, Event]) -> bytes:
     """Header and event, as one JSON object on one line."""
-    header, event = said["header"], said["told"].event
+    header, event = stamped
     try:
-        return b"%b,%b\n" % (_encode(header)[:-1], _encode(event)[1:])
+        return header + _encode(event)[1:] + b"\n"
     except UnicodeEncodeError:  # a lone surrogate, as in a file name that is not UTF-8: it becomes "?"
-        line = {**header, **msgspec.to_builtins(event)}
-        return json.dumps(msgspec.to_builtins(line), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        text = json.dumps(msgspec.to_builtins(event), ensure_ascii=False)
+        return header + text[1:].encode("utf-8", "replace") + b"\n"
 
 
 class _File:

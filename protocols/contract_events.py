@@ -13,7 +13,7 @@ from .core import AuctionId, Event, NodeId, State, TaskId
 from .performatives import Reason
 
 
-class BidLine(msgspec.Struct, frozen=True):
+class BidLine(msgspec.Struct, frozen=True, gc=False):
     """A bid as it stood when the award was made; `terms` sum to `cost`, all in seconds."""
 
     node: NodeId
@@ -23,7 +23,7 @@ class BidLine(msgspec.Struct, frozen=True):
     speed: float
 
 
-class DeclineLine(msgspec.Struct, frozen=True):
+class DeclineLine(msgspec.Struct, frozen=True, gc=False):
     node: NodeId
     reason: Reason
     detail: str

@@ -26,12 +26,12 @@ What holds at any moment:
 
 from __future__ import annotations
 
-import enum
 import heapq
 from bisect import bisect, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from .award_rules import CONTRACT_NET, Offer, Rule
+from .contract import RECALL_S, Call, Contract, Stage
 from .contract_events import (
     AuctionAwarded,
     AuctionFailed,
@@ -94,66 +94,7 @@ LOST_MAX = 8
 """A task so often lost with its node or its lease is taken for the cause of it."""
 REJECT_AFTER_S = 0.25
 """Losers may wait this long, so that one message rejects many."""
-RECALL_S = 0.5
-"""A task without a bid is called again after this time, doubled each time up to RECALL_MAX_S. Answers may take half as
-long, so that slow nodes are heard in the end."""
 RECALL_MAX_S = 8.0
-
-
-class _Stage(enum.Enum):
-    """Where a task stands at its initiator."""
-
-    UNCALLED = enum.auto()  # to be called as soon as there is room in the window
-    CALLED = enum.auto()  # its first call is open
-    PRICED = enum.auto()  # bids are in; waits until a node that should have it has room
-    PARKED = enum.auto()  # nobody bid; to be called again later
-    AWARDED = enum.auto()
-
-
-class _Contract:
-    """One task at its initiator."""
-
-    __slots__ = (
-        "attempts", "auction", "bids", "declines", "epoch", "key", "lease_until", "losses", "lost", "number",
-        "payload", "recall_s", "silent", "stage", "task", "timer", "winner",
-    )  # fmt: skip
-
-    def __init__(self, task: Task, payload: bytes, key: tuple[float, int]) -> None:
-        self.task = task
-        self.payload = payload
-        self.key = key
-        self.stage = _Stage.UNCALLED
-        self.epoch = 0
-        self.attempts = 0
-        self.auction: AuctionId = ""  # its last first call: newcomers are asked, and all asked again, in others
-        self.bids: dict[NodeId, tuple[float, dict[str, float]]] = {}  # own seconds; the terms they are the sum of
-        self.declines: dict[NodeId, Decline] = {}
-        self.silent: tuple[NodeId, ...] = ()
-        self.recall_s = RECALL_S
-        self.winner: NodeId = ""
-        self.number = 0  # of the award
-        self.lease_until = 0.0
-        self.timer = 0  # the number of the one timer that counts
-        self.lost: Reason | None = None  # why the last award came to nothing
-        self.losses = 0  # how often it went with its node or its lease
-
-    def __lt__(self, other: _Contract) -> bool:
-        return self.key < other.key
-
-
-class _Call:
-    """One open call for proposals."""
-
-    __slots__ = ("auction", "awaiting", "batch", "contracts", "first", "invitees", "timer")
-
-    def __init__(self, auction: AuctionId, batch: Sequence[_Contract], invitees: Iterable[NodeId], first: bool) -> None:
-        self.auction = auction
-        self.batch = batch
-        self.contracts = {contract.task.id: contract for contract in batch}
-        self.invitees = tuple(invitees)
-        self.awaiting = set(self.invitees)
-        self.first = first  # else its tasks are priced, and it only adds bids or renews them
-        self.timer = 0
 
 
 class Initiator:
@@ -172,15 +113,15 @@ class Initiator:
         self._arrivals = 0
         self._peers: list[NodeId] = []  # whom to invite, sorted; this node among them
         self._accounts: dict[NodeId, Account] = {}  # one per peer
-        self._contracts: dict[TaskId, _Contract] = {}
-        self._uncalled: list[_Contract] = []  # a heap by the rule's order
-        self._priced: list[_Contract] = []  # sorted by the rule's order
-        self._calls: dict[AuctionId, _Call] = {}
-        self._awarded: dict[NodeId, dict[TaskId, _Contract]] = {}
+        self._contracts: dict[TaskId, Contract] = {}
+        self._uncalled: list[Contract] = []  # a heap by the rule's order
+        self._priced: list[Contract] = []  # sorted by the rule's order
+        self._calls: dict[AuctionId, Call] = {}
+        self._awarded: dict[NodeId, dict[TaskId, Contract]] = {}
         self._rejects: dict[AuctionId, list[TaskId]] = {}
         self._reject_at: float | None = None
         self._renew_at: float | None = None  # when to price anew what is priced; None: nothing is
-        self._timers: list[tuple[float, int, _Call | _Contract]] = []  # calls to close, leases to end, recalls
+        self._timers: list[tuple[float, int, Call | Contract]] = []  # calls to close, leases to end, recalls
         self._timers_set = 0
         self._due: float | None = None  # when to award and call; None: nothing has changed
 
@@ -191,7 +132,7 @@ class Initiator:
         if task.id in self._contracts:
             raise ProtocolError(f"task {task.id} is called twice")
         self._arrivals += 1
-        contract = _Contract(task, payload, self._rule.order(task, self._arrivals))
+        contract = Contract(task, payload, self._rule.order(task, self._arrivals))
         self._contracts[task.id] = contract
         heapq.heappush(self._uncalled, contract)
         self._due = now
@@ -254,7 +195,7 @@ class Initiator:
                 break
             batch = [heapq.heappop(self._uncalled) for _ in range(min(len(self._uncalled), TASKS_PER_CALL_MAX))]
             for contract in batch:
-                contract.stage = _Stage.CALLED
+                contract.stage = Stage.CALLED
                 contract.bids, contract.declines = {}, {}
             effects += self._open(batch, None, max(contract.recall_s for contract in batch) / 2, now)
         return effects
@@ -274,12 +215,12 @@ class Initiator:
         batch = [contract for contract in self._priced if node not in contract.bids and node not in contract.declines]
         return self._open(batch[:TASKS_PER_CALL_MAX], node, BID_LIFE_S, now) if batch else []
 
-    def _open(self, batch: Sequence[_Contract], to: NodeId | None, reply_by_s: float, now: float) -> list[Effect]:
+    def _open(self, batch: Sequence[Contract], to: NodeId | None, reply_by_s: float, now: float) -> list[Effect]:
         """To all (None), or to one node."""
         self._calls_made += 1
         auction = f"{self._prefix}{self._calls_made}"
-        first = batch[0].stage is _Stage.CALLED
-        call = _Call(auction, batch, self._peers if to is None else [to], first)
+        first = batch[0].stage is Stage.CALLED
+        call = Call(auction, batch, self._peers if to is None else [to], first)
         self._calls[auction] = call
         self._set_timer(call, now + reply_by_s)
         for contract in batch if call.first else ():
@@ -304,7 +245,7 @@ class Initiator:
         late: list[TaskId] = []
         for bid in bids:
             contract = call.contracts[bid.task] if call else None
-            if contract is None or contract.stage not in (_Stage.CALLED, _Stage.PRICED):
+            if contract is None or contract.stage not in (Stage.CALLED, Stage.PRICED):
                 late.append(bid.task)
                 continue
             terms = dict(bid.terms[1:])
@@ -319,12 +260,12 @@ class Initiator:
             contract.bids.pop(sender, None)
         return effects + self._answered(call, sender, now)
 
-    def _answered(self, call: _Call, node: NodeId, now: float) -> list[Effect]:
+    def _answered(self, call: Call, node: NodeId, now: float) -> list[Effect]:
         """It has answered, or never will."""
         call.awaiting.discard(node)
         return [] if call.awaiting else self._close(call, now)
 
-    def _close(self, call: _Call, now: float) -> list[Effect]:
+    def _close(self, call: Call, now: float) -> list[Effect]:
         """All live invitees have answered, or it is `reply_by`."""
         del self._calls[call.auction]
         call.timer = 0
@@ -336,7 +277,7 @@ class Initiator:
         for contract in call.contracts.values():
             contract.silent = silent
             if contract.bids:
-                contract.stage = _Stage.PRICED
+                contract.stage = Stage.PRICED
                 insort(self._priced, contract)
             else:
                 effects += self._no_bid(contract, now)
@@ -345,7 +286,7 @@ class Initiator:
                 effects += self._invite(node, now)
         return effects
 
-    def _no_bid(self, contract: _Contract, now: float) -> list[Effect]:
+    def _no_bid(self, contract: Contract, now: float) -> list[Effect]:
         """Nobody can run it: say so at once if that is for good, else call it again later."""
         declines = _decline_lines(contract)
         failed = AuctionFailed(
@@ -354,7 +295,7 @@ class Initiator:
         passing = contract.silent or any(decline.reason in TRANSIENT for decline in declines)
         if declines and not passing:
             return [failed, *self._commit(contract, State.UNPLACED, error=unplaced_sentence(contract.declines))]
-        contract.stage = _Stage.PARKED
+        contract.stage = Stage.PARKED
         self._set_timer(contract, now + contract.recall_s)
         contract.recall_s = min(2 * contract.recall_s, RECALL_MAX_S)
         return [failed]
@@ -368,7 +309,7 @@ class Initiator:
         effects: list[Effect] = []
         outlooks = {node: account.outlook(now) for node in self._peers if (account := self._accounts[node]).known}
         roomy = {node for node, outlook in outlooks.items() if not outlook.full}
-        kept: list[_Contract] = []
+        kept: list[Contract] = []
         seen = 0
         for contract in self._priced:
             if not roomy:
@@ -396,9 +337,9 @@ class Initiator:
         self._priced[:seen] = kept
         return effects
 
-    def _award(self, contract: _Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float) -> list[Effect]:
+    def _award(self, contract: Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float) -> list[Effect]:
         task, winner = contract.task, offer.node
-        contract.stage = _Stage.AWARDED
+        contract.stage = Stage.AWARDED
         contract.epoch += 1
         contract.attempts += 1
         contract.recall_s = RECALL_S
@@ -447,16 +388,16 @@ class Initiator:
 
     # -- what becomes of an award
 
-    def _held(self, task: TaskId, epoch: int, sender: NodeId) -> _Contract | None:
+    def _held(self, task: TaskId, epoch: int, sender: NodeId) -> Contract | None:
         """The contract, if this attempt of it is the one that counts."""
         contract = self._contracts.get(task)
-        if contract is None or contract.stage is not _Stage.AWARDED:
+        if contract is None or contract.stage is not Stage.AWARDED:
             return None
         return contract if contract.winner == sender and contract.epoch == epoch else None
 
     def _fence(self, task: TaskId, epoch: int, sender: NodeId) -> list[Effect]:
         contract = self._contracts.get(task)
-        counts = contract.epoch if contract and contract.stage is _Stage.AWARDED else 0
+        counts = contract.epoch if contract and contract.stage is Stage.AWARDED else 0
         dropped = MessageDropped(task=task, epoch=epoch, peer=sender, reason="an old epoch counts no more")
         return [dropped, Send(sender, Fenced(task, counts))]
 
@@ -481,7 +422,7 @@ class Initiator:
     def _not_understood(self, message: NotUnderstood, sender: NodeId, now: float) -> list[Effect]:
         """It ends what it is about with this one participant, and nothing with the others."""
         contract = self._contracts.get(message.about)
-        if contract is not None and contract.stage is _Stage.AWARDED and contract.winner == sender:
+        if contract is not None and contract.stage is Stage.AWARDED and contract.winner == sender:
             contract.attempts -= 1
             return self._lose(contract, Reason.BUSY, now)
         call = self._calls.get(message.about)
@@ -497,7 +438,7 @@ class Initiator:
                 contract.lease_until = now + LEASE_S
         return effects
 
-    def _lose(self, contract: _Contract, reason: Reason, now: float) -> list[Effect]:
+    def _lose(self, contract: Contract, reason: Reason, now: float) -> list[Effect]:
         """The award came to nothing: the task is open again, and what its winner still brings in is of an old epoch."""
         winner, task = contract.winner, contract.task.id
         if reason in (Reason.LEASE, Reason.VANISHED):
@@ -512,20 +453,20 @@ class Initiator:
         self._reopen(contract, now)
         return [TaskLost(task=task, epoch=contract.epoch, peer=winner, reason=reason)]
 
-    def _reopen(self, contract: _Contract, now: float) -> None:
-        contract.stage = _Stage.UNCALLED
+    def _reopen(self, contract: Contract, now: float) -> None:
+        contract.stage = Stage.UNCALLED
         contract.timer = 0
         heapq.heappush(self._uncalled, contract)
         self._due = now
 
     def _commit(
-        self, contract: _Contract, state: State, *, value: bytes = b"", error: str = "", seconds: float = 0.0
+        self, contract: Contract, state: State, *, value: bytes = b"", error: str = "", seconds: float = 0.0
     ) -> list[Effect]:
         task = contract.task.id
         del self._contracts[task]
         contract.timer = 0
         winner = None
-        if contract.stage is _Stage.AWARDED:
+        if contract.stage is Stage.AWARDED:
             winner = contract.winner
             del self._awarded[winner][task]
         outcome = Outcome(task, state, value, error, winner, contract.epoch, contract.attempts, seconds)
@@ -558,7 +499,7 @@ class Initiator:
         self._accounts[node] = Account()
         self._due = now
         for contract in list(self._contracts.values()):
-            if contract.stage is _Stage.PARKED:
+            if contract.stage is Stage.PARKED:
                 self._reopen(contract, now)
         return self._invite(node, now)
 
@@ -582,20 +523,20 @@ class Initiator:
 
     # -- time
 
-    def _set_timer(self, subject: _Call | _Contract, at: float) -> None:
+    def _set_timer(self, subject: Call | Contract, at: float) -> None:
         self._timers_set += 1
         subject.timer = self._timers_set
         heapq.heappush(self._timers, (at, self._timers_set, subject))
 
-    def _postpone(self, subject: _Call | _Contract, now: float) -> list[Effect]:
+    def _postpone(self, subject: Call | Contract, now: float) -> list[Effect]:
         """While we slept others may have spoken; what they said is still to be read."""
         self._set_timer(subject, now + LEASE_S)
         return []
 
-    def _expire(self, subject: _Call | _Contract, now: float) -> list[Effect]:
-        if isinstance(subject, _Call):
+    def _expire(self, subject: Call | Contract, now: float) -> list[Effect]:
+        if isinstance(subject, Call):
             return self._close(subject, now)
-        if subject.stage is _Stage.PARKED:
+        if subject.stage is Stage.PARKED:
             self._reopen(subject, now)
         elif subject.lease_until > now:
             self._set_timer(subject, subject.lease_until)
@@ -605,7 +546,7 @@ class Initiator:
         return []
 
 
-def _check(call: _Call, bids: Sequence[Bid], declines: Sequence[Decline], sender: NodeId) -> None:
+def _check(call: Call, bids: Sequence[Bid], declines: Sequence[Decline], sender: NodeId) -> None:
     """Raises PeerError where an answer speaks of what was not asked, or does not name its queue first and once."""
     for bid in bids:
         names = [term[0] for term in bid.terms]
@@ -624,7 +565,7 @@ def _bid_line(offer: Offer, terms: dict[str, float]) -> BidLine:
     return BidLine(offer.node, offer.cost, {"queue": offer.queue_s, **terms}, offer.free, offer.speed)
 
 
-def _decline_lines(contract: _Contract) -> tuple[DeclineLine, ...]:
+def _decline_lines(contract: Contract) -> tuple[DeclineLine, ...]:
     return tuple(
         DeclineLine(node, decline.reason, decline.detail) for node, decline in sorted(contract.declines.items())
     )

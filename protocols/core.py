@@ -80,7 +80,7 @@ class State(enum.StrEnum):
     UNPLACED = "unplaced"
 
 
-class Outcome(msgspec.Struct, frozen=True, array_like=True):
+class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The one committed end of a task: `state` is done, failed or unplaced.
 
     `value` is the encoded result (empty unless done), `error` one sentence (empty if done), `seconds` the time the

@@ -48,14 +48,14 @@ Term: TypeAlias = tuple[Annotated[str, Meta(min_length=1, max_length=32)], Secon
 """One reason for a cost: its name and its seconds."""
 
 
-class Bid(msgspec.Struct, frozen=True, array_like=True):
+class Bid(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The price of a task here: `terms` in seconds until done, the first of them "queue"; they sum to the cost."""
 
     task: TaskId
     terms: Annotated[tuple[Term, ...], Meta(min_length=1, max_length=TERMS_MAX)]
 
 
-class Decline(msgspec.Struct, frozen=True, array_like=True):
+class Decline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     task: TaskId
     reason: Reason
     detail: Text = ""

@@ -12,13 +12,13 @@ import pytest
 from contract_world import World
 
 from parley.protocols.award_rules import RULES
+from parley.protocols.contract import RECALL_S
 from parley.protocols.contract_events import AuctionAwarded, AuctionFailed, MessageDropped, TaskLost, TaskReassigned
 from parley.protocols.contract_net import (
     BID_LIFE_S,
     LEASE_S,
     LOST_MAX,
     PRICED_LOW,
-    RECALL_S,
     REJECT_AFTER_S,
     Initiator,
 )

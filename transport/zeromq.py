@@ -69,7 +69,6 @@ class Endpoint:
         self._on_disconnected = on_disconnected
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._in_turn = False
         self._flush_scheduled = False
         self._closed = False
         where = exact(bind, bind=True) if bind is not None else None
@@ -185,7 +184,7 @@ class Endpoint:
 
     def flush(self) -> None:
         """Have what is queued leave at the end of this turn of the loop."""
-        if not self._in_turn and not self._flush_scheduled:
+        if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
@@ -247,22 +246,12 @@ class Endpoint:
         if self._closed:
             return
         more = True
-        self._in_turn = True
         try:
             more = inlet.drain()
             self._on_turn()
         finally:
-            self._in_turn = False
             if more and not inlet.scheduled and not self._closed:
                 self._again(inlet)
-            self._flush()
-
-    def drain(self) -> None:
-        """Hand over what has come by now, without waiting for the loop to notice."""
-        if not self._in_turn:
-            for inlet in list(self._inlets):
-                if not self._closed and inlet.drain():
-                    self._again(inlet)
             self.flush()
 
     def _take_request(self, frames: list[bytes]) -> None:

@@ -95,7 +95,7 @@ class Agent:
                 (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, PeerUp, PeerDown),
             ),
             (self.participant, (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, PeerDown)),
-            (self.service, (service.Submit, service.AskNodes, Completed)),
+            (self.service, (service.Submit, service.Read, service.AskNodes, Completed)),
         )
         routes: dict[type[Message], tuple[Protocol, ...]] = {}
         for role, messages in speaks:

@@ -15,9 +15,9 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-from .. import __version__
 from ..protocols.award_rules import CONTRACT_NET, Rule
 from ..protocols.contract_events import MessageDropped
 from ..protocols.core import (
@@ -116,7 +116,7 @@ class Node:
                 address=self.address,
                 slots=resources.slots,
                 speed=resources.speed,
-                version=__version__,
+                version=version("parley"),
                 pid=os.getpid(),
             )
         )

@@ -13,12 +13,13 @@ import asyncio
 import itertools
 import secrets
 import time
+from collections import deque
 from collections.abc import Sequence
 
 from ..agents.agent import MESSAGES
 from ..agents.payload import PayloadError, pack, unpack
 from ..protocols.core import Message, NodeId, Outcome, PeerError, State, Task
-from ..protocols.service import AskNodes, NodeLine, Nodes, Refused, Result, Submit, Submitted
+from ..protocols.service import AskNodes, NodeLine, Nodes, Read, Refused, Result, Submit, Submitted
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
 from ..transport.links import Cause, Links
@@ -29,6 +30,9 @@ CONNECT_S = 3.0
 PROBE_EVERY_S = 1.0
 GONE_S = 5.0
 """An agent that leaves a question unanswered for so long is gone."""
+UNANSWERED_MAX = 1_000
+UNANSWERED_BYTES_MAX = 8 * 1024 * 1024
+"""Submissions under way that the agent has not answered: no more than a link can hold."""
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -73,6 +77,11 @@ class Client:
         self._outcomes: dict[str, asyncio.Future[Outcome]] = {}
         self._asked: dict[int, asyncio.Future[tuple[NodeLine, ...]]] = {}
         self._requests = itertools.count(1)
+        self._outbox: deque[tuple[Task, bytes]] = deque()  # submissions that wait for earlier ones to be answered
+        self._unanswered: dict[str, int] = {}  # bytes of each submission under way
+        self._unanswered_bytes = 0
+        self._results = 0
+        self._results_told = 0
         self._heard = time.monotonic()
         links = Links(
             f"client-{secrets.token_hex(8)}", time.time_ns() // 1_000, Codec(MESSAGES), HybridClock(time.time)
@@ -85,7 +94,7 @@ class Client:
             on_subscribed=lambda node: None,
             on_disconnected=lambda node: None,
             on_garbage=lambda error: None,
-            on_turn=lambda: None,
+            on_turn=self._on_turn,
         )
         self._probe: asyncio.Task[None] | None = None
         try:
@@ -141,13 +150,35 @@ class Client:
         """Like `submit`, for a task that is made already."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._outcomes[task.id] = future
-        self._send(Submit(task, payload))
+        self._outbox.append((task, payload))
+        self._submit_next()
         return future
 
     def close(self) -> None:
         if self._probe is not None:
             self._probe.cancel()
         self._endpoint.close()
+
+    def _submit_next(self) -> None:
+        """As many submissions as may be under way; the agent is not flooded."""
+        while self._outbox and len(self._unanswered) < UNANSWERED_MAX:
+            task, payload = self._outbox[0]
+            if self._unanswered and self._unanswered_bytes + len(payload) > UNANSWERED_BYTES_MAX:
+                return
+            self._outbox.popleft()
+            self._unanswered[task.id] = len(payload)
+            self._unanswered_bytes += len(payload)
+            self._send(Submit(task, payload))
+
+    def _answered(self, task: str) -> None:
+        self._unanswered_bytes -= self._unanswered.pop(task, 0)
+        self._submit_next()
+
+    def _on_turn(self) -> None:
+        """Tell once per turn how many results have been read."""
+        if self._results > self._results_told:
+            self._results_told = self._results
+            self._send(Read(self._results))
 
     def _send(self, message: Message) -> None:
         self._links.send(self._agent, message, time.monotonic())
@@ -161,11 +192,13 @@ class Client:
                 if answer is not None and not answer.done():
                     answer.set_result(nodes)
             case Result(outcome):
+                self._results += 1
                 self._end(outcome.task, outcome)
             case Refused(task, error):
+                self._answered(task)
                 self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
-            case Submitted():
-                pass
+            case Submitted(task):
+                self._answered(task)
             case _:
                 raise PeerError(f"{sender} sent {type(message).__name__}, which a client is not told")
 

@@ -212,3 +212,19 @@ async def test_a_name_is_taken_once(tmp_path: Path) -> None:
         _, said = await asyncio.wait_for(second.communicate(), 20)
         assert second.returncode == 2
         assert said.decode() == "parley: a node named n1 is in this fleet already: choose another --name\n"
+
+
+async def test_ten_thousand_tasks_at_once_are_all_done(tmp_path: Path) -> None:
+    """More than a link holds at a time: client and agent wait for each other instead of losing any."""
+    async with fleet_of(2, tmp_path, level="warning") as (_, client):
+        futures = [client.submit("echo", [number], work=0.0) for number in range(10_000)]
+        outcomes = await asyncio.wait_for(asyncio.gather(*futures), 60)
+    assert [result(outcome) for outcome in outcomes] == [[number] for number in range(10_000)]
+
+
+async def test_large_results_are_all_read(tmp_path: Path) -> None:
+    code = Path(__file__).parent
+    async with fleet_of(2, tmp_path, allow=["worker_functions:large"], code=[code]) as (_, client):
+        futures = [client.submit("worker_functions:large", [3_000_000]) for _ in range(12)]
+        outcomes = await asyncio.wait_for(asyncio.gather(*futures), 60)
+    assert {len(outcome.value) for outcome in outcomes} == {3_000_005}

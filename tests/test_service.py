@@ -13,6 +13,7 @@ from parley.protocols.service import (
     AskNodes,
     NodeLine,
     Nodes,
+    Read,
     Refused,
     Result,
     Service,
@@ -89,3 +90,39 @@ def test_it_wakes_for_nothing() -> None:
     assert service.wake(0.0) == ()
     with pytest.raises(ProtocolError):
         service.receive(Ping(), "me", 0.0)
+
+
+def results(count: int, size: int = 0) -> list[Outcome]:
+    return [Outcome(f"t{number}", State.DONE, b"x" * size) for number in range(count)]
+
+
+def complete(service: Service, outcomes: list[Outcome]) -> list[Message]:
+    """All are submitted, then all end at once; what the client is sent."""
+    for outcome in outcomes:
+        service.receive(Submit(Task(outcome.task, "x"), b""), "me", 0.0)
+    return [message for outcome in outcomes for message in answers(service, Completed(outcome), "a")]
+
+
+def test_a_client_is_sent_no_more_results_than_it_reads() -> None:
+    service, _ = desk()
+    outcomes = results(module.UNREAD_MAX + 5)
+    assert complete(service, outcomes) == [Result(outcome) for outcome in outcomes[: module.UNREAD_MAX]]
+    assert answers(service, Read(3)) == [Result(outcome) for outcome in outcomes[module.UNREAD_MAX :][:3]]
+    assert answers(service, Read(3)) == []
+    assert answers(service, Read(module.UNREAD_MAX)) == [Result(outcome) for outcome in outcomes[-2:]]
+    assert answers(service, Read(10), "stranger") == []
+
+
+def test_large_results_wait_until_the_earlier_are_read() -> None:
+    service, _ = desk()
+    outcomes = results(3, module.UNREAD_BYTES_MAX // 2)
+    assert complete(service, outcomes) == [Result(outcome) for outcome in outcomes[:2]]
+    assert answers(service, Read(1)) == [Result(outcomes[2])]
+
+
+def test_a_client_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAITING_BYTES_MAX", 1_000)
+    monkeypatch.setattr(module, "UNREAD_MAX", 1)
+    service, _ = desk()
+    assert len(complete(service, results(20, 100))) == 2  # given up once, then anew
+    assert service._waiting_bytes <= 1_000

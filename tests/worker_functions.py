@@ -61,6 +61,10 @@ def huge():
     return b"x" * (5 * 1024 * 1024)
 
 
+def large(size):
+    return b"x" * size
+
+
 def segfault():
     ctypes.string_at(0)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from pathlib import Path
 from types import TracebackType
 
 import click
@@ -85,9 +87,17 @@ def summary(report: Report, options: Options) -> str:
     lines += [
         "",
         f"The run lies in {run}. Ask it why:",
-        f"  parley why last --run {run}",
+        f"  {_parley()} why last --run {run}",
     ]
     return "\n".join(lines)
+
+
+def _parley() -> str:
+    """How to call this very program from here."""
+    here = sys.argv[0]
+    if shutil.which("parley") or Path(here).name != "parley":
+        return "parley"
+    return os.path.relpath(here)
 
 
 def _bar(part: float) -> str:

@@ -19,7 +19,18 @@ from collections.abc import Sequence
 from ..agents.agent import MESSAGES
 from ..agents.payload import PayloadError, pack, unpack
 from ..protocols.core import Message, NodeId, Outcome, PeerError, State, Task
-from ..protocols.service import AskNodes, NodeLine, Nodes, Read, Refused, Result, Submit, Submitted
+from ..protocols.service import (
+    UNREAD_BYTES_MAX,
+    UNREAD_MAX,
+    AskNodes,
+    NodeLine,
+    Nodes,
+    Read,
+    Refused,
+    Result,
+    Submit,
+    Submitted,
+)
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
 from ..transport.links import Cause, Links
@@ -30,6 +41,8 @@ CONNECT_S = 3.0
 PROBE_EVERY_S = 1.0
 GONE_S = 5.0
 """An agent that leaves a question unanswered for so long is gone."""
+READ_EVERY = UNREAD_MAX // 4
+READ_EVERY_BYTES = UNREAD_BYTES_MAX // 4
 UNANSWERED_MAX = 1_000
 UNANSWERED_BYTES_MAX = 8 * 1024 * 1024
 """Submissions under way that the agent has not answered: no more than a link can hold."""
@@ -82,6 +95,7 @@ class Client:
         self._unanswered_bytes = 0
         self._results = 0
         self._results_told = 0
+        self._unread_bytes = 0
         self._heard = time.monotonic()
         links = Links(
             f"client-{secrets.token_hex(8)}", time.time_ns() // 1_000, Codec(MESSAGES), HybridClock(time.time)
@@ -175,9 +189,10 @@ class Client:
         self._submit_next()
 
     def _on_turn(self) -> None:
-        """Tell once per turn how many results have been read."""
-        if self._results > self._results_told:
+        """Tell now and then how many results have been read: the agent waits for it when many were not."""
+        if self._results - self._results_told >= READ_EVERY or self._unread_bytes >= READ_EVERY_BYTES:
             self._results_told = self._results
+            self._unread_bytes = 0
             self._send(Read(self._results))
 
     def _send(self, message: Message) -> None:
@@ -193,6 +208,7 @@ class Client:
                     answer.set_result(nodes)
             case Result(outcome):
                 self._results += 1
+                self._unread_bytes += len(outcome.value)
                 self._end(outcome.task, outcome)
             case Refused(task, error):
                 self._answered(task)

@@ -46,7 +46,7 @@ from .load import SLOTS_MAX
 
 MEMBERS_MAX = 4_096
 ALIVE_EVERY_S = 1.0
-WATCH_EVERY_S = 0.25
+WATCH_EVERY_S = 0.5
 """How often the silence of the others is looked at."""
 SUSPECT_S = 1.5
 """Silent for so long, a peer is pinged."""

@@ -252,7 +252,7 @@ class Endpoint:
         finally:
             if more and not inlet.scheduled and not self._closed:
                 self._again(inlet)
-            self.flush()
+            self._flush()
 
     def _take_request(self, frames: list[bytes]) -> None:
         self._take_frame(frames, (_REQUESTS, frames[0]))

@@ -57,9 +57,9 @@ async def test_a_killed_nodes_work_is_done_by_the_others(tmp_path: Path) -> None
 async def test_a_stopped_nodes_late_result_is_refused(tmp_path: Path) -> None:
     """SIGSTOP: its lease ends, its work runs elsewhere; what it says after SIGCONT is of an old epoch."""
     async with fleet_of(2, tmp_path) as (fleet, client):
-        first = client.submit("sleep", {"seconds": 1.0})
-        second = client.submit("sleep", {"seconds": 1.0})
-        await asyncio.sleep(0.5)  # both run now, one on each: the pause below must fall into the run
+        first = client.submit("sleep", {"seconds": 3.0})
+        second = client.submit("sleep", {"seconds": 3.0})
+        await asyncio.wait_for(asyncio.gather(*(started(tmp_path, name) for name in fleet.agents)), 20)
         os.kill(fleet.agents["n2"].pid, signal.SIGSTOP)
         try:
             outcomes = await asyncio.wait_for(asyncio.gather(first, second), 30)
@@ -70,6 +70,12 @@ async def test_a_stopped_nodes_late_result_is_refused(tmp_path: Path) -> None:
     assert sorted(outcome.epoch for outcome in outcomes) == [1, 2]
     summary = summarise(tmp_path)
     assert (summary.done, summary.lost, summary.committed_twice, summary.reassigned) == (2, 0, 0, 1)
+
+
+async def started(run: Path, name: str) -> None:
+    """Wait until a task runs on this node, as its log tells."""
+    while '"task.start"' not in (run / f"{name}.jsonl").read_text():
+        await asyncio.sleep(0.02)
 
 
 async def test_garbage_on_an_agents_port_harms_nobody(tmp_path: Path) -> None:

@@ -31,6 +31,19 @@ def test_four_agents_learn_to_read(mode: str, kill: str | None, tmp_path: Path) 
     check_why(Path(report["run"]), tmp_path)
 
 
+MNIST = Path(__file__).resolve().parents[2] / "shared/data/mnist"
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason="the MNIST files are not beside the checkout")
+def test_four_agents_learn_mnist(tmp_path: Path) -> None:
+    ended = parley(
+        "demo", "--json", "--data=mnist", f"--data-dir={MNIST}", "--mode=gossip", cwd=tmp_path, timeout_s=110
+    )
+    report = json.loads(ended.stdout)
+    assert report["accuracy"] >= 0.97
+    assert (report["done"], report["lost"], report["committed_twice"]) == (160, 0, 0)
+
+
 def check_why(run: Path, cwd: Path) -> None:
     """`why last` of this run is what its award says."""
     answer = json.loads(parley("why", "last", "--json", cwd=cwd).stdout)

@@ -52,7 +52,7 @@ from .valuation import earliest_finish
 
 MESSAGES: tuple[type[Message], ...] = (*performatives.MESSAGES, *membership.MESSAGES, *service.MESSAGES)
 """All that may come over the wire."""
-EVENTS: tuple[type[Event], ...] = (*CONTRACT_EVENTS, *membership.EVENTS, *service.EVENTS)
+EVENTS: tuple[type[Event], ...] = (*membership.EVENTS, *service.EVENTS, *CONTRACT_EVENTS)
 """All that its roles may tell the log."""
 
 

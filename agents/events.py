@@ -28,10 +28,10 @@ import structlog
 from msgspec import UNSET, Meta, UnsetType
 from structlog.typing import WrappedLogger
 
-from ..protocols import contract_events, membership, service
 from ..protocols.core import Event
 from ..transport.clock import HybridClock
 from ..transport.links import Cause
+from . import agent
 
 VERSION = 1
 """Of the lines; it rises when a field changes its meaning, not when fields or events are added."""
@@ -72,7 +72,7 @@ class NodeLoad(Event, frozen=True, kw_only=True):
 
 
 EVENTS: tuple[type[Event], ...] = (NodeStarted, NodeStopped, NodeLoad)
-VOCABULARY: tuple[type[Event], ...] = (*EVENTS, *membership.EVENTS, *service.EVENTS, *contract_events.EVENTS)
+VOCABULARY: tuple[type[Event], ...] = (*EVENTS, *agent.EVENTS)
 """All that a log may hold."""
 
 

@@ -7,9 +7,15 @@ node's owner, `pkg.mod:func`, and is offered only if it stands on the owner's al
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 BUILT_IN_KINDS = ("echo", "sleep", "work")
+
+
+def allows(patterns: Sequence[str], kind: str) -> bool:
+    """Does the owner's list hold this kind?"""
+    return any(fnmatchcase(kind, pattern) for pattern in patterns)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,4 +33,4 @@ class Resources:
 
     def offers(self, kind: str) -> bool:
         """Does this node run that kind?"""
-        return kind in BUILT_IN_KINDS or any(fnmatch.fnmatchcase(kind, pattern) for pattern in self.allow)
+        return kind in BUILT_IN_KINDS or allows(self.allow, kind)

@@ -2,7 +2,7 @@
 
     socket drained -> Agent.receive \\                        / Send, Publish -> Endpoint (packets shared by a turn)
     executor done  -> Agent.receive  >-- effects, in order --<  Run, Stop     -> executors
-    timer          -> Agent.wake    /                        \\ Event         -> log (written once per turn)
+    timer          -> Agent.wake    /                        \\ Event         -> log
 
 It is small and dull on purpose: what is decided is decided in the protocols. One loop turn drains all that has come,
 then wakes the agent if its deadline is due, so that calls and awards of one turn are made together.

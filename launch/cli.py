@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import click
 
+from ..protocols.award_rules import RULES
 from .problems import Exit, Problem
 
-RULES = ("contract-net", "most-free", "longest-heaviest", "random")
 T = TypeVar("T")
 
 
@@ -100,7 +100,9 @@ def parley() -> None:
 )
 @click.option("--data", "dataset", type=click.Choice(["digits", "mnist"]), default="digits", show_default=True)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the idx files of --data mnist lie.")
-@click.option("--rule", type=click.Choice(RULES), default="contract-net", show_default=True, help="Who gets a task.")
+@click.option(
+    "--rule", type=click.Choice(list(RULES)), default="contract-net", show_default=True, help="Who gets a task."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout.")
 def demo(
@@ -154,7 +156,9 @@ def demo(
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="A folder with your own modules.",
 )
-@click.option("--rule", type=click.Choice(RULES), default="contract-net", show_default=True, help="How it awards.")
+@click.option(
+    "--rule", type=click.Choice(list(RULES)), default="contract-net", show_default=True, help="How it awards."
+)
 @click.option("--folder", type=click.Path(path_type=Path), help="For its log.  [default: ~/.local/state/parley/NAME]")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)

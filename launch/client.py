@@ -96,17 +96,13 @@ class Client:
         self._results = 0
         self._results_told = 0
         self._unread_bytes = 0
-        self._heard = time.monotonic()
         links = Links(
             f"client-{secrets.token_hex(8)}", time.time_ns() // 1_000, Codec(MESSAGES), HybridClock(time.time)
         )
-        self._links = links
         self._endpoint = Endpoint(
             links,
             bind=None,
             on_message=self._on_message,
-            on_subscribed=lambda node: None,
-            on_disconnected=lambda node: None,
             on_garbage=lambda error: None,
             on_turn=self._on_turn,
         )
@@ -137,7 +133,7 @@ class Client:
         request = next(self._requests)
         answer: asyncio.Future[tuple[NodeLine, ...]] = asyncio.get_running_loop().create_future()
         self._asked[request] = answer
-        self._send(AskNodes(request))
+        self._endpoint.send(self._agent, AskNodes(request))
         try:
             return await answer
         finally:
@@ -168,6 +164,12 @@ class Client:
         self._submit_next()
         return future
 
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         if self._probe is not None:
             self._probe.cancel()
@@ -182,7 +184,7 @@ class Client:
             self._outbox.popleft()
             self._unanswered[task.id] = len(payload)
             self._unanswered_bytes += len(payload)
-            self._send(Submit(task, payload))
+            self._endpoint.send(self._agent, Submit(task, payload))
 
     def _answered(self, task: str) -> None:
         self._unanswered_bytes -= self._unanswered.pop(task, 0)
@@ -193,14 +195,9 @@ class Client:
         if self._results - self._results_told >= READ_EVERY or self._unread_bytes >= READ_EVERY_BYTES:
             self._results_told = self._results
             self._unread_bytes = 0
-            self._send(Read(self._results))
-
-    def _send(self, message: Message) -> None:
-        self._links.send(self._agent, message, time.monotonic())
-        self._endpoint.flush()
+            self._endpoint.send(self._agent, Read(self._results))
 
     def _on_message(self, sender: NodeId, message: Message, cause: Cause) -> None:
-        self._heard = time.monotonic()
         match message:
             case Nodes(request, nodes):
                 answer = self._asked.get(request)
@@ -243,4 +240,9 @@ def result(outcome: Outcome) -> object:
     """The value of a task that is done; raises Problem with its error otherwise."""
     if outcome.state is State.DONE:
         return unpack(outcome.value)
-    raise Problem(outcome.error, Exit.UNPLACED if outcome.state is State.UNPLACED else Exit.FAILURE)
+    raise failure(outcome, outcome.error)
+
+
+def failure(outcome: Outcome, sentence: str) -> Problem:
+    """A task that is not done, as a Problem with its exit code."""
+    return Problem(sentence, Exit.UNPLACED if outcome.state is State.UNPLACED else Exit.FAILURE)

@@ -11,7 +11,7 @@ from ..agents.payload import unpack
 from ..protocols.core import Outcome, State
 from ..protocols.service import NodeLine
 from . import discovery
-from .client import AgentUnreachable, Client
+from .client import AgentUnreachable, Client, failure
 from .problems import Exit, Problem
 
 
@@ -38,19 +38,13 @@ def parse(arguments: str) -> object:
 
 async def submit(agents: Sequence[str], kind: str, arguments: object, work: float | None, timeout_s: float) -> Outcome:
     """Hand one task in and wait for its end."""
-    client = await Client.connect(agents)
-    try:
+    async with await Client.connect(agents) as client:
         return await client.submit(kind, arguments, work=work, timeout_s=timeout_s)
-    finally:
-        client.close()
 
 
 async def nodes(agents: Sequence[str]) -> tuple[NodeLine, ...]:
-    client = await Client.connect(agents)
-    try:
+    async with await Client.connect(agents) as client:
         return await client.nodes()
-    finally:
-        client.close()
 
 
 def show(outcome: Outcome, as_json: bool) -> None:
@@ -71,8 +65,7 @@ def show(outcome: Outcome, as_json: bool) -> None:
     elif outcome.state is State.DONE:
         click.echo(msgspec.json.encode(value, enc_hook=_plain))
     if outcome.state is not State.DONE:
-        code = Exit.UNPLACED if outcome.state is State.UNPLACED else Exit.FAILURE
-        raise Problem(f"task {outcome.task}: {outcome.error}", code)
+        raise failure(outcome, f"task {outcome.task}: {outcome.error}")
 
 
 def _plain(value: object) -> object:

@@ -83,6 +83,12 @@ class Fleet:
             raise
         return fleet
 
+    async def __aenter__(self) -> Fleet:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
     @property
     def address(self) -> str:
         """Of the first agent."""

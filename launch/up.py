@@ -115,11 +115,8 @@ async def _check_fleet(settings: Settings) -> None:
     """Whoever is to be joined must answer, and must not know a living node of our name."""
     if not settings.join:
         return
-    client = await Client.connect(settings.join, timeout_s=JOIN_S)
-    try:
+    async with await Client.connect(settings.join, timeout_s=JOIN_S) as client:
         lines = await client.nodes()
-    finally:
-        client.close()
     if any(line.node == settings.name and line.state is Presence.ALIVE for line in lines):
         raise Problem(f"a node named {settings.name} is in this fleet already: choose another --name", Exit.USAGE)
 

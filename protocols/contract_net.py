@@ -120,7 +120,7 @@ class Initiator:
         self._awarded: dict[NodeId, dict[TaskId, Contract]] = {}
         self._rejects: dict[AuctionId, list[TaskId]] = {}
         self._reject_at: float | None = None
-        self._renew_at: float | None = None  # when to price anew what is priced; None: nothing is
+        self._price_at: float | None = None  # when to price anew what is priced; None: nothing is
         self._timers: list[tuple[float, int, Call | Contract]] = []  # calls to close, leases to end, recalls
         self._timers_set = 0
         self._due: float | None = None  # when to award and call; None: nothing has changed
@@ -164,7 +164,7 @@ class Initiator:
     def deadline(self) -> float | None:
         while self._timers and self._timers[0][2].timer != self._timers[0][1]:
             heapq.heappop(self._timers)
-        times = (self._due, self._reject_at, self._renew_at, self._timers[0][0] if self._timers else None)
+        times = (self._due, self._reject_at, self._price_at, self._timers[0][0] if self._timers else None)
         return min([time for time in times if time is not None], default=None)
 
     def wake(self, now: float) -> Sequence[Effect]:
@@ -202,10 +202,10 @@ class Initiator:
 
     def _price_anew(self, now: float) -> list[Effect]:
         """All are asked again for what is next in order: bids get old, and a load may have been missed."""
-        if self._priced and self._renew_at is not None and self._renew_at > now:
+        if self._priced and self._price_at is not None and self._price_at > now:
             return []
-        due = self._renew_at is not None
-        self._renew_at = now + BID_LIFE_S if self._priced else None
+        due = self._price_at is not None
+        self._price_at = now + BID_LIFE_S if self._priced else None
         return self._open(self._priced[:TASKS_PER_CALL_MAX], None, BID_LIFE_S, now) if due and self._priced else []
 
     def _invite(self, node: NodeId, now: float) -> list[Effect]:

@@ -3,8 +3,8 @@
 The idea: a task's kind names a function, and only the node's owner says which names may run here (`allow`: full
 names, or patterns such as "pkg.mod:*", which stand for what the module itself defines and not for what it imports).
 The agent never imports the function, never unpacks its arguments and never waits for it; all three happen in a
-worker, which is started when it is first needed, stays warm, and is killed when it hangs. The next attempt gets a
-fresh one.
+worker, which is started with the node (`warm`) or when it is first needed, stays warm, and is killed when it hangs.
+The next attempt gets a fresh one.
 
     start(task)  -> a warm worker, else a new one -> Request
                  <- Reply                  done(Finished(ok=..., retry=False)), the worker is warm again
@@ -26,11 +26,11 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ...protocols.core import ProtocolError, Task
 from ...protocols.performatives import Finished
+from ..resources import allows
 from .base import Attempt, Done
 from .channel import Reply, Request
 from .process import OnLine, WorkerDiedError, WorkerProcess
@@ -134,7 +134,7 @@ class PythonExecutor:
         """The reply of a worker that is warm afterwards; a worker that does not come to replying is killed."""
         if self._closed:
             raise WorkerDiedError("this node is shutting down")
-        if not any(fnmatchcase(task.kind, pattern) for pattern in self._allow):
+        if not allows(self._allow, task.kind):
             return Reply(False, b"", f"this node does not run {task.kind}: start it with --allow {task.kind}", 0.0)
         request = Request(task.id, epoch, task.kind, task.kind not in self._allow, payload)
         worker: WorkerProcess | None = None

@@ -105,7 +105,7 @@ class SimulatedExecutor:
 
     def _end_instant(self) -> None:
         for _ in range(INSTANT_PER_TURN_MAX):
-            self._end(self._instant[0])
+            self._end(self._instant[0])  # it stays in the row meanwhile: who follows joins it instead of a new turn
             self._instant.popleft()
             if not self._instant:
                 return

@@ -35,17 +35,14 @@ async def measure() -> Line:
     for _ in range(REPEATS):
         with tempfile.TemporaryDirectory() as folder:
             begun = time.perf_counter()
-            fleet = await Fleet.start([f"n{number}" for number in range(1, NODES + 1)], run=Path(folder))
-            try:
-                client = await Client.connect([fleet.address])
-                await client.ready(NODES, 30.0)
-                await client.submit("echo", [])
-                starts.append(time.perf_counter() - begun)
-                client.close()
+            names = [f"n{number}" for number in range(1, NODES + 1)]
+            async with await Fleet.start(names, run=Path(folder)) as fleet:
+                async with await Client.connect([fleet.address]) as client:
+                    await client.ready(NODES, 30.0)
+                    await client.submit("echo", [])
+                    starts.append(time.perf_counter() - begun)
                 agents = [psutil.Process(agent.pid) for agent in fleet.agents.values()]
                 memory += [agent.memory_full_info().uss / 1e6 for agent in agents]
-            finally:
-                await fleet.stop()
             asked += [await asyncio.to_thread(_why, folder)]
     return Line(
         round(statistics.median(starts), 3), round(statistics.median(memory), 1), round(statistics.median(asked), 3)

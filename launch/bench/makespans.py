@@ -60,16 +60,12 @@ async def makespan(works: Sequence[float]) -> float:
     """Seconds from the first start to the last end in a fleet of real agents."""
     with tempfile.TemporaryDirectory() as folder:
         names = [f"n{number}" for number in range(1, len(SPEEDS) + 1)]
-        fleet = await Fleet.start(names, speeds=SPEEDS, run=Path(folder))
-        try:
-            client = await Client.connect([fleet.address])
-            try:
-                await client.ready(len(SPEEDS), 30.0)
-                await asyncio.gather(*(client.submit("work", {}, work=work) for work in works))
-            finally:
-                client.close()
-        finally:
-            await fleet.stop()
+        async with (
+            await Fleet.start(names, speeds=SPEEDS, run=Path(folder)) as fleet,
+            await Client.connect([fleet.address]) as client,
+        ):
+            await client.ready(len(SPEEDS), 30.0)
+            await asyncio.gather(*(client.submit("work", {}, work=work) for work in works))
         return summarise(Path(folder)).makespan_s
 
 

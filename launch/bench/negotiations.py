@@ -12,7 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -54,19 +54,16 @@ async def measure(nodes: int, in_flight: int) -> Line:
 async def _ours(nodes: int, in_flight: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         names = [f"n{number}" for number in range(1, nodes + 1)]
-        fleet = await Fleet.start(names, rule="random", run=Path(folder))
-        try:
-            client = await Client.connect([fleet.address])
-            try:
-                await client.ready(nodes, 30.0)
-                return await _rate(client, in_flight)
-            finally:
-                client.close()
-        finally:
-            await fleet.stop()
+        async with (
+            await Fleet.start(names, rule="random", run=Path(folder)) as fleet,
+            await Client.connect([fleet.address]) as client,
+        ):
+            await client.ready(nodes, 30.0)
+            return await _busy(client, in_flight)
 
 
-async def _rate(client: Client, in_flight: int) -> float:
+async def _busy(client: Client, in_flight: int) -> float:
+    """Keep so many tasks in flight, and count."""
     ended = 0
     running = True
 
@@ -81,10 +78,7 @@ async def _rate(client: Client, in_flight: int) -> float:
 
     for _ in range(in_flight):
         submit()
-    await asyncio.sleep(WARM_S)
-    before, begun = ended, time.perf_counter()
-    await asyncio.sleep(SECONDS)
-    rate = (ended - before) / (time.perf_counter() - begun)
+    rate = await _rate(lambda: ended)
     running = False
     return rate
 
@@ -94,12 +88,17 @@ async def _bare(nodes: int, in_flight: int) -> float:
         client = bare.Client(router)
         await asyncio.wait_for(client.ready(), 30.0)
         client.begin(in_flight)
-        await asyncio.sleep(WARM_S)
-        before, begun = client.ended, time.perf_counter()
-        await asyncio.sleep(SECONDS)
-        rate = (client.ended - before) / (time.perf_counter() - begun)
+        rate = await _rate(lambda: client.ended)
         client.close()
         return rate
+
+
+async def _rate(ended: Callable[[], int]) -> float:
+    """How many end per second, once all is warm."""
+    await asyncio.sleep(WARM_S)
+    before, begun = ended(), time.perf_counter()
+    await asyncio.sleep(SECONDS)
+    return (ended() - before) / (time.perf_counter() - begun)
 
 
 @asynccontextmanager

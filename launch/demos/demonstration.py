@@ -19,7 +19,7 @@ import msgspec
 
 from ...protocols.core import Outcome
 from ...protocols.objective import prefix_bound
-from ..analysis.summary import Summary, summarise
+from ..analysis.summary import Share, Summary, summarise
 from ..client import Client, result
 from ..fleet import Fleet, new_run
 from ..problems import Exit, Problem
@@ -54,13 +54,6 @@ class Options:
     @property
     def names(self) -> list[str]:
         return [f"n{number}" for number in range(1, len(self.speeds) + 1)]
-
-
-class Share(msgspec.Struct, frozen=True):
-    """What one node did: tasks done, and the seconds its slots were held for them."""
-
-    tasks: int
-    busy_s: float
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -109,24 +102,18 @@ async def demonstrate(options: Options, tell: Callable[[Progress], None]) -> Rep
     except DataError as error:
         raise Problem(str(error), Exit.USAGE) from None
     begun = time.monotonic()
-    fleet = await Fleet.start(
+    async with await Fleet.start(
         options.names,
         speeds=options.speeds,
         allow=[TRAIN, EVALUATE],
         rule=options.rule,
         seed=options.seed,
         run=new_run(options.runs),
-    )
-    try:
-        client = await Client.connect([fleet.address])
-        try:
+    ) as fleet:
+        async with await Client.connect([fleet.address]) as client:
             await client.ready(len(options.names), READY_S)
             await _learn(training, client, fleet, options, tell)
-        finally:
-            client.close()
         await asyncio.sleep(SETTLE_S)
-    finally:
-        await fleet.stop()
     assert training.accuracy is not None
     return _report(summarise(fleet.run), training.accuracy, options, time.monotonic() - begun, fleet.run)
 
@@ -167,10 +154,9 @@ def _report(summary: Summary, accuracy: float, options: Options, seconds: float,
     works = [attempt.seconds * speeds[attempt.node] for attempt in summary.attempts]
     bound = prefix_bound(works, options.speeds)
     shares = {
-        name: Share(summary.nodes[name].tasks, round(summary.nodes[name].busy_s, 3))
-        if name in summary.nodes
-        else Share(0, 0.0)
+        name: Share(share.tasks, round(share.busy_s, 3))
         for name in options.names
+        if (share := summary.nodes.get(name, Share(0, 0.0)))
     }
     return Report(
         accuracy=round(accuracy, 4),

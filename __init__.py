@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .agents.agent import Agent as Agent
+    from .agents.bidder import AskedTask as AskedTask
+    from .agents.bidder import bidder as bidder
     from .agents.runtime import Node as Node
-    from .launch.client import Client as Client
-    from .launch.fleet import Fleet as Fleet
+    from .launch.futures import Client as Client
+    from .launch.futures import Fleet as Fleet
+    from .launch.futures import Future as Future
+    from .launch.futures_async import AsyncClient as AsyncClient
+    from .launch.futures_async import AsyncFleet as AsyncFleet
+    from .launch.futures_ends import RemoteError as RemoteError
+    from .launch.futures_ends import TaskError as TaskError
+    from .launch.futures_ends import Unplaced as Unplaced
+    from .launch.problems import Problem as Problem
     from .protocols.core import Outcome as Outcome
     from .protocols.core import State as State
     from .protocols.core import Task as Task
@@ -20,12 +29,21 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Agent": "agents.agent",
-    "Client": "launch.client",
-    "Fleet": "launch.fleet",
+    "AskedTask": "agents.bidder",
+    "AsyncClient": "launch.futures_async",
+    "AsyncFleet": "launch.futures_async",
+    "Client": "launch.futures",
+    "Fleet": "launch.futures",
+    "Future": "launch.futures",
     "Node": "agents.runtime",
     "Outcome": "protocols.core",
+    "Problem": "launch.problems",
+    "RemoteError": "launch.futures_ends",
     "State": "protocols.core",
     "Task": "protocols.core",
+    "TaskError": "launch.futures_ends",
+    "Unplaced": "launch.futures_ends",
+    "bidder": "agents.bidder",
 }
 __all__ = sorted(_HOMES)
 

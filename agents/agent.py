@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from ..protocols import contract_net, membership, participant, performatives, service
+from ..protocols import contract_net, membership, participant, performatives, requests, service
 from ..protocols.award_rules import CONTRACT_NET, Rule
 from ..protocols.contract_events import EVENTS as CONTRACT_EVENTS
 from ..protocols.core import (
@@ -36,21 +36,26 @@ from ..protocols.performatives import (
     CallForProposals,
     Cancel,
     Completed,
+    Credit,
     Failure,
     Fenced,
     Finished,
+    Grant,
     Inform,
     NotUnderstood,
+    Output,
+    Printed,
     Proposal,
     Refusal,
     Rejection,
     Renew,
 )
 from .estimator import Estimator
+from .payload import hand_on
 from .resources import Resources
 from .valuation import earliest_finish
 
-MESSAGES: tuple[type[Message], ...] = (*performatives.MESSAGES, *membership.MESSAGES, *service.MESSAGES)
+MESSAGES: tuple[type[Message], ...] = (*performatives.MESSAGES, *membership.MESSAGES, *requests.MESSAGES)
 """All that may come over the wire."""
 EVENTS: tuple[type[Event], ...] = (*membership.EVENTS, *service.EVENTS, *CONTRACT_EVENTS)
 """All that its roles may tell the log."""
@@ -81,8 +86,9 @@ class Agent:
             resources.speed,
             earliest_finish(contact.node, resources, self.estimator),
             self.estimator.observe,
+            resources.amounts,
         )
-        self.service = service.Service(self.initiator, self._members)
+        self.service = service.Service(self.initiator, self._members, hand_on)
         self._roles: tuple[Protocol, ...] = (self.membership, self.initiator, self.participant, self.service)
         self._routes = self._routing()
         self.initiator.receive(PeerUp(self.node), self.node, now)
@@ -94,8 +100,11 @@ class Agent:
                 self.initiator,
                 (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, PeerUp, PeerDown),
             ),
-            (self.participant, (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, PeerDown)),
-            (self.service, (service.Submit, service.Read, service.AskNodes, Completed)),
+            (
+                self.participant,
+                (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, Output, Grant, PeerDown),
+            ),
+            (self.service, (*requests.QUESTIONS, Credit, Printed, Completed)),
         )
         routes: dict[type[Message], tuple[Protocol, ...]] = {}
         for role, messages in speaks:
@@ -109,6 +118,16 @@ class Agent:
     def join(self, alias: NodeId, now: float) -> Sequence[Effect]:
         """Enter the fleet through the agent behind this address."""
         return self._settle(self.membership.join(alias), now)
+
+    def drain(self, now: float) -> Sequence[Effect]:
+        """Take no more work: what waits here goes back, what runs ends, what was handed in here is seen through."""
+        self.service.draining = True
+        return self._settle(self.participant.drain(now), now)
+
+    @property
+    def drained(self) -> bool:
+        """It was told to drain, and nothing is left to do."""
+        return self.participant.draining and not self.participant.load()[0] and not self.initiator.open_tasks
 
     def leave(self, now: float) -> Sequence[Effect]:
         """Tell all that this node goes."""

@@ -6,6 +6,7 @@ extension, `[dtype, shape, raw bytes]` in C order; dtypes are booleans, numbers 
 objects. There is no pickle: bytes from the network are data and never code.
 
     pack({"x": array, "rate": 0.1}) -> bytes        unpack(bytes) -> {"x": array, "rate": 0.1}
+    pack([Handed("a")])             -> bytes        hand_on(bytes, {"a": pack(7)}) -> pack([7])
     pack({1, 2})                    -> PayloadError("a set cannot travel: use lists, dicts, ...")
 
 A subclass travels as its base: a tuple comes back as a list, an IntEnum as its number, np.float64 as a float. An
@@ -21,6 +22,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import msgpack
@@ -36,6 +38,8 @@ ITEMS_MAX = 1024 * 1024
 DIMENSIONS_MAX = 32
 ARRAY_CODE = 1
 """The msgpack extension that is an array."""
+HANDED_CODE = 2
+"""The one that stands for another task's result: its name, as text."""
 
 _DTYPE = re.compile(r"[<>|][biufcSU][1-9][0-9]{0,8}")
 _TRAVELS = "use lists, dicts, numbers, text, bytes or numpy arrays"
@@ -43,6 +47,15 @@ _FOREIGN = frozenset({msgpack.Timestamp, msgpack.ExtType})
 """What msgpack itself would let through."""
 
 Box = TypeVar("Box", list[object], dict[object, object])
+
+
+class Handed:
+    """Stands in an argument for the result of the task of this name; the agent that calls the task puts it there."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
 class PayloadError(ValueError):
@@ -63,6 +76,28 @@ def pack(value: object) -> bytes:
     if len(data) > BYTES_MAX:
         raise _too_large(len(data))
     return data
+
+
+def hand_on(data: bytes, results: Mapping[str, bytes]) -> bytes:
+    """The packed argument `data` with packed results, by name, where it says `Handed(name)`. Raises PayloadError."""
+
+    def fill(code: int, body: bytes) -> object:
+        if code != HANDED_CODE:
+            return msgpack.ExtType(code, body)  # an array, as it is
+        name = body.decode(errors="replace")
+        if name not in results:
+            raise PayloadError(f"the result of {name} is wanted, and it does not come after {name}")
+        return msgpack.unpackb(results[name], strict_map_key=False)
+
+    try:
+        filled: bytes = msgpack.packb(msgpack.unpackb(data, ext_hook=fill, strict_map_key=False))
+    except PayloadError:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:
+        raise PayloadError(f"results cannot be handed on to this argument: {error}") from None
+    if len(filled) > BYTES_MAX:
+        raise _too_large(len(filled))
+    return filled
 
 
 def unpack(data: bytes) -> object:
@@ -101,6 +136,8 @@ def _check(value: object) -> None:
 
 def _encode_array(value: object) -> msgpack.ExtType:
     """What msgpack does not know: an array or a scalar as an extension. Whoever holds one has loaded numpy already."""
+    if isinstance(value, Handed):
+        return msgpack.ExtType(HANDED_CODE, value.name.encode())
     if isinstance(value, int):
         raise PayloadError("an int beyond 64 bits cannot travel: send it as text")
     numpy = sys.modules.get("numpy")

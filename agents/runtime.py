@@ -25,11 +25,11 @@ from ..protocols.core import (
     Disconnect,
     Effect,
     Event,
-    Local,
     Message,
     NodeId,
     PeerError,
     Publish,
+    Resume,
     Run,
     Send,
     Stop,
@@ -41,9 +41,10 @@ from ..transport.links import Cause, Links
 from ..transport.zeromq import AddressError, Endpoint
 from .agent import MESSAGES, Agent
 from .events import EventLog, Level, NodeLoad, NodeStarted, NodeStopped
+from .executors.base import Executor
 from .executors.python import PythonExecutor
 from .executors.simulated import SimulatedExecutor
-from .resources import BUILT_IN_KINDS, Resources
+from .resources import Resources
 
 LOG_EVERY_S = 0.1
 """So long a line may wait to be written: what a kill -9 may cost."""
@@ -77,7 +78,7 @@ class Node:
         self._log_timer: asyncio.TimerHandle | None = None
         self._turn_scheduled = False
         self._refusals = 0
-        self._simulated = SimulatedExecutor(resources.speed)
+        self.drained = asyncio.Event()
         self._python = PythonExecutor(
             resources.allow,
             slots=resources.slots,
@@ -86,6 +87,7 @@ class Node:
             code=code,
             on_line=lambda task, line: print(f"{name} {task}: {line}", file=sys.stderr),
         )
+        self._executors: tuple[Executor, ...] = (SimulatedExecutor(resources.speed), self._python)
         self._warming = self._loop.create_task(self._python.warm())
         incarnation = time.time_ns() // 1_000
         clock = HybridClock(time.time)
@@ -133,6 +135,11 @@ class Node:
         """Some other agent is known."""
         return len(self._agent.membership.members) > 1
 
+    def drain(self) -> None:
+        """Take no more work; `drained` is set as soon as nothing is left to do."""
+        self._perform(self._agent.drain(time.monotonic()), None)
+        self._end_turn_soon()
+
     async def close(self, reason: str) -> None:
         """Leave in peace: tell the others, end the workers, write the last line."""
         self._perform(self._agent.leave(time.monotonic()), None)
@@ -142,8 +149,8 @@ class Node:
         self._load_timer.cancel()
         if self._log_timer is not None:
             self._log_timer.cancel()
-        await self._python.close()
-        await self._simulated.close()
+        for executor in self._executors:
+            await executor.close()
         self._log.write(NodeStopped(reason=reason), time.monotonic(), None)
         self._log.close()
         self._endpoint.close()
@@ -163,7 +170,7 @@ class Node:
         if self._refusals <= REFUSALS_LOGGED_MAX:
             self._write(MessageDropped(reason=str(error)))
 
-    def _tell(self, message: Local) -> None:
+    def _tell(self, message: Message) -> None:
         """Something happened on this node."""
         self._perform(self._agent.receive(message, self.name, time.monotonic()), None)
         self._end_turn_soon()
@@ -171,6 +178,8 @@ class Node:
     def _on_turn(self) -> None:
         """All that had come has been told: wake what is due, set the timer."""
         self._turn_scheduled = False
+        if self._agent.drained:
+            self.drained.set()
         deadline = self._agent.deadline
         if deadline is None:
             return
@@ -210,12 +219,15 @@ class Node:
                     self._links.send(to, message, now)
                 case Publish(message):
                     self._links.publish(message, now)
-                case Run(task, epoch, payload):
-                    executor = self._simulated if task.kind in BUILT_IN_KINDS else self._python
-                    executor.start(task, epoch, payload, self._tell)
+                case Run(task, epoch, payload, follow):
+                    executor = next(one for one in self._executors if one.offers(task.kind))
+                    executor.start(task, epoch, payload, self._tell, follow=follow)
+                case Resume(task_id, epoch, size):
+                    for executor in self._executors:
+                        executor.resume(task_id, epoch, size)
                 case Stop(task_id, epoch):
-                    self._simulated.stop(task_id, epoch)
-                    self._python.stop(task_id, epoch)
+                    for executor in self._executors:
+                        executor.stop(task_id, epoch)
                 case Connect(node, incarnation, address, announcements):
                     self._connect(node, incarnation, address, announcements)
                 case Disconnect(node):

@@ -7,9 +7,8 @@ to this node). They sum to the cost.
 
 from __future__ import annotations
 
-from ..protocols.core import NodeId, Task
-from ..protocols.participant import Pricing, Valuation
-from ..protocols.performatives import Reason
+from ..protocols.core import NodeId
+from ..protocols.participant import Asked, Pricing, Valuation
 from .estimator import Estimator
 from .resources import Resources
 
@@ -19,13 +18,14 @@ LINK_BYTES_PER_S = 100e6
 
 
 def earliest_finish(node: NodeId, resources: Resources, estimator: Estimator) -> Valuation:
-    """Seconds until done here; a refusal for kinds that this node does not offer."""
+    """Seconds until done here; a refusal for what this node does not offer or lacks."""
 
-    def value(task: Task, initiator: NodeId, now: float) -> Pricing:
-        if not resources.offers(task.kind):
-            return Pricing(decline=Reason.KIND, detail=f"do not offer the kind {task.kind}")
+    def value(asked: Asked, now: float) -> Pricing:
+        task = asked.task
+        if unfit := resources.unfit(task):
+            return unfit
         run = ("run", estimator.predict(task, now))
-        if initiator == node:
+        if asked.initiator == node:
             return Pricing((run,))
         return Pricing((run, ("transfer", LATENCY_S + task.payload_bytes / LINK_BYTES_PER_S)))
 

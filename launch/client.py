@@ -1,10 +1,11 @@
-"""A client of any agent: hands tasks in, is told how they ended.
+"""One connection to one agent: hands tasks in, is told how they ended, asks what stands where.
 
-    client = await Client.connect(["tcp://127.0.0.1:4100"])
-    outcome = await client.submit("echo", {"text": "hello"})
+    connection = await Connection.connect(["tcp://127.0.0.1:4100"])
+    handle = connection.hand_in(submit)
+    await handle.taken, await handle.outcome
 
 It has one socket of its own and listens on none. What it says arrives once and in order while both ends live; an agent
-that no longer answers fails what is under way with `AgentUnreachable`.
+that no longer answers fails what is under way with `AgentUnreachable`. `futures.py` makes executors of it.
 """
 
 from __future__ import annotations
@@ -14,22 +15,39 @@ import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, TypeVar
 
 from ..agents.agent import MESSAGES
 from ..agents.payload import PayloadError, pack, unpack
 from ..protocols.core import Message, NodeId, Outcome, PeerError, State, Task
-from ..protocols.service import (
+from ..protocols.performatives import Credit, Output, Stream
+from ..protocols.requests import (
     UNREAD_BYTES_MAX,
     UNREAD_MAX,
+    AskDrain,
     AskNodes,
+    AskPlan,
+    AskResult,
+    AskTasks,
+    Cancelled,
+    CancelTasks,
+    Draining,
+    Follow,
     NodeLine,
     Nodes,
+    NotFound,
+    Planned,
+    Progress,
     Read,
     Refused,
     Result,
+    ResultOf,
     Submit,
     Submitted,
+    TaskLine,
+    Tasks,
+    Wait,
 )
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
@@ -82,15 +100,41 @@ def make_task(
     return Task(new_task_id(), kind, work, len(payload), timeout_s), payload
 
 
-class Client:
+OnOutput: TypeAlias = Callable[[Stream, bytes, int], None]
+"""Told what a task writes, as it comes, and the epoch of the attempt; the next is asked for when it has returned."""
+Answer: TypeAlias = Nodes | Tasks | Progress | ResultOf | Planned | Cancelled | Draining
+A = TypeVar("A", Nodes, Tasks, ResultOf, Planned, Cancelled, Draining)
+T = TypeVar("T")
+
+
+class Handle:
+    """A task handed in: `taken` when the agent has it, `outcome` when it has ended (if its result is followed)."""
+
+    def __init__(self, submit: Submit, on_output: OnOutput | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.task = submit.task.id
+        self.follow = submit.follow
+        self.on_output = on_output
+        self.taken: asyncio.Future[None] = loop.create_future()
+        self.outcome: asyncio.Future[Outcome] = loop.create_future()
+
+    def fail(self, error: Exception) -> None:
+        """Whoever waits is told; nobody need."""
+        for future in (self.taken, self.outcome):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()
+
+
+class Connection:
     """One connection to one agent. Make it with `connect`."""
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._outcomes: dict[str, asyncio.Future[Outcome]] = {}
-        self._asked: dict[int, asyncio.Future[tuple[NodeLine, ...]]] = {}
+        self._handles: dict[str, Handle] = {}
+        self._asked: dict[int, asyncio.Queue[Answer | Problem]] = {}
         self._requests = itertools.count(1)
-        self._outbox: deque[tuple[Task, bytes]] = deque()  # submissions that wait for earlier ones to be answered
+        self._outbox: deque[Submit] = deque()  # submissions that wait for earlier ones to be answered
         self._unanswered: dict[str, int] = {}  # bytes of each submission under way
         self._unanswered_bytes = 0
         self._results = 0
@@ -114,8 +158,8 @@ class Client:
             raise Problem(str(error), Exit.USAGE) from None
 
     @classmethod
-    async def connect(cls, addresses: Sequence[str], timeout_s: float = CONNECT_S) -> Client:
-        """A client of the first of these agents that answers. Raises AgentUnreachable if none does in time."""
+    async def connect(cls, addresses: Sequence[str], timeout_s: float = CONNECT_S) -> Connection:
+        """A connection to the first of these agents that answers. Raises AgentUnreachable if none does in time."""
         for address in addresses:
             client = cls(address)
             try:
@@ -130,14 +174,64 @@ class Client:
 
     async def nodes(self) -> tuple[NodeLine, ...]:
         """The fleet as this agent sees it."""
+        return (await self._ask(lambda request: AskNodes(request), Nodes)).nodes
+
+    async def tasks(self, which: Sequence[str]) -> list[TaskLine]:
+        """Where these tasks stand: ids, beginnings of ids, labels, `last` or `all`. Raises Problem for unknown ones."""
+        lines: list[TaskLine] = []
+        while True:
+            past = lines[-1].task if lines else ""
+            page = await self._ask(lambda request, past=past: AskTasks(request, tuple(which), past), Tasks)
+            lines += page.lines
+            if not page.more or not page.lines:
+                return lines
+
+    async def result(self, task: str) -> Outcome:
+        """How it ended, as soon as it has. Raises Problem for an unknown task."""
+        return (await self._ask(lambda request: AskResult(request, task), ResultOf)).outcome
+
+    async def cancel(self, which: Sequence[str]) -> Cancelled:
+        """Give these tasks up; answered when all of them have stopped. Raises Problem for unknown ones."""
+        return await self._ask(lambda request: CancelTasks(request, tuple(which)), Cancelled)
+
+    async def plan(self, task: Task) -> Planned:
+        """Who would get this task: a dry auction."""
+        return await self._ask(lambda request: AskPlan(request, task), Planned)
+
+    async def drain(self) -> Draining:
+        """Let this agent end what it has, and leave."""
+        return await self._ask(lambda request: AskDrain(request), Draining)
+
+    async def wait(self, which: Sequence[str], on_progress: Callable[[Progress], None] = lambda told: None) -> Progress:
+        """Until all of these have ended; the last word. Raises Problem for unknown ones."""
         request = next(self._requests)
-        answer: asyncio.Future[tuple[NodeLine, ...]] = asyncio.get_running_loop().create_future()
-        self._asked[request] = answer
-        self._endpoint.send(self._agent, AskNodes(request))
+        self._asked[request] = answers = asyncio.Queue()
+        self._endpoint.send(self._agent, Wait(request, tuple(which)))
         try:
-            return await answer
+            while True:
+                told = await answers.get()
+                if isinstance(told, Problem):
+                    raise told
+                assert isinstance(told, Progress)
+                on_progress(told)
+                if told.ended:
+                    return told
         finally:
             del self._asked[request]
+
+    async def _ask(self, question: Callable[[int], Message], kind: type[A]) -> A:
+        request = next(self._requests)
+        self._asked[request] = answers = asyncio.Queue()
+        self._endpoint.send(self._agent, question(request))
+        try:
+            told = await answers.get()
+        finally:
+            del self._asked[request]
+        if isinstance(told, Problem):
+            raise told
+        if not isinstance(told, kind):
+            raise Problem(f"the agent at {self.address} answers {type(told).__name__} to another question")
+        return told
 
     async def ready(self, nodes: int, timeout_s: float) -> tuple[NodeLine, ...]:
         """Wait until so many nodes are ready for work. Raises AgentUnreachable if they are not in time."""
@@ -152,19 +246,19 @@ class Client:
     def submit(
         self, kind: str, arguments: object, *, work: float | None = None, timeout_s: float = 3600.0
     ) -> asyncio.Future[Outcome]:
-        """Hand a task in; the future ends with its outcome. `work`: its seconds on a node of speed 1, if known."""
+        """Hand a plain task in; the future ends with its outcome. `work`: seconds on a node of speed 1, if known."""
         task, payload = make_task(kind, arguments, work=work, timeout_s=timeout_s)
-        return self.hand_in(task, payload)
+        return self.hand_in(Submit(task, payload)).outcome
 
-    def hand_in(self, task: Task, payload: bytes) -> asyncio.Future[Outcome]:
-        """Like `submit`, for a task that is made already."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._outcomes[task.id] = future
-        self._outbox.append((task, payload))
+    def hand_in(self, submit: Submit, on_output: OnOutput | None = None) -> Handle:
+        """Hand a task in. One that is not taken has an outcome that says why."""
+        handle = Handle(submit, on_output)
+        self._handles[handle.task] = handle
+        self._outbox.append(submit)
         self._submit_next()
-        return future
+        return handle
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Connection:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -178,13 +272,13 @@ class Client:
     def _submit_next(self) -> None:
         """As many submissions as may be under way; the agent is not flooded."""
         while self._outbox and len(self._unanswered) < UNANSWERED_MAX:
-            task, payload = self._outbox[0]
-            if self._unanswered and self._unanswered_bytes + len(payload) > UNANSWERED_BYTES_MAX:
+            size = len(self._outbox[0].payload)
+            if self._unanswered and self._unanswered_bytes + size > UNANSWERED_BYTES_MAX:
                 return
-            self._outbox.popleft()
-            self._unanswered[task.id] = len(payload)
-            self._unanswered_bytes += len(payload)
-            self._endpoint.send(self._agent, Submit(task, payload))
+            submit = self._outbox.popleft()
+            self._unanswered[submit.task.id] = size
+            self._unanswered_bytes += size
+            self._endpoint.send(self._agent, submit)
 
     def _answered(self, task: str) -> None:
         self._unanswered_bytes -= self._unanswered.pop(task, 0)
@@ -199,10 +293,17 @@ class Client:
 
     def _on_message(self, sender: NodeId, message: Message, cause: Cause) -> None:
         match message:
-            case Nodes(request, nodes):
-                answer = self._asked.get(request)
-                if answer is not None and not answer.done():
-                    answer.set_result(nodes)
+            case Nodes() | Tasks() | Progress() | ResultOf() | Planned() | Cancelled() | Draining():
+                if message.request in self._asked:
+                    self._asked[message.request].put_nowait(message)
+            case NotFound(request, error):
+                if request in self._asked:
+                    self._asked[request].put_nowait(Problem(error))
+            case Output(task, epoch, stream, data):
+                handle = self._handles.get(task)
+                if handle is not None and handle.on_output is not None:
+                    handle.on_output(stream, data, epoch)
+                self._endpoint.send(self._agent, Credit(task, epoch, len(data)))
             case Result(outcome):
                 self._results += 1
                 self._unread_bytes += len(outcome.value)
@@ -212,28 +313,40 @@ class Client:
                 self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
             case Submitted(task):
                 self._answered(task)
+                handle = self._handles.get(task)
+                if handle is not None:
+                    _settle(handle.taken, None)
+                    if handle.follow is Follow.NOTHING:
+                        del self._handles[task]
             case _:
                 raise PeerError(f"{sender} sent {type(message).__name__}, which a client is not told")
 
     def _end(self, task: str, outcome: Outcome) -> None:
-        future = self._outcomes.pop(task, None)
-        if future is not None and not future.done():
-            future.set_result(outcome)
+        handle = self._handles.pop(task, None)
+        if handle is not None:
+            _settle(handle.taken, None)
+            _settle(handle.outcome, outcome)
 
     async def _keep_asking(self) -> None:
         """While something is under way, a silent agent is asked whether it lives."""
         while True:
             await asyncio.sleep(PROBE_EVERY_S)
-            if not self._outcomes:
+            if not self._handles and not self._asked:
                 continue
             try:
                 await asyncio.wait_for(self.nodes(), GONE_S)
             except TimeoutError:
                 gone = AgentUnreachable(f"the agent at {self.address} has not answered for {GONE_S:g} s")
-                for future in self._outcomes.values():
-                    if not future.done():
-                        future.set_exception(gone)
-                self._outcomes.clear()
+                for handle in self._handles.values():
+                    handle.fail(gone)
+                for answers in self._asked.values():
+                    answers.put_nowait(gone)
+                self._handles.clear()
+
+
+def _settle(future: asyncio.Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)
 
 
 def result(outcome: Outcome) -> object:

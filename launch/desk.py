@@ -9,9 +9,9 @@ import msgspec
 
 from ..agents.payload import unpack
 from ..protocols.core import Outcome, State
-from ..protocols.service import NodeLine
+from ..protocols.requests import NodeLine
 from . import discovery
-from .client import AgentUnreachable, Client, failure
+from .client import AgentUnreachable, Connection, failure
 from .problems import Exit, Problem
 
 
@@ -38,12 +38,12 @@ def parse(arguments: str) -> object:
 
 async def submit(agents: Sequence[str], kind: str, arguments: object, work: float | None, timeout_s: float) -> Outcome:
     """Hand one task in and wait for its end."""
-    async with await Client.connect(agents) as client:
+    async with await Connection.connect(agents) as client:
         return await client.submit(kind, arguments, work=work, timeout_s=timeout_s)
 
 
 async def nodes(agents: Sequence[str]) -> tuple[NodeLine, ...]:
-    async with await Client.connect(agents) as client:
+    async with await Connection.connect(agents) as client:
         return await client.nodes()
 
 

@@ -4,7 +4,7 @@ The first is started on an ephemeral port and says where it listens; the others 
 `python -P -m parley up`, never a fork, so an unguarded script or a notebook may start a fleet. They are tied to the
 process that started them: when it goes, however it goes, they go.
 
-    fleet = await Fleet.start(["n1", "n2"], speeds=[1.0, 4.0])
+    fleet = await LocalFleet.start(["n1", "n2"], speeds=[1.0, 4.0])
     fleet.address -> "tcp://127.0.0.1:40213"
     fleet.kill("n2")
     await fleet.stop()
@@ -18,8 +18,9 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -38,7 +39,7 @@ class Listening(msgspec.Struct, frozen=True):
     pid: int
 
 
-class Fleet:
+class LocalFleet:
     """Local agents, by name. Make it with `start`."""
 
     def __init__(self, run: Path) -> None:
@@ -60,21 +61,30 @@ class Fleet:
         seed: int = 0,
         run: Path | None = None,
         bind: str = "tcp://127.0.0.1:0",
-    ) -> Fleet:
-        """Start one agent per name; all listen when this returns. Raises Problem, with nothing left running."""
+        flags: Sequence[str] = (),
+        flags_of: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> LocalFleet:
+        """Start one agent per name; all listen when this returns. Raises Problem, with nothing left running.
+
+        `flags` are more flags of `parley up` for every agent, `flags_of` for the one of that name.
+        """
         speeds = speeds if speeds is not None else [1.0] * len(names)
         if len(speeds) != len(names) or len(set(names)) != len(names):
             raise Problem("a fleet needs one speed per node, and a name of its own for each")
         if not 1 <= len(names) <= NODES_MAX:
             raise Problem(f"a local fleet has 1 to {NODES_MAX} nodes")
+        if strangers := sorted(set(flags_of) - set(names)):
+            raise Problem(f"there is no node {strangers[0]} in this fleet: the nodes are {', '.join(names)}")
         fleet = cls(run or new_run())
         shared = [f"--slots={slots}", f"--fastest={max(speeds)}", f"--rule={rule}", f"--log-level={level}"]
         shared += [f"--bind={bind}", f"--folder={fleet.run}", "--with-parent", "--json"]
         shared += [f"--allow={kind}" for kind in allow] + [f"--code={folder}" for folder in code]
+        shared += flags
         try:
             for place, name in enumerate(names):
                 join = [f"--join={fleet.address}"] if place else []
-                await fleet._launch(name, [*shared, *join, f"--speed={speeds[place]}", f"--seed={seed + place}"])
+                own = [*join, f"--speed={speeds[place]}", f"--seed={seed + place}", *flags_of.get(name, ())]
+                await fleet._launch(name, [*shared, *own])
                 if not place:
                     await fleet._listening(name)
             await asyncio.gather(*(fleet._listening(name) for name in names[1:]))
@@ -83,7 +93,7 @@ class Fleet:
             raise
         return fleet
 
-    async def __aenter__(self) -> Fleet:
+    async def __aenter__(self) -> LocalFleet:
         return self
 
     async def __aexit__(self, *_: object) -> None:

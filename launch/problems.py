@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 
 class Exit(enum.IntEnum):
@@ -16,6 +17,7 @@ class Exit(enum.IntEnum):
     LOG_INVALID = 5
     TIMEOUT = 124
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class Problem(Exception):
@@ -24,3 +26,15 @@ class Problem(Exception):
     def __init__(self, sentence: str, code: Exit = Exit.FAILURE) -> None:
         super().__init__(sentence)
         self.code = code
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ ": did you mean NAME?" where one of the known words is near, else "".
+
+    >>> did_you_mean("slotz", ["slots", "speed"])
+    ': did you mean slots?'
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), 1)
+    return f": did you mean {near[0]}?" if near else ""

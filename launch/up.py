@@ -21,7 +21,7 @@ from ..agents.runtime import Node
 from ..protocols.award_rules import RULES
 from ..protocols.membership import Presence
 from ..transport.zeromq import AddressError
-from .client import Client
+from .client import Connection
 from .discovery import announced
 from .fleet import Listening
 from .problems import Exit, Problem
@@ -115,7 +115,7 @@ async def _check_fleet(settings: Settings) -> None:
     """Whoever is to be joined must answer, and must not know a living node of our name."""
     if not settings.join:
         return
-    async with await Client.connect(settings.join, timeout_s=JOIN_S) as client:
+    async with await Connection.connect(settings.join, timeout_s=JOIN_S) as client:
         lines = await client.nodes()
     if any(line.node == settings.name and line.state is Presence.ALIVE for line in lines):
         raise Problem(f"a node named {settings.name} is in this fleet already: choose another --name", Exit.USAGE)

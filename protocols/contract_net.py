@@ -31,7 +31,7 @@ from bisect import bisect, insort
 from collections.abc import Sequence
 
 from .award_rules import CONTRACT_NET, Offer, Rule
-from .contract import RECALL_S, Call, Contract, Stage
+from .contract import RECALL_S, Call, Contract, Stage, unplaced_sentence
 from .contract_events import (
     AuctionAwarded,
     AuctionFailed,
@@ -127,16 +127,57 @@ class Initiator:
 
     # -- told by the agent
 
-    def call(self, task: Task, payload: bytes, now: float) -> Sequence[Effect]:
-        """Take a task in. Raises ProtocolError if it is here already."""
+    def call(
+        self, task: Task, payload: bytes, now: float, *, follow: bool = False, waits: bool = False
+    ) -> Sequence[Effect]:
+        """Take a task in. Raises ProtocolError if it is here already.
+
+        `follow`: what it writes is passed on; `waits`: if nobody can run it, it waits for somebody who can.
+        """
         if task.id in self._contracts:
             raise ProtocolError(f"task {task.id} is called twice")
         self._arrivals += 1
-        contract = Contract(task, payload, self._rule.order(task, self._arrivals))
+        terms = task.conditions
+        key = (-float(terms.priority), -terms.reward, *self._rule.order(task, self._arrivals))
+        contract = Contract(task, payload, key, follow, waits)
         self._contracts[task.id] = contract
         heapq.heappush(self._uncalled, contract)
         self._due = now
         return ()
+
+    def cancel(self, task: TaskId, state: State, reason: Reason, detail: str, now: float) -> Sequence[Effect]:
+        """End it so: at once if it is nowhere, else when its winner has stopped. One that has ended is no error."""
+        contract = self._contracts.get(task)
+        if contract is None or contract.ending is not None:
+            return ()
+        if contract.stage is Stage.AWARDED:
+            contract.ending = (state, reason, detail)
+            return [Send(contract.winner, Cancel(task, contract.epoch))]
+        for line in (self._uncalled, self._priced):
+            if contract in line:
+                line.remove(contract)
+        heapq.heapify(self._uncalled)
+        return self._commit(contract, state, error=detail, reason=reason)
+
+    def standing(self, task: TaskId) -> tuple[State, str, NodeId | None, int, int] | None:
+        """State, reason, winner, epoch and attempts of a task; None if it has ended or never was here."""
+        contract = self._contracts.get(task)
+        if contract is None:
+            return None
+        winner = contract.winner if contract.stage is Stage.AWARDED else None
+        return (*contract.standing(), winner, contract.epoch, contract.attempts)
+
+    def holder(self, task: TaskId, epoch: int) -> NodeId | None:
+        """Who has this attempt, if it is the one that counts."""
+        contract = self._contracts.get(task)
+        if contract is None or contract.stage is not Stage.AWARDED or contract.epoch != epoch:
+            return None
+        return contract.winner
+
+    @property
+    def open_tasks(self) -> int:
+        """How many tasks of this node have not ended."""
+        return len(self._contracts)
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         match message:
@@ -275,6 +316,8 @@ class Initiator:
         effects: list[Effect] = []
         silent = tuple(sorted(call.awaiting))
         for contract in call.contracts.values():
+            if contract.stage is not Stage.CALLED:
+                continue  # it was cancelled meanwhile
             contract.silent = silent
             if contract.bids:
                 contract.stage = Stage.PRICED
@@ -293,8 +336,13 @@ class Initiator:
             auction=contract.auction, task=contract.task.id, declines=declines, silent=contract.silent
         )
         passing = contract.silent or any(decline.reason in TRANSIENT for decline in declines)
-        if declines and not passing:
-            return [failed, *self._commit(contract, State.UNPLACED, error=unplaced_sentence(contract.declines))]
+        if declines and not passing and not contract.waits:
+            return [
+                failed,
+                *self._commit(
+                    contract, State.UNPLACED, error=unplaced_sentence(contract.declines), reason=declines[0].reason
+                ),
+            ]
         contract.stage = Stage.PARKED
         self._set_timer(contract, now + contract.recall_s)
         contract.recall_s = min(2 * contract.recall_s, RECALL_MAX_S)
@@ -324,7 +372,7 @@ class Initiator:
             if not offers:
                 self._reopen(contract, now)
                 continue
-            seed = (self._seed + contract.key[1] + contract.epoch) & 0xFFFFFFFF
+            seed = (self._seed + contract.key[-1] + contract.epoch) & 0xFFFFFFFF
             offer = self._rule.choose(offers, seed)
             outlook = outlooks[offer.node]
             if outlook.room(offer.own_s):
@@ -340,6 +388,7 @@ class Initiator:
     def _award(self, contract: Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float) -> list[Effect]:
         task, winner = contract.task, offer.node
         contract.stage = Stage.AWARDED
+        contract.running = False
         contract.epoch += 1
         contract.attempts += 1
         contract.recall_s = RECALL_S
@@ -373,7 +422,9 @@ class Initiator:
         ]
         if contract.lost is not None:
             effects.append(TaskReassigned(task=task.id, epoch=contract.epoch, peer=winner, reason=contract.lost))
-        award = Award(contract.auction, task, contract.epoch, LEASE_S, contract.number, contract.payload)
+        award = Award(
+            contract.auction, task, contract.epoch, LEASE_S, contract.number, contract.payload, contract.follow
+        )
         effects.append(Send(winner, award))
         return effects
 
@@ -413,11 +464,15 @@ class Initiator:
         contract = self._held(message.task, message.epoch, sender)
         if contract is None:
             return self._fence(message.task, message.epoch, sender)
-        if message.reason in TRANSIENT:
+        reason, detail, seconds = message.reason, message.detail, message.seconds
+        if reason in TRANSIENT:
             contract.attempts -= 1
-        elif message.reason is Reason.ERROR or contract.attempts >= contract.task.attempts_max:
-            return self._commit(contract, State.FAILED, error=message.detail, seconds=message.seconds)
-        return self._lose(contract, message.reason, now)
+        elif contract.ending is None:
+            once = contract.task.conditions.at_most_once
+            if reason is Reason.ERROR or once or contract.attempts >= contract.task.attempts_max:
+                value = message.value
+                return self._commit(contract, State.FAILED, value=value, error=detail, seconds=seconds, reason=reason)
+        return self._lose(contract, reason, now)
 
     def _not_understood(self, message: NotUnderstood, sender: NodeId, now: float) -> list[Effect]:
         """It ends what it is about with this one participant, and nothing with the others."""
@@ -430,12 +485,13 @@ class Initiator:
 
     def _renew(self, message: Renew, sender: NodeId, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        for task, epoch in message.attempts:
+        for task, epoch, running in message.attempts:
             contract = self._held(task, epoch, sender)
             if contract is None:
                 effects += self._fence(task, epoch, sender)
             else:
                 contract.lease_until = now + LEASE_S
+                contract.running = running
         return effects
 
     def _lose(self, contract: Contract, reason: Reason, now: float) -> list[Effect]:
@@ -445,7 +501,13 @@ class Initiator:
             contract.losses += 1
         if contract.losses >= LOST_MAX:
             error = f"lost {LOST_MAX} times with its node or its lease, at last on {winner}"
-            return self._commit(contract, State.FAILED, error=error)
+            return self._commit(contract, State.FAILED, error=error, reason=reason)
+        if contract.ending is not None:
+            state, why, detail = contract.ending
+            return self._commit(contract, state, error=detail, reason=why)
+        if contract.task.conditions.at_most_once and reason not in TRANSIENT:
+            error = f"it was on {winner} ({reason}), may have been done, and is not to be done twice"
+            return self._commit(contract, State.UNKNOWN, error=error, reason=reason)
         del self._awarded[winner][task]
         if winner in self._accounts:
             self._accounts[winner].forget(contract.number)
@@ -460,7 +522,14 @@ class Initiator:
         self._due = now
 
     def _commit(
-        self, contract: Contract, state: State, *, value: bytes = b"", error: str = "", seconds: float = 0.0
+        self,
+        contract: Contract,
+        state: State,
+        *,
+        value: bytes = b"",
+        error: str = "",
+        seconds: float = 0.0,
+        reason: Reason | None = None,
     ) -> list[Effect]:
         task = contract.task.id
         del self._contracts[task]
@@ -469,7 +538,8 @@ class Initiator:
         if contract.stage is Stage.AWARDED:
             winner = contract.winner
             del self._awarded[winner][task]
-        outcome = Outcome(task, state, value, error, winner, contract.epoch, contract.attempts, seconds)
+        contract.stage = Stage.ENDED
+        outcome = Outcome(task, state, value, error, winner, contract.epoch, contract.attempts, seconds, reason or "")
         committed = TaskCommitted(
             task=task, epoch=contract.epoch, state=state, peer=winner, attempts=contract.attempts, detail=error
         )
@@ -569,13 +639,3 @@ def _decline_lines(contract: Contract) -> tuple[DeclineLine, ...]:
     return tuple(
         DeclineLine(node, decline.reason, decline.detail) for node, decline in sorted(contract.declines.items())
     )
-
-
-def unplaced_sentence(declines: dict[NodeId, Decline]) -> str:
-    """Why nobody can run it, in one sentence: counts of what was declined with the same words."""
-    counts: dict[str, int] = {}
-    for decline in declines.values():
-        words = decline.detail or decline.reason
-        counts[words] = counts.get(words, 0) + 1
-    reasons = ", ".join(f"{count} {words}" for words, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
-    return f"0/{len(declines)} nodes can run this: {reasons}"

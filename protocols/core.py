@@ -41,6 +41,12 @@ PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 """Largest argument or result that travels inside a message."""
 
 Payload: TypeAlias = Annotated[bytes, Meta(max_length=PAYLOAD_BYTES_MAX)]
+Tag: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128)]
+"""What a node is or has, without a quantity: "gpu", "site=lab"."""
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
+Amount: TypeAlias = Annotated[float, Meta(ge=0.0, le=1e18)]
+"""How much of something, in base units: bytes, cores, pieces."""
+Amounts: TypeAlias = Annotated[tuple[tuple[Name, Amount], ...], Meta(max_length=16)]
 
 
 class ProtocolError(Exception):
@@ -54,11 +60,37 @@ class PeerError(Exception):
 # --- what is negotiated ----------------------------------------------------------------------------------------------
 
 
+class Conditions(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """On which terms a task may be done; FIPA's "conditions".
+
+    `needs`: tags that its node must have, all of them; `amounts`: how much of what it takes while it runs (a slot comes
+    with it); `only`: it may go only where one of these tags is. `deadline_s`: seconds that are left for it.
+    Higher `priority` goes first, then the higher `reward`. `about` is what bidders may know of it beyond that.
+    `at_most_once`: never started a second time, so that its end may remain unknown.
+    """
+
+    needs: Annotated[tuple[Tag, ...], Meta(max_length=16)] = ()
+    amounts: Amounts = ()
+    only: Annotated[tuple[Tag, ...], Meta(max_length=16)] = ()
+    deadline_s: Seconds | None = None
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    reward: Annotated[float, Meta(ge=0.0, le=1e18)] = 0.0
+    about: Annotated[
+        tuple[tuple[Name, Annotated[float, Meta(ge=-1e18, le=1e18)] | Annotated[str, Meta(max_length=256)]], ...],
+        Meta(max_length=16),
+    ] = ()
+    at_most_once: bool = False
+
+
+NO_CONDITIONS = Conditions()
+
+
 class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What everybody may know of a task; its payload goes to the winner only.
 
     `work` is the nominal run time in seconds on a node of speed 1 (None: not known, the estimators must learn it);
     `timeout_s` limits one attempt; `attempts_max` limits how often a died or hung attempt is offered again.
+    Replicas of one task are `id/1`, `id/2`, ...: each runs on another node.
     """
 
     id: TaskId
@@ -67,24 +99,42 @@ class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
     payload_bytes: Annotated[int, Meta(ge=0, le=PAYLOAD_BYTES_MAX)] = 0
     timeout_s: Seconds = 3600.0
     attempts_max: Annotated[int, Meta(ge=1, le=100)] = 3
+    terms: Conditions | None = None
+
+    @property
+    def conditions(self) -> Conditions:
+        """Its terms, or none."""
+        return self.terms if self.terms is not None else NO_CONDITIONS
+
+    @property
+    def origin(self) -> TaskId:
+        """What its replicas have in common: the id without the number of the replica."""
+        return self.id.partition("/")[0]
 
 
 class State(enum.StrEnum):
     """Where a task stands, as people see it."""
 
-    OPEN = "open"
+    HELD = "held"  # waits for the tasks that it comes after
+    OPEN = "open"  # called, or waiting for a node
     AWARDED = "awarded"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    CANCELLED = "cancelled"
     UNPLACED = "unplaced"
+    UNKNOWN = "unknown"  # it may have been done, and was to be done at most once
+
+
+ENDED = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.UNPLACED, State.UNKNOWN})
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The one committed end of a task: `state` is done, failed or unplaced.
+    """The one committed end of a task.
 
-    `value` is the encoded result (empty unless done), `error` one sentence (empty if done), `seconds` the time the
-    deciding attempt held a slot, `epoch` its number.
+    `value` is the encoded result (of a task that failed, what it left: a command's exit code); `error` is one sentence
+    (empty if done) and `reason` its word from the closed list of `performatives`; `seconds` is the time the deciding
+    attempt held a slot, `epoch` its number.
     """
 
     task: TaskId
@@ -95,6 +145,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     epoch: Count = 0
     attempts: Count = 0
     seconds: Seconds = 0.0
+    reason: Annotated[str, Meta(max_length=32)] = ""
 
 
 # --- messages --------------------------------------------------------------------------------------------------------
@@ -141,11 +192,23 @@ class Publish(Effect, frozen=True):
 
 
 class Run(Effect, frozen=True):
-    """Start the attempt `epoch` of a task on this node; it ends in one local `Finished`."""
+    """Start the attempt `epoch` of a task on this node; it ends in one local `Finished`.
+
+    `follow`: somebody reads its output as it comes.
+    """
 
     task: Task
     epoch: int
     payload: bytes
+    follow: bool = False
+
+
+class Resume(Effect, frozen=True):
+    """So many bytes of an attempt's output were read: more may be told."""
+
+    task: TaskId
+    epoch: int
+    size: int
 
 
 class Stop(Effect, frozen=True):

@@ -27,6 +27,7 @@ from msgspec import Meta
 
 from .core import (
     Address,
+    Amounts,
     Connect,
     Count,
     Disconnect,
@@ -39,8 +40,10 @@ from .core import (
     PeerUp,
     ProtocolError,
     Publish,
+    Seconds,
     Send,
     Speed,
+    Tag,
 )
 from .load import SLOTS_MAX
 
@@ -62,6 +65,9 @@ PAUSE_S = 1.0
 """Woken later than this, it was we who slept: nobody's silence counts."""
 COMPARE_S = 1.0
 """How often one peer with another view is asked for its contacts."""
+TAGS_TOLD_MAX = 64
+ESTIMATES_TOLD_MAX = 16
+"""Of the kinds observed last."""
 
 
 class Presence(enum.StrEnum):
@@ -82,6 +88,33 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     speed: Speed = 1.0
 
 
+class Estimate(msgspec.Struct, frozen=True, array_like=True):
+    """What a node has learnt of a kind: after so many `observations` it takes `factor` times its nominal seconds.
+
+    `kind` may be finer than a task's kind: "command python train.py" is what such tasks are like.
+    """
+
+    kind: Annotated[str, Meta(min_length=1, max_length=256)]
+    observations: Count
+    factor: Annotated[float, Meta(gt=0.0, le=1e15)]
+    seconds: Seconds  # the last one that was observed
+
+
+class Status(msgspec.Struct, frozen=True, array_like=True):
+    """What a node tells of itself with every sign of life: what it is and has, how busy it is, what it has learnt."""
+
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=TAGS_TOLD_MAX)] = ()
+    amounts: Amounts = ()
+    running: Count = 0
+    waiting: Count = 0
+    queued_s: Seconds = 0.0
+    draining: bool = False
+    estimates: Annotated[tuple[Estimate, ...], Meta(max_length=ESTIMATES_TOLD_MAX)] = ()
+
+
+NO_STATUS = Status()
+
+
 class Hello(Message, frozen=True, array_like=True):
     """Here I am; whom do you know?"""
 
@@ -98,6 +131,7 @@ class Alive(Message, frozen=True, array_like=True):
     """Published; `digest` is the CRC-32 of the sender's sorted view of the living."""
 
     digest: Count
+    status: Status = NO_STATUS
 
 
 class Ping(Message, frozen=True, array_like=True):

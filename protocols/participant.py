@@ -3,20 +3,22 @@
 The other half of `contract_net.py`, which opens with the whole sequence.
 
     called   -> each task priced on its own: a Proposal with bids and declines, or a Refusal
-    awarded  -> started if a slot is free, kept waiting if it is its initiator's next, else declined (busy)
+    awarded  -> started if a slot and all it needs is free, kept waiting if it is its initiator's next, else declined
     held     -> renewed every quarter of a lease, all attempts of one initiator in one message
     finished -> the next waiting task starts first; then Inform or Failure, with the load left behind
     idle     -> if others than that initiator have calls open here: Availability, published
+    draining -> what waits goes back, what runs ends, nothing more is taken
 
-What holds at any moment: at most `slots` attempts run; of one task at most one epoch is held, for one initiator;
-nothing is held for an initiator that is gone. Each initiator has a "next" of its own and what waits is served in the
-order of arrival, so that none can crowd out the others.
+What holds at any moment: at most `slots` attempts run, together they take no more than this node has; of one task at
+most one epoch is held, for one initiator; nothing is held for an initiator that is gone. Each initiator has a "next" of
+its own and what waits is served in the order of arrival, so that none can crowd out the others.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from .contract_events import BidDeclined, BidSubmitted, TaskAccepted, TaskEnded, TaskStarted
@@ -27,8 +29,10 @@ from .core import (
     Message,
     NodeId,
     PeerDown,
+    PeerError,
     ProtocolError,
     Publish,
+    Resume,
     Run,
     Send,
     Stop,
@@ -47,8 +51,11 @@ from .performatives import (
     Failure,
     Fenced,
     Finished,
+    Grant,
     Inform,
     NotUnderstood,
+    Output,
+    Printed,
     Proposal,
     Reason,
     Refusal,
@@ -71,14 +78,22 @@ class Pricing(NamedTuple):
     detail: str = ""
 
 
-Valuation = Callable[[Task, NodeId, float], Pricing]
-"""Task, its initiator, and now -> what it would cost here."""
+class Asked(NamedTuple):
+    """What a node is asked to price: a task, and by whom. `best_s`: in an iterated call, the best cost so far."""
+
+    task: Task
+    initiator: NodeId
+    best_s: float | None = None
+
+
+Valuation = Callable[[Asked, float], Pricing]
+"""What is asked, and now -> what it would cost here."""
 
 
 class _Attempt:
     """One awarded attempt, waiting or running."""
 
-    __slots__ = ("auction", "epoch", "initiator", "lease_s", "payload", "run_s", "started", "task")
+    __slots__ = ("auction", "epoch", "follow", "initiator", "lease_s", "payload", "run_s", "started", "task")
 
     def __init__(self, award: Award, initiator: NodeId, run_s: float) -> None:
         self.auction: AuctionId = award.auction
@@ -86,6 +101,7 @@ class _Attempt:
         self.epoch = award.epoch
         self.lease_s = award.lease_s
         self.payload = award.payload
+        self.follow = award.follow
         self.initiator = initiator
         self.run_s = run_s
         self.started: float | None = None  # None: it waits
@@ -113,7 +129,8 @@ class _Queue:
 class Participant:
     """Bids, and runs what it wins.
 
-    `value` prices a task; `observed` is told the seconds every attempt that was done has taken, and when.
+    `amounts` is what this node has of anything that tasks take while they run; `value` prices a task; `observed` is
+    told the seconds every attempt that was done has taken, and when.
     """
 
     def __init__(
@@ -123,6 +140,7 @@ class Participant:
         speed: float,
         value: Valuation,
         observed: Callable[[Task, float, float], None],
+        amounts: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self._node = node
         self._slots = slots
@@ -137,6 +155,18 @@ class Participant:
         self._offers: OrderedDict[tuple[NodeId, TaskId], bool] = OrderedDict()  # our bids; are they open still?
         self._open: dict[NodeId, int] = {}  # how many of them are, per initiator
         self._renew_at: float | None = None
+        self._amounts = dict(amounts)
+        self._left = dict(amounts)  # of them, beside what runs
+        self.draining = False
+
+    def drain(self, now: float) -> Sequence[Effect]:
+        """Take nothing more: what waits goes back to its initiators, what runs ends here."""
+        self.draining = True
+        effects: list[Effect] = []
+        for attempt in list(self._waiting.values()):
+            effects += self._drop([attempt], Reason.DRAINING, now)
+            effects.append(self._failure(attempt, Reason.DRAINING, now))
+        return effects
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         match message:
@@ -152,7 +182,20 @@ class Participant:
                 return ()
             case Cancel(task, epoch):
                 held = self._held_for(sender, task)
-                return self._drop([held], Reason.CANCELLED, now) if held and held.epoch == epoch else ()
+                if held is None or held.epoch != epoch:
+                    return ()  # its end is on the way already
+                effects = self._drop([held], Reason.CANCELLED, now)
+                return [*effects, self._failure(held, Reason.CANCELLED, now)]
+            case Output(task, epoch, stream, data):
+                if sender != self._node:
+                    raise PeerError(f"{sender} sent output to an agent, not to a client")
+                running = self._running.get(task)
+                if running is None or running.epoch != epoch:
+                    return ()
+                return [Send(running.initiator, Printed(task, epoch, stream, data))]
+            case Grant(task, epoch, size):
+                held = self._held_for(sender, task)
+                return [Resume(task, epoch, size)] if held and held.epoch == epoch else ()
             case Fenced(task, epoch):
                 held = self._held_for(sender, task)
                 return self._drop([held], Reason.LEASE, now) if held and held.epoch != epoch else ()
@@ -172,7 +215,7 @@ class Participant:
             held.setdefault(attempt.initiator, []).append(attempt)
         self._renew_at = now + min(attempt.lease_s for attempt in self._held.values()) / 4 if held else None
         return [
-            Send(initiator, Renew(tuple((attempt.task.id, attempt.epoch) for attempt in attempts)))
+            Send(initiator, Renew(tuple((one.task.id, one.epoch, one.started is not None) for one in attempts)))
             for initiator, attempts in sorted(held.items())
         ]
 
@@ -186,15 +229,20 @@ class Participant:
         effects: list[Effect] = []
         for task in call.tasks:
             if task.id in self._held:
-                pricing = Pricing(decline=Reason.BUSY, detail="held already")
+                pricing = Pricing(decline=Reason.BUSY, detail="hold it already")
+            elif self.draining:
+                pricing = Pricing(decline=Reason.DRAINING, detail="are about to leave")
             else:
-                pricing = self._value(task, sender, now)
+                pricing = self._value(Asked(task, sender), now)
             event: Event
             if pricing.decline is None:
                 terms = (queue, *pricing.terms)
+                wait_s = self._resources_s(task, now) - queue[1] if task.conditions.amounts else 0.0
+                if wait_s > 0.0:
+                    terms = (*terms, ("resources", wait_s))
                 bids.append(Bid(task.id, terms))
                 self._offer(sender, task.id)
-                cost = queue[1] + sum([term[1] for term in pricing.terms])
+                cost = sum([term[1] for term in terms])
                 event = BidSubmitted(auction=call.auction, task=task.id, peer=sender, cost=cost, terms=dict(terms))
             else:
                 reason, detail = pricing.decline, pricing.detail
@@ -237,17 +285,18 @@ class Participant:
         self._heard[sender] = award.number
         former = self._held_for(sender, task.id)
         effects = self._drop([former], Reason.CANCELLED, now) if former else []
-        pricing = self._value(task, sender, now)
+        pricing = self._value(Asked(task, sender), now)
         run_s = max(sum([term[1] for term in pricing.terms]), RUN_S_MIN)
         load = self._load(sender, now)
         room = Outlook(load.ready_s, load.waiting, load.waiting_s).room(run_s) and len(self._waiting) < WAITING_MAX
         attempt = _Attempt(award, sender, run_s)
-        if task.id in self._held or not room or pricing.decline is not None:
-            return [*effects, self._failure(attempt, pricing.decline or Reason.BUSY, now, pricing.detail)]
+        if task.id in self._held or not room or pricing.decline is not None or self.draining:
+            reason = Reason.DRAINING if self.draining else pricing.decline or Reason.BUSY
+            return [*effects, self._failure(attempt, reason, now, pricing.detail)]
         self._withdraw(sender, task.id)
         self._held[task.id] = attempt
-        free = len(self._running) < self._slots
-        effects.append(TaskAccepted(task=task.id, epoch=award.epoch, peer=sender, waiting=not free))
+        starts = not self._waiting and len(self._running) < self._slots and self._fits(task)
+        effects.append(TaskAccepted(task=task.id, epoch=award.epoch, peer=sender, waiting=not starts))
         if self._renew_at is None:
             self._renew_at = now + award.lease_s / 4
         self._waiting[task.id] = attempt
@@ -258,12 +307,15 @@ class Participant:
         effects: list[Effect] = []
         while self._waiting and len(self._running) < self._slots:
             attempt = self._waiting[next(iter(self._waiting))]
+            if not self._fits(attempt.task):
+                break  # in the order of arrival: nobody overtakes the one that needs much
             self._leave_queue(attempt)
+            self._take(attempt.task, 1)
             attempt.started = now
             task = attempt.task
             self._running[task.id] = attempt
             effects.append(TaskStarted(task=task.id, kind=task.kind, epoch=attempt.epoch))
-            effects.append(Run(task, attempt.epoch, attempt.payload))
+            effects.append(Run(task, attempt.epoch, attempt.payload, attempt.follow))
             attempt.payload = b""
         return effects
 
@@ -279,8 +331,9 @@ class Participant:
         if attempt is None or attempt.epoch != finished.epoch:
             return []  # it was given up in the meantime
         del self._running[finished.task], self._held[finished.task]
-        reason = None if finished.ok else Reason.DIED if finished.retry else Reason.ERROR
-        task, epoch, seconds, detail = finished.task, finished.epoch, finished.seconds, finished.error
+        self._take(attempt.task, -1)
+        task, epoch, seconds = finished.task, finished.epoch, finished.seconds
+        reason, detail = finished.reason, finished.error
         effects: list[Effect] = [TaskEnded(task=task, epoch=epoch, seconds=seconds, reason=reason, detail=detail)]
         effects += self._start_next(now)
         if reason is None:
@@ -289,13 +342,40 @@ class Participant:
             inform = Inform(attempt.auction, task, epoch, finished.value, seconds, load, heard)
             effects.append(Send(attempt.initiator, inform))
         else:
-            effects.append(self._failure(attempt, reason, now, detail, seconds))
+            effects.append(self._failure(attempt, reason, now, detail, seconds, finished.value))
         return effects + self._tell_idle(attempt.initiator, now)
 
-    def _failure(self, attempt: _Attempt, reason: Reason, now: float, detail: str = "", seconds: float = 0.0) -> Send:
-        to = attempt.initiator
+    def _failure(
+        self, attempt: _Attempt, reason: Reason, now: float, detail: str = "", seconds: float = 0.0, value: bytes = b""
+    ) -> Send:
+        to, task, epoch = attempt.initiator, attempt.task.id, attempt.epoch
         load, heard = self._load(to, now), self._heard.get(to, 0)
-        return Send(to, Failure(attempt.auction, attempt.task.id, attempt.epoch, reason, detail, seconds, load, heard))
+        return Send(to, Failure(attempt.auction, task, epoch, reason, detail, seconds, load, heard, value))
+
+    # -- what tasks take beside a slot
+
+    def _fits(self, task: Task) -> bool:
+        return all(self._left.get(name, 0.0) >= amount for name, amount in task.conditions.amounts)
+
+    def _take(self, task: Task, times: int) -> None:
+        for name, amount in task.conditions.amounts:
+            self._left[name] = self._left.get(name, 0.0) - times * amount
+        if times < 0 and not self._running:
+            self._left = dict(self._amounts)  # no rounding error outlives the work
+
+    def _resources_s(self, task: Task, now: float) -> float:
+        """Seconds until so much is free beside what runs and waits before it."""
+        left = dict(self._left)
+        held = sorted(self._running.values(), key=lambda attempt: attempt.remaining_s(now))
+        needed = task.conditions.amounts
+        seconds = 0.0
+        for attempt in held:
+            if all(left.get(name, 0.0) >= amount for name, amount in needed):
+                return seconds
+            seconds = attempt.remaining_s(now)
+            for name, amount in attempt.task.conditions.amounts:
+                left[name] = left.get(name, 0.0) + amount
+        return seconds
 
     def _drop(self, dropped: Sequence[_Attempt], reason: Reason, now: float) -> list[Effect]:
         """Give these attempts up; whoever awarded them knows, or is gone."""
@@ -308,6 +388,7 @@ class Participant:
                 taken = 0.0
             else:
                 del self._running[task]
+                self._take(attempt.task, -1)
                 effects.append(Stop(task, epoch))
                 taken = now - attempt.started
             effects.append(TaskEnded(task=task, epoch=epoch, seconds=taken, reason=reason, detail=""))

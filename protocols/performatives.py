@@ -21,26 +21,34 @@ from .load import SLOTS_MAX, WAITING_MAX, Load
 TASKS_PER_CALL_MAX = 256
 TERMS_MAX = 16
 AVAILABILITY_HEARD_MAX = 64
+OUTPUT_BYTES_MAX = 64 * 1024
+OUTPUT_UNREAD_MAX = 256 * 1024
 
 
 class Reason(enum.StrEnum):
     """Why a task was declined, rejected, failed or lost: the closed list that people see in `why`."""
 
     KIND = "kind"  # this node does not offer the kind
+    NEED = "need"  # this node lacks what it needs
+    ONLY = "only"  # it may not go here
+    DEADLINE = "deadline"  # it would be, or was, too late
     PAYLOAD = "payload"  # the argument is larger than this node takes
+    UNWILLING = "unwilling"  # the owner's own valuation says no
     BUSY = "busy"  # neither free now nor next, or it holds the task already
     DRAINING = "draining"  # about to leave
     OUTBID = "outbid"
     LATE = "late"  # the proposal came after the call had closed, or after the award
     ERROR = "error"  # the function itself raised: another node would fail as well
-    DIED = "died"  # the worker died or hung: another attempt may succeed
+    DIED = "died"  # the worker died: another attempt may succeed
+    TIMEOUT = "timeout"  # it took longer than it may: another attempt may succeed
     LEASE = "lease"  # not renewed in time
     VANISHED = "vanished"  # the node is gone
     ORPHANED = "orphaned"  # the initiator is gone
     CANCELLED = "cancelled"
+    PARENT = "parent"  # a task that it comes after has failed
 
 
-TRANSIENT = frozenset({Reason.BUSY, Reason.DRAINING})
+TRANSIENT = frozenset({Reason.BUSY, Reason.DRAINING, Reason.DEADLINE})
 """Declines that pass: a task declined for these alone is called again."""
 
 
@@ -48,11 +56,23 @@ Term: TypeAlias = tuple[Annotated[str, Meta(min_length=1, max_length=32)], Secon
 """One reason for a cost: its name and its seconds."""
 
 
+class Basis(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What an estimate was made of: `observations` here (0: other nodes' were taken), and the `factor` between the
+    nominal seconds and what was observed."""
+
+    observations: Count
+    factor: Annotated[float, Meta(gt=0.0, le=1e15)]
+
+
 class Bid(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The price of a task here: `terms` in seconds until done, the first of them "queue"; they sum to the cost."""
+    """The price of a task here: `terms` in seconds until done, the first of them "queue"; they sum to the cost.
+
+    `basis` is what the seconds of the run were estimated from; None: from the task's own words alone.
+    """
 
     task: TaskId
     terms: Annotated[tuple[Term, ...], Meta(min_length=1, max_length=TERMS_MAX)]
+    basis: Basis | None = None
 
 
 class Decline(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -95,7 +115,10 @@ class Refusal(Message, frozen=True, array_like=True):
 
 
 class Award(Message, frozen=True, array_like=True):
-    """The acceptance. `number` rises with each award of this initiator, so that loads can say what they count."""
+    """The acceptance; with `follow`, what the attempt writes is passed on.
+
+    `number` rises with each award of this initiator, so that loads can say what they count.
+    """
 
     auction: AuctionId
     task: Task
@@ -103,6 +126,7 @@ class Award(Message, frozen=True, array_like=True):
     lease_s: Seconds
     number: Count
     payload: Payload
+    follow: bool = False
 
 
 class Rejection(Message, frozen=True, array_like=True):
@@ -114,9 +138,9 @@ class Rejection(Message, frozen=True, array_like=True):
 
 
 class Renew(Message, frozen=True, array_like=True):
-    """The sender still holds these attempts (task, epoch)."""
+    """The sender still holds these attempts (task, epoch, does it run?)."""
 
-    attempts: Annotated[tuple[tuple[TaskId, Count], ...], Meta(min_length=1, max_length=WAITING_MAX + SLOTS_MAX)]
+    attempts: Annotated[tuple[tuple[TaskId, Count, bool], ...], Meta(min_length=1, max_length=WAITING_MAX + SLOTS_MAX)]
 
 
 class Inform(Message, frozen=True, array_like=True):
@@ -132,7 +156,7 @@ class Inform(Message, frozen=True, array_like=True):
 
 
 class Failure(Message, frozen=True, array_like=True):
-    """Not done: declined after all (busy, draining), raised (error), or the worker died."""
+    """Not done: declined after all (busy, draining), cancelled, raised, or its worker died; `value`: what it left."""
 
     auction: AuctionId
     task: TaskId
@@ -142,6 +166,7 @@ class Failure(Message, frozen=True, array_like=True):
     seconds: Seconds
     load: Load
     heard: Count
+    value: Payload = b""
 
 
 class Cancel(Message, frozen=True, array_like=True):
@@ -173,15 +198,63 @@ class Availability(Message, frozen=True, array_like=True):
 
 
 class Finished(Local, frozen=True, array_like=True):
-    """The executor's word on an attempt; `retry`: it died or hung, another attempt may succeed."""
+    """The executor's word on an attempt.
+
+    `reason` is None if it was done: then `value` is the result, encoded. Else
+    `error` says in one sentence (more may follow it) what went wrong, and `value` is what it left. DIED and TIMEOUT:
+    another attempt may succeed; ERROR: another would fail as well.
+    """
 
     task: TaskId
     epoch: Count
-    ok: bool
+    reason: Reason | None = None
     value: Payload = b""
     error: Text = ""
-    retry: bool = False
     seconds: Seconds = 0.0
+
+
+class Stream(enum.IntEnum):
+    """Where an attempt wrote something to."""
+
+    OUT = 1
+    ERR = 2
+
+
+class Output(Message, frozen=True, array_like=True):
+    """What a running attempt has written, as it comes: the executor tells its participant, an agent its client.
+
+    No more than OUTPUT_UNREAD_MAX bytes are on their way: then `Credit` must come back.
+    """
+
+    task: TaskId
+    epoch: Count
+    stream: Stream
+    data: Annotated[bytes, Meta(max_length=OUTPUT_BYTES_MAX)]
+
+
+class Credit(Message, frozen=True, array_like=True):
+    """The client has read so many bytes of this attempt's output."""
+
+    task: TaskId
+    epoch: Count
+    size: Count
+
+
+class Printed(Message, frozen=True, array_like=True):
+    """The winner passes on what its attempt has written."""
+
+    task: TaskId
+    epoch: Count
+    stream: Stream
+    data: Annotated[bytes, Meta(max_length=OUTPUT_BYTES_MAX)]
+
+
+class Grant(Message, frozen=True, array_like=True):
+    """The initiator lets the winner pass on so many bytes more: they were read, or nobody reads them."""
+
+    task: TaskId
+    epoch: Count
+    size: Count
 
 
 class Completed(Local, frozen=True, array_like=True):
@@ -203,4 +276,8 @@ MESSAGES: tuple[type[Message], ...] = (
     Fenced,
     NotUnderstood,
     Availability,
+    Output,
+    Credit,
+    Printed,
+    Grant,
 )

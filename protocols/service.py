@@ -1,113 +1,69 @@
-"""What a client says to an agent: take this task; who is there? And what it is told: taken, and how it ended.
+"""The desk at which clients hand tasks in, and the book of what became of them.
 
-    client                    agent
-      | Submit(task, payload) ->|  the task is the agent's to call and to award
-      | <- Submitted | Refused  |
-      | <-------- Result(outcome)
-      | Read(3) --------------->|  three results have been read so far: the next may come
-      | AskNodes(request) ----->|
-      | <-- Nodes(request, ...) |
+    Submit -> held, until the tasks it comes after are done -> the initiator's -> Completed -> in the book, and told
 
-A client is known by the id it connects with; links deliver what is said to it once and in order while it lives. Neither
-floods the other: a client has few submissions under way that were not answered yet, an agent few results that were not
-read yet (UNREAD_MAX, UNREAD_BYTES_MAX); the rest waits where it is.
+What clients say and hear stands in `requests.py`. A client is known by the id it connects with; links deliver what is
+said to it once and in order while it lives. Neither floods the other: a client has few submissions under way that were
+not answered yet, an agent few results that were not read yet (UNREAD_MAX, UNREAD_BYTES_MAX): the rest waits there.
 
-Invariant: a task that was taken has exactly one `Result`; a task submitted again by the same id is the same task, and
-is not run again when it has ended (as far back as ENDED_MAX).
+Invariants: a task that was taken ends exactly once; submitted again by the same id it is the same task, and is not run
+again when it has ended (as far back as ENDED_MAX). Every task that has not ended has a reason for standing where it
+stands. A client that follows an output and falls silent holds nobody up: the rest of it is let go.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from typing import Annotated, ClassVar
-
-import msgspec
-from msgspec import Meta
+import heapq
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 from .contract_net import Initiator
-from .core import (
-    Address,
-    Count,
-    Effect,
-    Event,
-    Message,
-    NodeId,
-    Outcome,
-    Payload,
-    ProtocolError,
-    Send,
-    Speed,
-    Task,
-    TaskId,
-    Text,
+from .core import Effect, Event, Message, NodeId, Outcome, ProtocolError, Send, State, Task, TaskId
+from .membership import Contact, Presence
+from .performatives import Completed, Credit, Grant, Output, Printed, Reason
+from .requests import (
+    LINES_PER_ANSWER_MAX,
+    UNREAD_BYTES_MAX,
+    UNREAD_MAX,
+    AskNodes,
+    AskResult,
+    AskTasks,
+    Cancelled,
+    CancelTasks,
+    Follow,
+    NodeLine,
+    Nodes,
+    NotFound,
+    Progress,
+    Read,
+    Refused,
+    Result,
+    ResultOf,
+    Submit,
+    Submitted,
+    TaskLine,
+    Tasks,
+    Wait,
 )
-from .load import SLOTS_MAX
-from .membership import MEMBERS_MAX, Contact, Presence
-from .performatives import Completed
 
 TASKS_MAX = 200_000
 """How many tasks an agent holds that have not ended; more are refused."""
 ENDED_MAX = 200_000
-"""How many ids of tasks that have ended are remembered; the oldest is forgotten first."""
-
-
-UNREAD_MAX = 1_000
-UNREAD_BYTES_MAX = 8 * 1024 * 1024
-"""Results on their way to one client: no more than a link can hold."""
+"""How many tasks that have ended are remembered; the oldest is forgotten first."""
+ENDED_BYTES_MAX = 256 * 1024 * 1024
+"""Results that are kept for whoever asks; beyond it, the oldest are forgotten."""
 CLIENTS_MAX = 4_096
 """How many clients' trays are kept; the one that has read nothing for longest goes first."""
-WAITING_BYTES_MAX = 256 * 1024 * 1024
-"""Results that wait for clients to read; beyond it, the client that has read nothing for longest is given up."""
+WATCHES_MAX = 4_096
+"""How many questions wait for tasks to end; the oldest is forgotten first."""
+TELL_EVERY_S = 0.2
+"""How often a client that waits is told of progress."""
+SILENT_S = 10.0
+"""A client that follows an output and says nothing for so long does not read it any more."""
 
-
-class Submit(Message, frozen=True, array_like=True):
-    task: Task
-    payload: Payload
-
-
-class Submitted(Message, frozen=True, array_like=True):
-    task: TaskId
-
-
-class Refused(Message, frozen=True, array_like=True):
-    """The task was not taken; `error` is one sentence for the person who sent it."""
-
-    task: TaskId
-    error: Text
-
-
-class Result(Message, frozen=True, array_like=True):
-    outcome: Outcome
-
-
-class Read(Message, frozen=True, array_like=True):
-    """How many results of this agent the client has read since it connected."""
-
-    results: Count
-
-
-class AskNodes(Message, frozen=True, array_like=True):
-    request: Count
-
-
-class NodeLine(msgspec.Struct, frozen=True, array_like=True):
-    """A node as its peer sees it; `ready`: it is alive and hears that peer's announcements."""
-
-    node: NodeId
-    state: Presence
-    ready: bool
-    address: Address
-    slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)]
-    speed: Speed
-
-
-class Nodes(Message, frozen=True, array_like=True):
-    request: Count
-    nodes: Annotated[tuple[NodeLine, ...], Meta(max_length=MEMBERS_MAX + 1)]
-
-
-MESSAGES: tuple[type[Message], ...] = (Submit, Submitted, Refused, Result, Read, AskNodes, Nodes)
+HandOn = Callable[[bytes, Mapping[str, bytes]], bytes]
+"""A payload, and results by the names it uses for them -> the payload with the results in it. Raises ValueError."""
 
 
 class TaskSubmitted(Event, frozen=True, kw_only=True):
@@ -124,6 +80,43 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
 EVENTS: tuple[type[Event], ...] = (TaskSubmitted,)
 
 
+class _Entry:
+    """A task in the book."""
+
+    __slots__ = ("client", "follow", "inputs", "label", "outcome", "parents", "payload", "silent", "task", "waits")
+
+    def __init__(self, submit: Submit, client: NodeId) -> None:
+        self.task = submit.task
+        self.payload = submit.payload  # empty once the initiator has it
+        self.label = submit.label
+        self.client = client
+        self.follow = submit.follow
+        self.waits = submit.waits
+        self.parents: dict[TaskId, str] = {}  # that have not ended, and how this task calls them
+        self.inputs: dict[str, bytes] = {}  # the results of those that have
+        self.outcome: Outcome | None = None
+        self.silent = False  # its client no longer reads what it writes
+
+
+class _Watch:
+    """A question that waits for tasks to end."""
+
+    def __init__(self, client: NodeId, question: Wait | CancelTasks | AskResult, tasks: Sequence[TaskId]) -> None:
+        self.client = client
+        self.question = question
+        self.open = set(tasks)
+        self.ended: Counter[State] = Counter()
+        self.before = 0  # how many had ended when it was asked
+        self.first_error = ""
+        self.tell_at: float | None = None
+
+    def end(self, outcome: Outcome) -> None:
+        self.open.discard(outcome.task)
+        self.ended[outcome.state] += 1
+        if outcome.state is not State.DONE and not self.first_error:
+            self.first_error = f"task {outcome.task}: {outcome.error.partition(chr(10))[0]}"[:4096]
+
+
 class _Tray:
     """The results of one client: on their way, in order, and waiting to be sent."""
 
@@ -131,7 +124,7 @@ class _Tray:
         self.read = 0
         self.unread: deque[int] = deque()  # bytes of each
         self.unread_bytes = 0
-        self.waiting: deque[Outcome] = deque()
+        self.waiting: deque[TaskId] = deque()
 
     def take(self, results: int) -> None:
         """So many results have been read in all."""
@@ -139,93 +132,372 @@ class _Tray:
             self.read += 1
             self.unread_bytes -= self.unread.popleft()
 
-    def next(self) -> Outcome | None:
-        """The next result, if it may be sent."""
-        if not self.waiting or len(self.unread) >= UNREAD_MAX:
-            return None
-        size = len(self.waiting[0].value)
-        if self.unread and self.unread_bytes + size > UNREAD_BYTES_MAX:
-            return None
+    def room(self, size: int) -> bool:
+        """May a result of so many bytes be sent?"""
+        return not self.unread or (len(self.unread) < UNREAD_MAX and self.unread_bytes + size <= UNREAD_BYTES_MAX)
+
+    def send(self, size: int) -> None:
         self.unread.append(size)
         self.unread_bytes += size
-        return self.waiting.popleft()
 
 
 class Service:
-    """The desk at which clients hand tasks in. It wakes for nothing."""
+    """The desk of one agent. `hand_on` puts the results of other tasks into a payload."""
 
-    def __init__(self, initiator: Initiator, members: Callable[[], Sequence[tuple[Contact, Presence, bool]]]) -> None:
+    def __init__(
+        self,
+        initiator: Initiator,
+        members: Callable[[], Sequence[tuple[Contact, Presence, bool]]],
+        hand_on: HandOn,
+    ) -> None:
         self._initiator = initiator
         self._members = members
-        self._clients: dict[TaskId, NodeId] = {}  # of each task that has not ended
-        self._ended: OrderedDict[TaskId, None] = OrderedDict()
+        self._hand_on = hand_on
+        self._book: OrderedDict[TaskId, _Entry] = OrderedDict()  # in the order of submission
+        self._labels: dict[str, TaskId] = {}
+        self._children: dict[TaskId, list[TaskId]] = {}
+        self._deadlines: list[tuple[float, TaskId]] = []
+        self._open = 0
+        self._ended: deque[TaskId] = deque()
+        self._ended_bytes = 0
         self._trays: OrderedDict[NodeId, _Tray] = OrderedDict()  # the client that read last comes last
-        self._waiting_bytes = 0
+        self._watches: dict[tuple[NodeId, int], _Watch] = {}
+        self._followed: dict[TaskId, int] = {}  # bytes of output on their way to the client
+        self._heard: OrderedDict[NodeId, float] = OrderedDict()  # when each client last said something
+        self._look_at: float | None = None  # for silent followers
+        self.draining = False
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        if isinstance(message, Printed):
+            return self._printed(message, sender)
+        if isinstance(message, Completed):
+            return self._completed(message.outcome, now)
+        self._heard[sender] = now
+        self._heard.move_to_end(sender)
+        if len(self._heard) > CLIENTS_MAX:
+            self._heard.popitem(last=False)
         match message:
-            case Submit(task, payload):
-                return self._submit(task, payload, sender, now)
-            case Completed(outcome):
-                return self._completed(outcome)
+            case Submit():
+                return self._submit(message, sender, now)
             case Read(results):
                 if sender in self._trays:
                     self._trays[sender].take(results)
                     self._trays.move_to_end(sender)
                 return self._hand_out(sender)
+            case Credit(task, epoch, size):
+                return self._credit(task, epoch, size, sender)
             case AskNodes(request):
                 lines = tuple(
                     NodeLine(contact.node, state, ready, contact.address, contact.slots, contact.speed)
                     for contact, state, ready in self._members()
                 )
                 return [Send(sender, Nodes(request, lines))]
+            case AskTasks(request, which, past):
+                found = self._find(which)
+                if isinstance(found, str):
+                    return [Send(sender, NotFound(request, found))]
+                return [Send(sender, self._page(request, found, past))]
+            case Wait() | CancelTasks() | AskResult():
+                return self._watch(message, sender, now)
         raise ProtocolError(f"a service is not told {type(message).__name__}")
 
     @property
     def deadline(self) -> float | None:
-        return None
+        while self._deadlines and self._is_ended(self._deadlines[0][1]):
+            heapq.heappop(self._deadlines)
+        times = [watch.tell_at for watch in self._watches.values() if watch.tell_at is not None]
+        if self._deadlines:
+            times.append(self._deadlines[0][0])
+        if self._look_at is not None:
+            times.append(self._look_at)
+        return min(times, default=None)
 
     def wake(self, now: float) -> Sequence[Effect]:
-        return ()
-
-    def _completed(self, outcome: Outcome) -> Sequence[Effect]:
-        client = self._clients.pop(outcome.task, None)
-        if client is None:
-            return ()
-        self._ended[outcome.task] = None
-        if len(self._ended) > ENDED_MAX:
-            self._ended.popitem(last=False)
-        self._trays.setdefault(client, _Tray()).waiting.append(outcome)
-        self._waiting_bytes += len(outcome.value)
-        effects = self._hand_out(client)
-        while self._waiting_bytes > WAITING_BYTES_MAX or len(self._trays) > CLIENTS_MAX:
-            _, given_up = self._trays.popitem(last=False)
-            self._waiting_bytes -= sum(len(left.value) for left in given_up.waiting)
+        effects: list[Effect] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            task = heapq.heappop(self._deadlines)[1]
+            if not self._is_ended(task):
+                limit_s = self._book[task].task.conditions.deadline_s
+                effects += self._end(task, State.FAILED, Reason.DEADLINE, f"not done within its {limit_s:g} s", now)
+        for watch in self._watches.values():
+            if watch.tell_at is not None and watch.tell_at <= now:
+                watch.tell_at = None
+                effects += self._answer(watch)
+        if self._look_at is not None and self._look_at <= now:
+            effects += self._look(now)
         return effects
+
+    # -- tasks come
+
+    def _submit(self, submit: Submit, sender: NodeId, now: float) -> Sequence[Effect]:
+        task = submit.task
+        entry = self._book.get(task.id)
+        if entry is not None:
+            return self._again(entry, sender)
+        if (refusal := self._refusal(submit)) is not None:
+            return [Send(sender, Refused(task.id, refusal))]
+        entry = _Entry(submit, sender)
+        for name in submit.after:
+            parent = self._labels.get(name, name)
+            known = self._book.get(parent)
+            if known is None:
+                return [Send(sender, Refused(task.id, f"it comes after {name}, which this agent does not know"))]
+            if known.outcome is None:
+                entry.parents[parent] = name
+            elif known.outcome.state is State.DONE:
+                entry.inputs[name] = known.outcome.value
+            else:
+                return [Send(sender, Refused(task.id, f"it comes after {name}, which is {known.outcome.state}"))]
+        self._book[task.id] = entry
+        self._open += 1
+        if entry.label:
+            self._labels[entry.label] = task.id
+        for parent in entry.parents:
+            self._children.setdefault(parent, []).append(task.id)
+        if task.conditions.deadline_s is not None:
+            heapq.heappush(self._deadlines, (now + task.conditions.deadline_s, task.id))
+        submitted = TaskSubmitted(
+            task=task.id, kind=task.kind, work=task.work, payload_bytes=task.payload_bytes, peer=sender
+        )
+        effects: list[Effect] = [submitted, Send(sender, Submitted(task.id))]
+        if not entry.parents:
+            effects += self._call(entry, now)
+        return effects
+
+    def _again(self, entry: _Entry, sender: NodeId) -> Sequence[Effect]:
+        task = entry.task.id
+        if entry.client != sender:
+            return [Send(sender, Refused(task, f"the id {task} is another client's"))]
+        if entry.outcome is not None:
+            return [Send(sender, Refused(task, f"the task {task} has ended; ask for its result"))]
+        return [Send(sender, Submitted(task))]
+
+    def _refusal(self, submit: Submit) -> str | None:
+        """Why this agent does not take it."""
+        task = submit.task
+        if len(submit.payload) != task.payload_bytes:
+            return f"its argument has {len(submit.payload)} bytes and not the {task.payload_bytes} it declares"
+        if self.draining:
+            return "this agent is about to leave; try another"
+        if self._open >= TASKS_MAX:
+            return f"this agent holds {TASKS_MAX} tasks already; try another"
+        if submit.label and not self._is_ended(self._labels.get(submit.label, "")):
+            return f"the label {submit.label} belongs to a task that has not ended"
+        return None
+
+    def _call(self, entry: _Entry, now: float) -> Sequence[Effect]:
+        """All that it comes after is done: it is the initiator's."""
+        task, payload = entry.task, entry.payload
+        entry.payload = b""
+        if entry.inputs:
+            try:
+                payload = self._hand_on(payload, entry.inputs)
+            except ValueError as error:
+                return self._completed(Outcome(task.id, State.FAILED, error=str(error), reason=Reason.PAYLOAD), now)
+            finally:
+                entry.inputs = {}
+            task = entry.task = _with_size(task, len(payload))
+        return self._initiator.call(task, payload, now, follow=entry.follow is Follow.OUTPUT, waits=entry.waits)
+
+    # -- tasks end
+
+    def _end(self, task: TaskId, state: State, reason: Reason, detail: str, now: float) -> Sequence[Effect]:
+        """Before its time."""
+        if self._book[task].parents:
+            return self._completed(Outcome(task, state, error=detail, reason=reason), now)
+        return self._initiator.cancel(task, state, reason, detail, now)
+
+    def _completed(self, outcome: Outcome, now: float) -> Sequence[Effect]:
+        entry = self._book.get(outcome.task)
+        if entry is None or entry.outcome is not None:
+            return ()
+        entry.outcome, entry.payload, entry.parents, entry.inputs = outcome, b"", {}, {}
+        self._followed.pop(outcome.task, None)
+        self._open -= 1
+        self._ended.append(outcome.task)
+        self._ended_bytes += len(outcome.value)
+        effects: list[Effect] = []
+        if entry.follow is not Follow.NOTHING:
+            self._trays.setdefault(entry.client, _Tray()).waiting.append(outcome.task)
+            effects += self._hand_out(entry.client)
+            if len(self._trays) > CLIENTS_MAX:
+                self._trays.popitem(last=False)
+        for watch in list(self._watches.values()):
+            if outcome.task in watch.open:
+                watch.end(outcome)
+                if not watch.open:
+                    effects += self._answer(watch)
+                elif watch.tell_at is None and isinstance(watch.question, Wait):
+                    watch.tell_at = now + TELL_EVERY_S
+        for child in self._children.pop(outcome.task, ()):
+            effects += self._parent_ended(self._book[child], outcome, now)
+        self._forget()
+        return effects
+
+    def _parent_ended(self, child: _Entry, outcome: Outcome, now: float) -> Sequence[Effect]:
+        name = child.parents.pop(outcome.task, None)
+        if name is None:
+            return ()
+        if outcome.state is not State.DONE:
+            error = f"it comes after {name}, which is {outcome.state}: {outcome.error}"[:4096]
+            return self._completed(Outcome(child.task.id, State.FAILED, error=error, reason=Reason.PARENT), now)
+        child.inputs[name] = outcome.value
+        return () if child.parents else self._call(child, now)
+
+    def _forget(self) -> None:
+        """The oldest that have ended, where there are too many, or their results too large."""
+        while len(self._ended) > ENDED_MAX or self._ended_bytes > ENDED_BYTES_MAX:
+            task = self._ended.popleft()
+            entry = self._book.pop(task)
+            assert entry.outcome is not None
+            self._ended_bytes -= len(entry.outcome.value)
+            if self._labels.get(entry.label) == task:
+                del self._labels[entry.label]
 
     def _hand_out(self, client: NodeId) -> Sequence[Effect]:
         """Send the client what it may have."""
         effects: list[Effect] = []
         tray = self._trays.get(client)
-        while tray is not None and (outcome := tray.next()) is not None:
-            self._waiting_bytes -= len(outcome.value)
-            effects.append(Send(client, Result(outcome)))
+        while tray is not None and tray.waiting:
+            entry = self._book.get(tray.waiting[0])
+            if entry is not None and entry.outcome is not None:
+                size = len(entry.outcome.value)
+                if not tray.room(size):
+                    break
+                tray.send(size)
+                effects.append(Send(client, Result(entry.outcome)))
+            tray.waiting.popleft()
         return effects
 
-    def _submit(self, task: Task, payload: bytes, sender: NodeId, now: float) -> Sequence[Effect]:
-        if len(payload) != task.payload_bytes:
-            error = f"its argument has {len(payload)} bytes and not the {task.payload_bytes} it declares"
-            return [Send(sender, Refused(task.id, error))]
-        if task.id in self._clients:
-            if self._clients[task.id] != sender:
-                return [Send(sender, Refused(task.id, f"the id {task.id} is another client's"))]
-            return [Send(sender, Submitted(task.id))]
-        if task.id in self._ended:
-            return [Send(sender, Refused(task.id, f"the task {task.id} has ended, and its result was sent"))]
-        if len(self._clients) >= TASKS_MAX:
-            return [Send(sender, Refused(task.id, f"this agent holds {TASKS_MAX} tasks already; try another"))]
-        self._clients[task.id] = sender
-        submitted = TaskSubmitted(
-            task=task.id, kind=task.kind, work=task.work, payload_bytes=task.payload_bytes, peer=sender
-        )
-        return [submitted, *self._initiator.call(task, payload, now), Send(sender, Submitted(task.id))]
+    # -- questions
+
+    def _is_ended(self, task: TaskId) -> bool:
+        entry = self._book.get(task)
+        return entry is None or entry.outcome is not None
+
+    def _find(self, which: Sequence[str]) -> list[TaskId] | str:
+        """The tasks of these names, or one sentence."""
+        found: dict[TaskId, None] = {}
+        for name in which:
+            if name == "all":
+                found.update(dict.fromkeys(self._book))
+                continue
+            tasks = [next(reversed(self._book))] if name == "last" and self._book else self._named(name)
+            if not tasks:
+                return f"no task here is called {name}, and none begins with it"
+            if len({task.partition("/")[0] for task in tasks}) > 1:
+                return f"{name} is the beginning of {len(tasks)} tasks, {tasks[0]} and {tasks[1]} among them: say more"
+            found.update(dict.fromkeys(tasks))
+        return list(found)
+
+    def _named(self, name: str) -> list[TaskId]:
+        """An id, a label, the replicas of an id, or whatever begins so."""
+        if name in self._book:
+            return [name]
+        if name in self._labels:
+            return [self._labels[name]]
+        return [task for task in self._book if task.startswith(name)]
+
+    def _page(self, request: int, found: Sequence[TaskId], past: str) -> Tasks:
+        start = found.index(past) + 1 if past in found else 0
+        page = found[start : start + LINES_PER_ANSWER_MAX]
+        return Tasks(request, tuple(self._line(task) for task in page), start + len(page) < len(found))
+
+    def _line(self, task: TaskId) -> TaskLine:
+        entry = self._book[task]
+        if (end := entry.outcome) is not None:
+            said = end.error.partition("\n")[0]
+            return TaskLine(task, entry.label, entry.task.kind, end.state, said, end.node, end.epoch, end.attempts)
+        standing = self._initiator.standing(task)
+        if standing is None:
+            reason = f"comes after {', '.join(sorted(entry.parents.values()))}"[:4096]
+            return TaskLine(task, entry.label, entry.task.kind, State.HELD, reason, None, 0, 0)
+        state, reason, node, epoch, attempts = standing
+        return TaskLine(task, entry.label, entry.task.kind, state, reason[:4096], node, epoch, attempts)
+
+    def _watch(self, question: Wait | CancelTasks | AskResult, sender: NodeId, now: float) -> Sequence[Effect]:
+        which = (question.task,) if isinstance(question, AskResult) else question.which
+        found = self._find(which)
+        if isinstance(found, str):
+            return [Send(sender, NotFound(question.request, found))]
+        if isinstance(question, AskResult) and len(found) > 1:
+            return [Send(sender, NotFound(question.request, f"{question.task} has {len(found)} replicas: name one"))]
+        watch = _Watch(sender, question, found)
+        for task in found:
+            outcome = self._book[task].outcome
+            if outcome is not None:
+                watch.end(outcome)
+                watch.before += 1
+        effects: list[Effect] = []
+        to_cancel = list(watch.open) if isinstance(question, CancelTasks) else ()
+        self._watches[sender, question.request] = watch
+        if len(self._watches) > WATCHES_MAX:
+            del self._watches[next(iter(self._watches))]
+        for task in to_cancel:
+            effects += self._end(task, State.CANCELLED, Reason.CANCELLED, "cancelled by a client", now)
+        if not to_cancel and (not watch.open or isinstance(question, Wait)):
+            effects += self._answer(watch)
+        return effects
+
+    def _answer(self, watch: _Watch) -> Sequence[Effect]:
+        """What a client that waits is told: the last word when all has ended."""
+        question, request = watch.question, watch.question.request
+        if not watch.open:
+            self._watches.pop((watch.client, request), None)
+        match question:
+            case AskResult(_, name):
+                task = self._find((name,))[0]
+                outcome = self._book[task].outcome if task in self._book else None
+                if outcome is None:
+                    return [Send(watch.client, NotFound(request, f"the result of {name} is forgotten"))]
+                return [Send(watch.client, ResultOf(request, outcome))]
+            case CancelTasks():
+                cancelled = watch.ended[State.CANCELLED]
+                ended = sum(watch.ended.values()) - cancelled
+                return [Send(watch.client, Cancelled(request, cancelled, ended))]
+        states = watch.ended.copy()
+        for task in watch.open:
+            states[self._line(task).state if len(watch.open) <= LINES_PER_ANSWER_MAX else State.OPEN] += 1
+        told = tuple(sorted(states.items()))
+        return [Send(watch.client, Progress(request, told, not watch.open, watch.first_error))]
+
+    # -- output
+
+    def _printed(self, printed: Printed, sender: NodeId) -> Sequence[Effect]:
+        """What a winner passes on goes to the client, or nowhere."""
+        task, epoch, stream, data = printed.task, printed.epoch, printed.stream, printed.data
+        if self._initiator.holder(task, epoch) != sender or task not in self._book:
+            return ()
+        entry = self._book[task]
+        if entry.silent or entry.follow is not Follow.OUTPUT:
+            return [Send(sender, Grant(task, epoch, len(data)))]
+        self._followed[task] = self._followed.get(task, 0) + len(data)
+        if self._look_at is None:
+            self._look_at = self._heard.get(entry.client, 0.0) + SILENT_S
+        return [Send(entry.client, Output(task, epoch, stream, data))]
+
+    def _credit(self, task: TaskId, epoch: int, size: int, sender: NodeId) -> Sequence[Effect]:
+        entry, winner = self._book.get(task), self._initiator.holder(task, epoch)
+        if entry is None or entry.client != sender or winner is None or task not in self._followed:
+            return ()
+        self._followed[task] = max(self._followed[task] - size, 0)
+        return [Send(winner, Grant(task, epoch, size))]
+
+    def _look(self, now: float) -> Sequence[Effect]:
+        """Followers that say nothing any more do not read either: what they were sent is taken for read."""
+        effects: list[Effect] = []
+        for task, unread in list(self._followed.items()):
+            entry = self._book[task]
+            if unread == 0 or now - self._heard.get(entry.client, 0.0) < SILENT_S:
+                continue
+            entry.silent = True
+            del self._followed[task]
+            standing = self._initiator.standing(task)
+            if standing is not None and standing[2] is not None:
+                effects.append(Send(standing[2], Grant(task, standing[3], unread)))
+        self._look_at = now + SILENT_S if self._followed else None
+        return effects
+
+
+def _with_size(task: Task, size: int) -> Task:
+    return Task(task.id, task.kind, task.work, size, task.timeout_s, task.attempts_max, task.terms)

@@ -29,7 +29,7 @@ from parley.protocols.core import (
     Stop,
     Task,
 )
-from parley.protocols.participant import Participant, Pricing, Valuation
+from parley.protocols.participant import Asked, Participant, Pricing, Valuation
 from parley.protocols.performatives import (
     Availability,
     Award,
@@ -54,7 +54,8 @@ TO_PARTICIPANT = (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, 
 def by_speed(speed: float) -> Valuation:
     """Exact estimates: work over speed."""
 
-    def value(task: Task, initiator: NodeId, now: float) -> Pricing:
+    def value(asked: Asked, now: float) -> Pricing:
+        task = asked.task
         return Pricing((("run", (1.0 if task.work is None else task.work) / speed),))
 
     return value
@@ -196,7 +197,7 @@ class World:
                     node.running.add((task.id, epoch))
                     assert len(node.running) <= node.slots
                     seconds = (1.0 if task.work is None else task.work) / node.speed
-                    end = self.fails(task, epoch) or Finished(task.id, epoch, True, b"done", seconds=seconds)
+                    end = self.fails(task, epoch) or Finished(task.id, epoch, None, b"done", seconds=seconds)
                     self._push(self.now + seconds, node.name, end, node.name, (task.id, epoch), node.life)
                 case Stop(task_id, epoch):
                     node.running.discard((task_id, epoch))
@@ -229,7 +230,7 @@ def words(message: Message) -> str:
         case Rejection():
             return f"{name} {', '.join(message.tasks)} ({message.reason})"
         case Renew():
-            return f"{name} {', '.join(f'{task} epoch {epoch}' for task, epoch in message.attempts)}"
+            return f"{name} {', '.join(f'{task} epoch {epoch}' for task, epoch, _ in message.attempts)}"
         case Inform():
             return f"{name} {message.task} epoch {message.epoch}: {message.value.decode()}"
         case Failure():

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from parley.launch.client import Client
-from parley.launch.fleet import Fleet
+from parley.launch.client import Connection
+from parley.launch.fleet import LocalFleet
 
 READY_S = 30.0
 PARLEY = (sys.executable, "-P", "-m", "parley")
@@ -22,13 +22,13 @@ PARLEY = (sys.executable, "-P", "-m", "parley")
 @asynccontextmanager
 async def fleet_of(
     nodes: int, run: Path, *, speeds: Sequence[float] | None = None, **options: object
-) -> AsyncIterator[tuple[Fleet, Client]]:
+) -> AsyncIterator[tuple[LocalFleet, Connection]]:
     """So many agents, ready for work, and a client of the first; all processes are gone afterwards."""
     names = [f"n{number}" for number in range(1, nodes + 1)]
-    fleet = await Fleet.start(names, speeds=speeds, run=run, **options)  # type: ignore[arg-type]
+    fleet = await LocalFleet.start(names, speeds=speeds, run=run, **options)  # type: ignore[arg-type]
     processes = [process for agent in fleet.agents.values() for process in family(agent.pid)]
     try:
-        client = await Client.connect([fleet.address])
+        client = await Connection.connect([fleet.address])
         try:
             await client.ready(nodes, READY_S)
             yield fleet, client

@@ -10,7 +10,7 @@ from parley.agents.resources import Resources
 from parley.protocols.award_rules import CONTRACT_NET, Rule
 from parley.protocols.core import Effect, Event, Local, Message, NodeId, Outcome, Run, Send, Task
 from parley.protocols.membership import Contact, Members, Subscribed
-from parley.protocols.service import Refused, Result, Submit
+from parley.protocols.requests import Refused, Result, Submit
 from parley.transport.codec import Codec
 from parley.transport.simulated import Faults, SimulatedFleet
 

@@ -24,7 +24,7 @@ from parley.protocols.core import Event, Local, Outcome, PeerDown, PeerError, Pu
 from parley.protocols.membership import Alive, Contact, Members, PeerState
 from parley.protocols.objective import prefix_bound
 from parley.protocols.performatives import CallForProposals, Completed, Finished
-from parley.protocols.service import Result, Submit
+from parley.protocols.requests import Result, Submit
 from parley.transport.simulated import Faults
 
 SPEEDS = (1.0, 1.0, 2.0, 4.0)
@@ -55,7 +55,7 @@ def test_a_lone_agent_does_a_task_in_one_turn_and_a_result() -> None:
     assert CallForProposals in [type(effect.message) for effect in started if isinstance(effect, Publish)]
     awarded = agent.wake(1.0)
     assert [effect.task.id for effect in awarded if isinstance(effect, Run)] == ["t"]
-    ended = agent.receive(Finished("t", 1, True, b"value", seconds=0.5), "n1", 1.5)
+    ended = agent.receive(Finished("t", 1, None, b"value", seconds=0.5), "n1", 1.5)
     [result] = [effect for effect in ended if isinstance(effect, Send)]
     assert result.to == "client"
     assert isinstance(result.message, Result)
@@ -64,7 +64,7 @@ def test_a_lone_agent_does_a_task_in_one_turn_and_a_result() -> None:
 
 def test_what_a_node_tells_itself_is_refused_from_the_wire() -> None:
     agent = lone()
-    for message in (Finished("t", 1, True), PeerDown("n2")):
+    for message in (Finished("t", 1), PeerDown("n2")):
         with pytest.raises(PeerError, match="only this node may tell itself"):
             agent.receive(message, "n2", 1.0)
     assert not any(issubclass(message, Local) for message in MESSAGES)

@@ -42,7 +42,7 @@ BAD: list[tuple[str, list[str], int, str]] = [
     ("a missing argument", ["submit"], 2, r"Missing argument 'KIND'"),
     ("arguments that are no JSON", ["submit", "echo", "--args={bad"], 2, r"--args is no JSON"),
     ("arguments that are a number", ["submit", "echo", "--args=1"], 2, r"must be a JSON object .* or a list"),
-    ("an unknown kind", ["submit", "pkg.mod:func", "--agent=AGENT"], 3, r"0/1 nodes can run this: 1 do not offer"),
+    ("an unknown kind", ["submit", "pkg.mod:func", "--agent=AGENT"], 3, r"0/1 nodes can run this: 1 does not offer"),
     ("an empty kind", ["submit", "", "--agent=AGENT"], 2, r"a kind has 1 to 128 characters"),
     ("a negative sleep", ["submit", "sleep", '--args={"seconds": -1}', "--agent=AGENT"], 1, r"sleep takes"),
     ("no agent there", ["submit", "echo", "--agent=tcp://127.0.0.1:9"], 4, r"no agent answers at tcp://127.0.0.1:9"),

@@ -23,6 +23,7 @@ from parley.protocols.contract_net import (
     Initiator,
 )
 from parley.protocols.core import (
+    Conditions,
     Effect,
     Local,
     Message,
@@ -38,7 +39,7 @@ from parley.protocols.core import (
     Task,
 )
 from parley.protocols.load import Load
-from parley.protocols.participant import Pricing
+from parley.protocols.participant import Asked, Pricing
 from parley.protocols.performatives import (
     Availability,
     Award,
@@ -115,10 +116,12 @@ def outcomes(effects: Sequence[Effect]) -> list[Outcome]:
     ]
 
 
-def awarded(now: float = 0.0, **about: int) -> Initiator:
+def awarded(
+    now: float = 0.0, attempts_max: int = 3, payload_bytes: int = 0, conditions: Conditions | None = None
+) -> Initiator:
     """One task "t", awarded to b at epoch 1; c has bid too."""
     one = initiator("b", "c")
-    call(one, Task("t", "x", 1.0, **about), now=now)
+    call(one, Task("t", "x", 1.0, payload_bytes, attempts_max=attempts_max, terms=conditions), now=now)
     one.receive(proposal("a.1.1", ("t", 1.0)), "b", now)
     one.receive(proposal("a.1.1", ("t", 2.0)), "c", now)
     assert awards(one.wake(now)) == [("b", "t", 1)]
@@ -159,7 +162,7 @@ def test_the_same_task_twice_is_our_own_mistake() -> None:
     with pytest.raises(ProtocolError):
         one.call(Task("t", "x"), b"", 0.0)
     with pytest.raises(ProtocolError):
-        one.receive(Finished("t", 1, True), "a", 0.0)
+        one.receive(Finished("t", 1), "a", 0.0)
 
 
 def test_without_peers_nothing_is_called_until_one_comes() -> None:
@@ -250,7 +253,7 @@ def test_unplaced_at_once_when_all_decline_for_good() -> None:
     one.receive(refusal("a.1.1", "t", detail="lack gpu"), "c", 0.0)
     effects = one.receive(refusal("a.1.1", "t", detail="has 6 GiB < 8 GiB"), "d", 0.0)
     assert outcomes(effects) == [
-        Outcome("t", State.UNPLACED, error="0/3 nodes can run this: 2 lack gpu, 1 has 6 GiB < 8 GiB")
+        Outcome("t", State.UNPLACED, error="0/3 nodes can run this: 2 lack gpu, 1 has 6 GiB < 8 GiB", reason="kind")
     ]
     one.wake(0.0)
     assert one.deadline is None
@@ -419,7 +422,7 @@ def test_random_is_the_same_by_the_same_seed() -> None:
 def test_a_lease_is_renewed_and_ends_in_a_cancel_and_a_new_epoch() -> None:
     one = awarded()
     one.wake(REJECT_AFTER_S)
-    assert one.receive(Renew((("t", 1),)), "b", 0.9) == []
+    assert one.receive(Renew((("t", 1, True),)), "b", 0.9) == []
     assert said(one.wake(LEASE_S)) == []
     assert one.deadline == 0.9 + LEASE_S
     effects = one.wake(0.9 + LEASE_S)
@@ -448,7 +451,7 @@ def test_what_an_old_epoch_brings_in_is_fenced_and_changes_nothing() -> None:
     one.wake(0.2)
     one.receive(proposal("a.1.2", ("t", 1.0)), "c", 0.3)
     assert awards(one.wake(0.3)) == [("c", "t", 2)]
-    for stale in (inform("t", 1), failure("t", 1, Reason.ERROR), Renew((("t", 1),))):
+    for stale in (inform("t", 1), failure("t", 1, Reason.ERROR), Renew((("t", 1, True),))):
         assert said(one.receive(stale, "b", 0.4)) == [Send("b", Fenced("t", 2))]
     assert said(one.receive(inform("t", 2), "b", 0.4)) == [Send("b", Fenced("t", 2))]
     assert outcomes(one.receive(inform("t", 2), "c", 0.5))[0].epoch == 2
@@ -494,7 +497,7 @@ def test_busy_is_no_attempt() -> None:
 
 def test_an_error_fails_at_once_and_deaths_up_to_attempts_max() -> None:
     (outcome,) = outcomes(awarded().receive(failure("t", 1, Reason.ERROR), "b", 0.1))
-    assert outcome == Outcome("t", State.FAILED, b"", "why", "b", 1, 1, 1.0)
+    assert outcome == Outcome("t", State.FAILED, b"", "why", "b", 1, 1, 1.0, "error")
     one = awarded(attempts_max=2)
     assert outcomes(one.receive(failure("t", 1, Reason.DIED), "b", 0.1)) == []
     one.wake(0.1)
@@ -542,7 +545,7 @@ def test_after_a_pause_of_our_own_nobody_is_late() -> None:
     one.wake(REJECT_AFTER_S)
     effects = one.wake(60.0)
     assert said(effects) == []
-    assert one.receive(Renew((("t", 1),)), "b", 60.0) == []
+    assert one.receive(Renew((("t", 1, True),)), "b", 60.0) == []
     assert outcomes(one.receive(inform("t", 1), "b", 61.5))[0].epoch == 1
 
 
@@ -566,7 +569,8 @@ def test_ids_that_look_like_conversations_confuse_nobody() -> None:
 def by_name(name: NodeId, speed: float) -> object:
     """Only b runs the kind "far"."""
 
-    def value(task: Task, initiator: NodeId, now: float) -> Pricing:
+    def value(asked: Asked, now: float) -> Pricing:
+        task = asked.task
         if task.kind == "far" and name != "b":
             return Pricing(decline=Reason.KIND, detail="do not offer it")
         return Pricing((("run", float(task.work or 0) / speed),))
@@ -691,7 +695,8 @@ def test_every_task_ends_once_whatever_happens(seed: int) -> None:
 
     def fails(task: Task, epoch: int) -> Finished | None:
         dice = rng.random()
-        return None if dice > 0.05 else Finished(task.id, epoch, False, error="no", retry=dice > 0.02)
+        reason = Reason.DIED if dice > 0.02 else Reason.ERROR
+        return None if dice > 0.05 else Finished(task.id, epoch, reason, error="no")
 
     world.fails = fails
     tasks: dict[NodeId, list[str]] = {name: [] for name in entries}

@@ -17,12 +17,12 @@ import psutil
 import pytest
 
 from parley.agents.executors import channel
-from parley.agents.executors.channel import ERROR_CHARS_MAX, FRAME_BYTES_MAX, ChannelError, Reply, Request
+from parley.agents.executors.channel import ERROR_CHARS_MAX, ChannelError, Reply, Request
 from parley.agents.executors.lines import DROPPED, LINE_BYTES_MAX, LINES_MAX, Lines
 from parley.agents.executors.python import PythonExecutor, worker_command
 from parley.agents.payload import pack, unpack
 from parley.protocols.core import ProtocolError, Task
-from parley.protocols.performatives import Finished
+from parley.protocols.performatives import Finished, Reason
 
 TESTS = Path(__file__).parent
 PATIENCE_S = 15.0
@@ -51,13 +51,12 @@ class Node:
 
     async def value(self, function: str, *arguments: object) -> object:
         finished = await self.run(function, *arguments)
-        assert finished.ok, finished.error
+        assert finished.reason is None, finished.error
         return unpack(finished.value)
 
-    async def failure(self, function: str, *arguments: object, retry: bool = False) -> str:
+    async def failure(self, function: str, *arguments: object, reason: Reason = Reason.ERROR) -> str:
         finished = await self.run(function, *arguments)
-        assert not finished.ok
-        assert finished.retry == retry
+        assert finished.reason is reason
         assert finished.value == b""
         return finished.error
 
@@ -117,7 +116,7 @@ async def test_no_payload_means_no_arguments() -> None:
     async with node() as n:
         end: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
         n.executor.start(Task(id="bare", kind="worker_functions:nothing"), 0, b"", end.set_result)
-        assert (await end).ok
+        assert (await end).reason is None
 
 
 async def test_workers_stay_warm_one_per_slot() -> None:
@@ -252,7 +251,7 @@ async def test_what_is_no_function_here() -> None:
         n.executor.start(Task(id="x", kind="no_such_module:f"), 0, b"", end.set_result)
         finished = await end
         assert "no_such_module cannot be imported on this node: ModuleNotFoundError" in finished.error
-        assert not finished.retry
+        assert finished.reason in (None, Reason.ERROR)
 
 
 @pytest.mark.parametrize("payload", [pack(7), pack({1: 2}), b"\xc1"])
@@ -262,7 +261,7 @@ async def test_arguments_that_are_none(payload: bytes) -> None:
         n.executor.start(Task(id="x", kind="worker_functions:add"), 0, payload, end.set_result)
         finished = await end
         assert finished.error.startswith("the arguments of worker_functions:add")
-        assert not finished.retry
+        assert finished.reason in (None, Reason.ERROR)
 
 
 # --- deaths: another attempt may succeed -----------------------------------------------------------------------------
@@ -271,8 +270,8 @@ async def test_arguments_that_are_none(payload: bytes) -> None:
 async def test_a_worker_that_dies_is_replaced() -> None:
     async with node() as n:
         before = await n.value("pid")
-        assert await n.failure("segfault", retry=True) == "worker died with signal 11 (SIGSEGV)"
-        assert await n.failure("vanish", 3, retry=True) == "worker exited with code 3"
+        assert await n.failure("segfault", reason=Reason.DIED) == "worker died with signal 11 (SIGSEGV)"
+        assert await n.failure("vanish", 3, reason=Reason.DIED) == "worker exited with code 3"
         assert await n.value("pid") != before
 
 
@@ -283,14 +282,14 @@ async def test_a_worker_killed_from_outside() -> None:
         os.kill(worker, signal.SIGKILL)
         finished = await end
         assert finished.error == "worker died with signal 9 (SIGKILL)"
-        assert finished.retry
+        assert finished.reason in (Reason.DIED, Reason.TIMEOUT)
         await gone(child)
         idle = await n.value("pid")
         assert isinstance(idle, int)
         os.kill(idle, signal.SIGKILL)
         await gone(idle)
         finished = await n.run("add", 1)
-        assert finished.ok or finished.retry
+        assert finished.reason is not Reason.ERROR
         assert await n.value("add", 1) == 2
 
 
@@ -301,7 +300,7 @@ async def test_a_hanging_worker_is_killed_with_its_children() -> None:
         worker, child = map(int, (await n.lines.get()).split())
         finished = await end
         assert finished.error == "no result within 1 s; the worker was killed"
-        assert finished.retry
+        assert finished.reason in (Reason.DIED, Reason.TIMEOUT)
         assert 1.0 <= finished.seconds < 3.0
         await gone(worker)
         await gone(child)
@@ -311,7 +310,7 @@ async def test_a_hanging_worker_is_killed_with_its_children() -> None:
 async def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     async with node() as n:
-        assert (await n.failure("add", 1, retry=True)).startswith("no worker could be started: ")
+        assert (await n.failure("add", 1, reason=Reason.DIED)).startswith("no worker could be started: ")
 
 
 # --- stop and close --------------------------------------------------------------------------------------------------
@@ -352,7 +351,7 @@ async def test_close_ends_busy_workers_and_says_nothing() -> None:
         assert not psutil.Process().children(recursive=True)
         assert not end.done()
         assert not starting.done()
-        assert await n.failure("add", 1, retry=True) == "this node is shutting down"
+        assert await n.failure("add", 1, reason=Reason.DIED) == "this node is shutting down"
 
 
 async def test_more_attempts_than_slots_are_our_own_bug() -> None:
@@ -406,7 +405,7 @@ def test_frames_are_taken_as_they_become_complete() -> None:
 
 def test_what_is_no_frame_is_refused() -> None:
     with pytest.raises(ChannelError):
-        channel.take(bytearray((FRAME_BYTES_MAX + 1).to_bytes(4, "big")))
+        channel.take(bytearray((channel.HEAD_BYTES_MAX + 1).to_bytes(4, "big")))
     request = channel.encode(Request("t", 1, "m:f", True, b""))[4:]
     for body in (b"", b"\xc1", b"\x90", request, pack([True, "text", ""]), pack([True, b"", "x" * 5000])):
         with pytest.raises(ChannelError):

@@ -9,7 +9,7 @@ import pytest
 from parley.agents.executors.simulated import SLEEP_BYTES_MAX, SimulatedExecutor, attempt, duration
 from parley.agents.payload import PayloadError, pack
 from parley.protocols.core import ProtocolError, Task
-from parley.protocols.performatives import Finished
+from parley.protocols.performatives import Finished, Reason
 
 
 def task(kind: str = "work", work: float | None = None, timeout_s: float = 60.0) -> Task:
@@ -31,30 +31,29 @@ def test_a_sleep_without_seconds_fails_for_good(argument: object) -> None:
     with pytest.raises(PayloadError):
         duration(task("sleep"), pack(argument), 1.0)
     finished = attempt(task("sleep"), 1, pack(argument), 1.0)
-    assert finished == Finished("t", 1, ok=False, error='sleep takes {"seconds": s} with s from 0 to 1e9')
+    assert finished == Finished("t", 1, Reason.ERROR, error='sleep takes {"seconds": s} with s from 0 to 1e9')
 
 
 def test_a_large_argument_of_a_sleep_is_not_even_read() -> None:
     argument = pack({"seconds": 0.0, "filler": b"x" * SLEEP_BYTES_MAX})
-    assert not attempt(task("sleep"), 1, argument, 1.0).ok
+    assert attempt(task("sleep"), 1, argument, 1.0).reason is Reason.ERROR
 
 
 def test_a_kind_without_work_fails_for_good() -> None:
     finished = attempt(task("dig"), 1, b"", 1.0)
-    assert not finished.ok
-    assert not finished.retry
+    assert finished.reason is Reason.ERROR
     assert finished.error == "nobody knows how long dig takes: a simulated task needs its work"
 
 
 def test_the_end_is_known_at_the_beginning() -> None:
-    assert attempt(task(work=3.0), 7, b"", 2.0) == Finished("t", 7, ok=True, value=pack(None), seconds=1.5)
-    assert attempt(task("echo"), 0, pack([1]), 2.0) == Finished("t", 0, ok=True, value=pack([1]))
-    assert attempt(task("echo"), 0, b"", 2.0) == Finished("t", 0, ok=True, value=pack(None))
+    assert attempt(task(work=3.0), 7, b"", 2.0) == Finished("t", 7, value=pack(None), seconds=1.5)
+    assert attempt(task("echo"), 0, pack([1]), 2.0) == Finished("t", 0, value=pack([1]))
+    assert attempt(task("echo"), 0, b"", 2.0) == Finished("t", 0, value=pack(None))
 
 
 def test_too_long_an_attempt_ends_at_its_timeout() -> None:
     finished = attempt(task(work=30.0, timeout_s=2.0), 1, b"", 1.0)
-    assert finished == Finished("t", 1, ok=False, error="no result within 2 s", retry=True, seconds=2.0)
+    assert finished == Finished("t", 1, Reason.TIMEOUT, error="no result within 2 s", seconds=2.0)
 
 
 async def test_it_tells_the_end_when_it_comes_and_never_before_start_returns() -> None:

@@ -18,8 +18,8 @@ import pytest
 from local_fleets import PARLEY, all_gone, family, fleet_of
 
 from parley.launch.analysis.summary import summarise
-from parley.launch.client import AgentUnreachable, Client, result
-from parley.launch.fleet import Fleet
+from parley.launch.client import AgentUnreachable, Connection, result
+from parley.launch.fleet import LocalFleet
 from parley.launch.problems import Problem
 from parley.protocols.core import State
 
@@ -148,12 +148,12 @@ async def test_a_client_is_told_when_its_agent_is_gone(tmp_path: Path) -> None:
 
 async def test_nobody_there() -> None:
     with pytest.raises(AgentUnreachable, match=r"no agent answers at tcp://127\.0\.0\.1:9"):
-        await Client.connect(["tcp://127.0.0.1:9"], timeout_s=0.3)
+        await Connection.connect(["tcp://127.0.0.1:9"], timeout_s=0.3)
 
 
 async def test_a_fleet_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="did not start"):
-        await Fleet.start(["n1"], run=tmp_path, bind="tcp://127.0.0.1:99999")
+        await LocalFleet.start(["n1"], run=tmp_path, bind="tcp://127.0.0.1:99999")
     assert not [process for process in psutil.Process().children(recursive=True) if "parley" in process.name()]
 
 
@@ -164,10 +164,10 @@ async def test_agents_end_with_the_process_that_started_them(tmp_path: Path) -> 
         textwrap.dedent(
             """
             import asyncio, pathlib
-            from parley import Fleet
+            from parley.launch.fleet import LocalFleet
 
             async def main():
-                fleet = await Fleet.start(["n1", "n2"], run=pathlib.Path("run"))
+                fleet = await LocalFleet.start(["n1", "n2"], run=pathlib.Path("run"))
                 print(*(agent.pid for agent in fleet.agents.values()), flush=True)
                 await asyncio.sleep(60)
 

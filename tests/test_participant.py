@@ -9,20 +9,23 @@ import pytest
 from parley.protocols import participant as module
 from parley.protocols.contract_events import BidDeclined, BidSubmitted, TaskAccepted, TaskEnded, TaskStarted
 from parley.protocols.core import (
+    Conditions,
     Effect,
     Event,
     Message,
     PeerDown,
+    PeerError,
     PeerUp,
     ProtocolError,
     Publish,
+    Resume,
     Run,
     Send,
     Stop,
     Task,
 )
 from parley.protocols.load import RUN_S_MIN, Load
-from parley.protocols.participant import OVERRUN, Participant, Pricing
+from parley.protocols.participant import OVERRUN, Asked, Participant, Pricing
 from parley.protocols.performatives import (
     Availability,
     Award,
@@ -33,17 +36,22 @@ from parley.protocols.performatives import (
     Failure,
     Fenced,
     Finished,
+    Grant,
     Inform,
     NotUnderstood,
+    Output,
+    Printed,
     Proposal,
     Reason,
     Refusal,
     Rejection,
     Renew,
+    Stream,
 )
 
 
-def value(task: Task, initiator: str, now: float) -> Pricing:
+def value(asked: Asked, now: float) -> Pricing:
+    task = asked.task
     if task.kind == "gpu":
         return Pricing(decline=Reason.KIND, detail="lack a gpu")
     return Pricing((("run", float(task.work or 0)), ("transfer", 0.0)))
@@ -118,7 +126,7 @@ def test_from_award_to_inform() -> None:
         TaskStarted(task="t", kind="x", epoch=1),
         Run(T, 1, b"load"),
     ]
-    assert one.receive(Finished("t", 1, True, b"result", seconds=3.0), "p", 3.0) == [
+    assert one.receive(Finished("t", 1, None, b"result", seconds=3.0), "p", 3.0) == [
         TaskEnded(task="t", epoch=1, seconds=3.0, reason=None, detail=""),
         Send("a", Inform("a.1.1", "t", 1, b"result", 3.0, Load((0.0,), 0, 0.0, 2.0), 1)),
     ]
@@ -132,7 +140,7 @@ def test_one_now_one_next_then_busy() -> None:
     assert award(one, U, number=2) == [TaskAccepted(task="u", epoch=1, peer="a", waiting=True)]
     (declined,) = award(one, V, number=3)
     assert declined == Send("a", Failure("a.1.1", "v", 1, Reason.BUSY, "", 0.0, Load((6.0,), 1, 2.0, 2.0), 3))
-    effects = one.receive(Finished("t", 1, True, seconds=4.0), "p", 4.0)
+    effects = one.receive(Finished("t", 1, seconds=4.0), "p", 4.0)
     assert acts(effects)[0] == Run(U, 1, b"load")
     inform = told(effects)
     assert isinstance(inform, Inform)
@@ -150,8 +158,8 @@ def test_each_initiator_has_a_next_of_its_own_and_is_served_in_turn() -> None:
     assert proposal.load == Load((6.0,), 0, 0.0, 2.0)
     assert acts(award(one, V, by="b")) == []
     assert isinstance(told(take(one, W, 2, by="b")[-1:], "b"), Failure)
-    assert acts(one.receive(Finished("t", 1, True), "p", 4.0))[0] == Run(U, 1, b"load")
-    assert acts(one.receive(Finished("u", 1, True), "p", 6.0))[0] == Run(V, 1, b"load")
+    assert acts(one.receive(Finished("t", 1), "p", 4.0))[0] == Run(U, 1, b"load")
+    assert acts(one.receive(Finished("u", 1), "p", 6.0))[0] == Run(V, 1, b"load")
 
 
 def test_slots_run_side_by_side() -> None:
@@ -184,7 +192,7 @@ def test_many_tiny_ones_wait_together() -> None:
     proposal = told(call(one, T))
     assert isinstance(proposal, Proposal)
     assert proposal.load.ready_s[0] == pytest.approx(0.002 * (len(tasks) - busy))
-    one.receive(Finished("t0", 1, True), "p", 0.0)
+    one.receive(Finished("t0", 1), "p", 0.0)
     assert one.receive(PeerDown("a"), "p", 0.0)
     empty = told(call(one, T))
     assert isinstance(empty, Proposal)
@@ -192,10 +200,10 @@ def test_many_tiny_ones_wait_together() -> None:
 
 
 def test_an_error_and_a_death_are_failures() -> None:
-    for retry, reason in ((False, Reason.ERROR), (True, Reason.DIED)):
+    for reason in (Reason.ERROR, Reason.DIED, Reason.TIMEOUT):
         one = participant()
         take(one, T)
-        effects = one.receive(Finished("t", 1, False, error="boom", retry=retry, seconds=1.0), "p", 1.0)
+        effects = one.receive(Finished("t", 1, reason, error="boom", seconds=1.0), "p", 1.0)
         assert effects == [
             TaskEnded(task="t", epoch=1, seconds=1.0, reason=reason, detail="boom"),
             Send("a", Failure("a.1.1", "t", 1, reason, "boom", 1.0, Load((0.0,), 0, 0.0, 2.0), 1)),
@@ -224,7 +232,7 @@ def test_of_one_task_one_epoch_is_held() -> None:
     take(one, T)
     declined = told(call(one, T))
     assert isinstance(declined, Refusal)
-    assert declined.declines == (Decline("t", Reason.BUSY, "held already"),)
+    assert declined.declines == (Decline("t", Reason.BUSY, "hold it already"),)
     one.receive(Cancel("t", 1), "a", 0.5)
     call(one, T, now=0.5)
     call(one, T, by="b", now=0.5)
@@ -232,7 +240,7 @@ def test_of_one_task_one_epoch_is_held() -> None:
     answer = told(award(one, T, by="b", now=0.5), "b")
     assert isinstance(answer, Failure)
     assert answer.reason is Reason.BUSY
-    assert one.receive(Finished("t", 1, True), "p", 0.6) == []
+    assert one.receive(Finished("t", 1), "p", 0.6) == []
 
 
 def test_a_higher_epoch_takes_the_place_of_the_lower() -> None:
@@ -255,8 +263,9 @@ def test_cancel_stops_what_runs_and_starts_what_waits() -> None:
         TaskEnded(task="t", epoch=1, seconds=1.0, reason=Reason.CANCELLED, detail=""),
         TaskStarted(task="u", kind="x", epoch=1),
         Run(U, 1, b"load"),
+        Send("a", Failure("a.1.1", "t", 1, Reason.CANCELLED, "", 0.0, Load((2.0,), 0, 0.0, 2.0), 2)),
     ]
-    assert one.receive(Finished("t", 1, True), "p", 1.1) == []
+    assert one.receive(Finished("t", 1), "p", 1.1) == []
 
 
 def test_cancel_of_what_waits() -> None:
@@ -264,7 +273,9 @@ def test_cancel_of_what_waits() -> None:
     take(one, T, 1)
     take(one, U, 2)
     effects = one.receive(Cancel("u", 1), "a", 1.0)
-    assert acts(effects) == []
+    failure = told(effects)
+    assert isinstance(failure, Failure)
+    assert (failure.task, failure.reason) == ("u", Reason.CANCELLED)
     proposal = told(call(one, V, now=1.0))
     assert isinstance(proposal, Proposal)
     assert proposal.load == Load((3.0,), 0, 0.0, 2.0)
@@ -296,14 +307,14 @@ def test_availability_only_if_others_wait() -> None:
     one = participant()
     call(one, T, U)
     award(one, T)
-    assert [effect for effect in one.receive(Finished("t", 1, True), "p", 4.0) if isinstance(effect, Publish)] == []
+    assert [effect for effect in one.receive(Finished("t", 1), "p", 4.0) if isinstance(effect, Publish)] == []
     take(one, T, 2)
     call(one, V, by="b")
-    effects = one.receive(Finished("t", 1, True), "p", 8.0)
+    effects = one.receive(Finished("t", 1), "p", 8.0)
     assert acts(effects)[-1] == Publish(Availability(Load((0.0,), 0, 0.0, 2.0), (("a", 2), ("b", 0))))
     one.receive(Rejection("b.1.1", ("v",), Reason.OUTBID), "b", 8.0)
     take(one, T, 3)
-    effects = one.receive(Finished("t", 1, True), "p", 9.0)
+    effects = one.receive(Finished("t", 1), "p", 9.0)
     assert not any(isinstance(effect, Publish) for effect in effects)
 
 
@@ -315,7 +326,7 @@ def test_renewals_are_one_message_per_initiator() -> None:
     take(one, V, 1, by="b", now=0.1)
     assert one.deadline == 0.25
     assert one.wake(0.2) == ()
-    assert one.wake(0.25) == [Send("a", Renew((("t", 1), ("u", 1)))), Send("b", Renew((("v", 1),)))]
+    assert one.wake(0.25) == [Send("a", Renew((("t", 1, True), ("u", 1, True)))), Send("b", Renew((("v", 1, False),)))]
     assert one.deadline == 0.5
     one.receive(PeerDown("b"), "p", 0.3)
     one.receive(PeerDown("a"), "p", 0.3)
@@ -326,8 +337,8 @@ def test_renewals_are_one_message_per_initiator() -> None:
 def test_a_node_that_declines_by_now_declines_the_award() -> None:
     draining = False
 
-    def drains(task: Task, initiator: str, now: float) -> Pricing:
-        return Pricing(decline=Reason.DRAINING, detail="leaving") if draining else value(task, initiator, now)
+    def drains(asked: Asked, now: float) -> Pricing:
+        return Pricing(decline=Reason.DRAINING, detail="leaving") if draining else value(asked, now)
 
     one = Participant("p", 1, 1.0, drains, Observed())
     call(one, T)
@@ -358,3 +369,46 @@ def test_work_that_costs_nothing_costs_something() -> None:
 def test_what_a_participant_is_not_told() -> None:
     with pytest.raises(ProtocolError):
         participant().receive(PeerUp("a"), "p", 0.0)
+
+
+def needs(name: str, vram: float, work: float = 1.0) -> Task:
+    return Task(name, "x", work, terms=Conditions(amounts=(("vram", vram),)))
+
+
+def test_what_runs_takes_no_more_than_the_node_has() -> None:
+    one = Participant("p", 3, 1.0, value, Observed(), {"vram": 8.0})
+    big, small, other = needs("big", 6.0), needs("small", 4.0), needs("other", 1.0)
+    assert any(isinstance(effect, Run) for effect in take(one, big, 1))
+    terms = dict(told(call(one, small)).bids[0].terms)  # type: ignore[union-attr]
+    assert terms == {"queue": 0.0, "run": 1.0, "transfer": 0.0, "resources": 1.0}
+    assert not any(isinstance(effect, Run) for effect in take(one, small, 2))
+    assert not any(isinstance(effect, Run) for effect in take(one, other, 3)), "nobody overtakes"
+    started = [effect.task.id for effect in one.receive(Finished("big", 1), "p", 1.0) if isinstance(effect, Run)]
+    assert started == ["small", "other"]
+
+
+def test_a_node_that_drains_ends_what_runs_and_gives_back_what_waits() -> None:
+    one = participant()
+    take(one, T, 1)
+    take(one, U, 2)
+    given_back = told(one.drain(1.0))
+    assert isinstance(given_back, Failure)
+    assert (given_back.task, given_back.reason) == ("u", Reason.DRAINING)
+    refusal = told(call(one, V, now=1.0))
+    assert isinstance(refusal, Refusal)
+    assert refusal.declines[0].reason is Reason.DRAINING
+    assert isinstance(told(one.receive(Finished("t", 1), "p", 3.0)), Inform)
+    assert one.load() == (0, 0, 0.0)
+
+
+def test_what_a_followed_attempt_writes_is_passed_on_while_it_runs() -> None:
+    one = participant()
+    take(one, T)
+    assert one.receive(Output("t", 1, Stream.OUT, b"hello"), "p", 1.0) == [
+        Send("a", Printed("t", 1, Stream.OUT, b"hello"))
+    ]
+    assert one.receive(Output("t", 2, Stream.OUT, b"hello"), "p", 1.0) == ()
+    assert one.receive(Grant("t", 1, 5), "a", 1.0) == [Resume("t", 1, 5)]
+    assert one.receive(Grant("t", 1, 5), "b", 1.0) == ()
+    with pytest.raises(PeerError):
+        one.receive(Output("t", 1, Stream.OUT, b"hello"), "b", 1.0)

@@ -2,32 +2,66 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from parley.agents.payload import Handed, hand_on, pack, unpack
 from parley.protocols import service as module
 from parley.protocols.contract_net import Initiator
-from parley.protocols.core import Message, Outcome, PeerUp, ProtocolError, Publish, Send, State, Task
+from parley.protocols.core import (
+    Conditions,
+    Effect,
+    Message,
+    Outcome,
+    PeerUp,
+    ProtocolError,
+    Publish,
+    Send,
+    State,
+    Task,
+)
+from parley.protocols.load import Load
 from parley.protocols.membership import Contact, Ping, Presence
-from parley.protocols.performatives import CallForProposals, Completed
-from parley.protocols.service import (
+from parley.protocols.performatives import (
+    Bid,
+    CallForProposals,
+    Completed,
+    Credit,
+    Grant,
+    Output,
+    Printed,
+    Proposal,
+    Stream,
+)
+from parley.protocols.requests import (
+    UNREAD_BYTES_MAX,
+    UNREAD_MAX,
     AskNodes,
+    AskResult,
+    AskTasks,
+    Cancelled,
+    CancelTasks,
+    Follow,
     NodeLine,
     Nodes,
+    NotFound,
+    Progress,
     Read,
     Refused,
     Result,
-    Service,
+    ResultOf,
     Submit,
     Submitted,
-    TaskSubmitted,
+    Wait,
 )
+from parley.protocols.service import Service, TaskSubmitted
 
 
 def desk() -> tuple[Service, Initiator]:
     initiator = Initiator("a", 1, 0)
     initiator.receive(PeerUp("a"), "a", 0.0)
     here = Contact("a", 1, "tcp://a:1", "tcp://a:2", 2, 4.0)
-    return Service(initiator, lambda: [(here, Presence.ALIVE, True)]), initiator
+    return Service(initiator, lambda: [(here, Presence.ALIVE, True)], hand_on), initiator
 
 
 def answers(service: Service, message: Message, client: str = "me") -> list[Message]:
@@ -57,7 +91,7 @@ def test_the_same_task_again_is_the_same_task() -> None:
     assert answers(service, Submit(T, b"load"), "other") == [Refused("t", "the id t is another client's")]
     initiator.wake(0.0)
     assert answers(service, Completed(DONE), "a") == [Result(DONE)]
-    assert answers(service, Submit(T, b"load")) == [Refused("t", "the task t has ended, and its result was sent")]
+    assert answers(service, Submit(T, b"load")) == [Refused("t", "the task t has ended; ask for its result")]
 
 
 def test_a_task_must_be_what_it_says() -> None:
@@ -84,10 +118,10 @@ def test_nodes() -> None:
     assert answers(service, AskNodes(3)) == [Nodes(3, (NodeLine("a", Presence.ALIVE, True, "tcp://a:1", 2, 4.0),))]
 
 
-def test_it_wakes_for_nothing() -> None:
+def test_an_empty_desk_wakes_for_nothing() -> None:
     service, _ = desk()
     assert service.deadline is None
-    assert service.wake(0.0) == ()
+    assert not service.wake(0.0)
     with pytest.raises(ProtocolError):
         service.receive(Ping(), "me", 0.0)
 
@@ -105,24 +139,137 @@ def complete(service: Service, outcomes: list[Outcome]) -> list[Message]:
 
 def test_a_client_is_sent_no_more_results_than_it_reads() -> None:
     service, _ = desk()
-    outcomes = results(module.UNREAD_MAX + 5)
-    assert complete(service, outcomes) == [Result(outcome) for outcome in outcomes[: module.UNREAD_MAX]]
-    assert answers(service, Read(3)) == [Result(outcome) for outcome in outcomes[module.UNREAD_MAX :][:3]]
+    outcomes = results(UNREAD_MAX + 5)
+    assert complete(service, outcomes) == [Result(outcome) for outcome in outcomes[:UNREAD_MAX]]
+    assert answers(service, Read(3)) == [Result(outcome) for outcome in outcomes[UNREAD_MAX:][:3]]
     assert answers(service, Read(3)) == []
-    assert answers(service, Read(module.UNREAD_MAX)) == [Result(outcome) for outcome in outcomes[-2:]]
+    assert answers(service, Read(UNREAD_MAX)) == [Result(outcome) for outcome in outcomes[-2:]]
     assert answers(service, Read(10), "stranger") == []
 
 
 def test_large_results_wait_until_the_earlier_are_read() -> None:
     service, _ = desk()
-    outcomes = results(3, module.UNREAD_BYTES_MAX // 2)
+    outcomes = results(3, UNREAD_BYTES_MAX // 2)
     assert complete(service, outcomes) == [Result(outcome) for outcome in outcomes[:2]]
     assert answers(service, Read(1)) == [Result(outcomes[2])]
 
 
-def test_a_client_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WAITING_BYTES_MAX", 1_000)
-    monkeypatch.setattr(module, "UNREAD_MAX", 1)
+def submit(service: Service, name: str, *after: str, now: float = 0.0, **more: object) -> list[Effect]:
+    conditions = Conditions(deadline_s=more.pop("deadline_s", None))  # type: ignore[arg-type]
+    payload = pack([Handed(parent) for parent in after])
+    task = Task(name, "x", 1.0, len(payload), terms=conditions)
+    return list(service.receive(Submit(task, payload, after=after, **more), "me", now))  # type: ignore[arg-type]
+
+
+def test_results_are_kept_for_whoever_asks_as_far_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ENDED_BYTES_MAX", 1_000)
     service, _ = desk()
-    assert len(complete(service, results(20, 100))) == 2  # given up once, then anew
-    assert service._waiting_bytes <= 1_000
+    complete(service, results(20, 100))
+    assert answers(service, AskResult(1, "t19"), "stranger") == [ResultOf(1, results(20, 100)[19])]
+    (forgotten,) = answers(service, AskResult(2, "t3"), "stranger")
+    assert isinstance(forgotten, NotFound)
+    assert len(service._book) == 10
+
+
+def test_a_task_is_called_when_those_before_it_are_done_and_is_handed_their_results() -> None:
+    service, initiator = desk()
+    submit(service, "t1", label="first")
+    submit(service, "t2")
+    submit(service, "child", "first", "t2")
+    initiator.wake(0.0)
+    line = answers(service, AskTasks(1, ("child",)))[0].lines[0]  # type: ignore[attr-defined]
+    assert (line.state, line.reason) == (State.HELD, "comes after first, t2")
+    assert initiator.standing("child") is None
+    answers(service, Completed(Outcome("t1", State.DONE, pack({"x": np.arange(3)}))), "a")
+    assert initiator.standing("child") is None
+    answers(service, Completed(Outcome("t2", State.DONE, pack(7))), "a")
+    assert initiator.standing("child") is not None
+    one, seven = unpack(initiator._contracts["child"].payload)  # type: ignore[misc]
+    assert (one["x"].tolist(), seven) == ([0, 1, 2], 7)
+
+
+def test_a_task_after_one_that_failed_fails() -> None:
+    service, _ = desk()
+    submit(service, "t")
+    submit(service, "child", "t")
+    submit(service, "grandchild", "child")
+    told = answers(service, Completed(Outcome("t", State.FAILED, error="boom")), "a")
+    outcomes = {message.outcome.task: message.outcome for message in told if isinstance(message, Result)}
+    assert outcomes["child"].error == "it comes after t, which is failed: boom"
+    assert (outcomes["grandchild"].state, outcomes["grandchild"].reason) == (State.FAILED, "parent")
+    assert answers(service, Submit(Task("late", "x"), b"", after=("t",))) == [
+        Refused("late", "it comes after t, which is failed")
+    ]
+    assert answers(service, Submit(Task("odd", "x"), b"", after=("nobody",))) == [
+        Refused("odd", "it comes after nobody, which this agent does not know")
+    ]
+
+
+def test_a_deadline_ends_what_is_not_done() -> None:
+    service, initiator = desk()
+    submit(service, "t", deadline_s=5.0, now=1.0)
+    assert service.deadline == 6.0
+    assert service.wake(5.0) == []
+    effects = service.wake(6.0)
+    (completed,) = [effect.message for effect in effects if isinstance(effect, Send)]
+    assert isinstance(completed, Completed)
+    assert (completed.outcome.state, completed.outcome.error) == (State.FAILED, "not done within its 5 s")
+    assert initiator.open_tasks == 0
+
+
+def test_a_client_that_waits_is_told_of_progress_and_of_the_end() -> None:
+    service, _ = desk()
+    for name in ("t1", "t2", "t3"):
+        submit(service, name, follow=Follow.NOTHING)
+    (first,) = answers(service, Wait(9, ("all",)), "other")
+    assert first == Progress(9, ((State.OPEN, 3),), False)
+    assert answers(service, Completed(Outcome("t1", State.DONE)), "a") == []
+    assert service.deadline == module.TELL_EVERY_S
+    (told,) = service.wake(module.TELL_EVERY_S)
+    assert told == Send("other", Progress(9, ((State.DONE, 1), (State.OPEN, 2)), False))
+    answers(service, Completed(Outcome("t2", State.FAILED, error="boom\nTraceback")), "a")
+    (last,) = answers(service, Completed(Outcome("t3", State.DONE)), "a")
+    assert last == Progress(9, ((State.DONE, 2), (State.FAILED, 1)), True, "task t2: boom")
+    assert answers(service, Wait(10, ("t1",)), "other") == [Progress(10, ((State.DONE, 1),), True)]
+
+
+def test_cancel_ends_what_is_nowhere_at_once_and_says_when_all_has_stopped() -> None:
+    service, _ = desk()
+    submit(service, "t1")
+    submit(service, "t2", "t1")
+    assert answers(service, CancelTasks(1, ("t2",)))[-1] == Cancelled(1, 1, 0)
+    effects = service.receive(CancelTasks(2, ("all",)), "me", 0.0)
+    (completed,) = [e.message for e in effects if isinstance(e, Send) and isinstance(e.message, Completed)]
+    assert completed.outcome.state is State.CANCELLED
+    assert answers(service, completed, "a")[-1] == Cancelled(2, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("zz", "no task here is called zz, and none begins with it"),
+        ("t", "t is the beginning of 2 tasks, t1 and t2 among them: say more"),
+    ],
+)
+def test_a_name_must_mean_one_task(name: str, sentence: str) -> None:
+    service, _ = desk()
+    submit(service, "t1")
+    submit(service, "t2")
+    for question in (AskTasks(1, (name,)), Wait(1, (name,)), CancelTasks(1, (name,)), AskResult(1, name)):
+        assert answers(service, question) == [NotFound(1, sentence)]
+    assert [line.task for line in answers(service, AskTasks(1, ("last",)))[0].lines] == ["t2"]  # type: ignore[attr-defined]
+
+
+def test_what_a_silent_follower_does_not_read_holds_nobody_up() -> None:
+    service, initiator = desk()
+    submit(service, "t", follow=Follow.OUTPUT)
+    initiator.wake(0.0)
+    initiator.receive(Proposal("a.1.1", (Bid("t", (("queue", 0.0),)),), (), Load((0.0,), 0, 0.0, 1.0), 0), "a", 0.0)
+    initiator.wake(0.0)
+    printed = Printed("t", 1, Stream.OUT, b"hello")
+    assert service.receive(printed, "stranger", 0.0) == ()
+    assert service.receive(printed, "a", 0.0) == [Send("me", Output("t", 1, Stream.OUT, b"hello"))]
+    assert service.receive(Credit("t", 1, 2), "me", 1.0) == [Send("a", Grant("t", 1, 2))]
+    assert service.wake(module.SILENT_S) == []
+    assert service.wake(2 * module.SILENT_S) == [Send("a", Grant("t", 1, 3))]
+    assert service.receive(printed, "a", 30.0) == [Send("a", Grant("t", 1, 5))]

@@ -1,27 +1,31 @@
 """What a node's runtime asks of whatever runs tasks, and how an attempt is named.
 
-The idea: an executor starts attempts and tells their ends; it never negotiates, and it decides nothing about retries
-beyond saying whether another attempt could help.
+The idea: an executor starts attempts and tells what becomes of them; it never negotiates, and it decides nothing about
+retries beyond saying, by the reason of a failure, whether another attempt could help.
 
     runtime                                   executor
-      | start(task, epoch, payload, done) ------> |
-      | <------------- done(Finished(...))        once, later, on the loop (never from within start)
-      | stop(task, epoch) ----------------------> |   no Finished follows, the slot is free at once
+      | offers("command") ----------------------> |  may it run this kind?
+      | start(task, epoch, payload, ...) -------> |
+      | <---------------------- tell(Output(...)) |  where its output is followed, as it comes
+      | resume(task, epoch, size) --------------> |  so much of it was read
+      | <-------------------- tell(Finished(...)) |  once, later, on the loop (never from within start)
+      | stop(task, epoch) ----------------------> |  no Finished follows, the slot is free at once
 
-Invariant: every start is followed by exactly one `done` or by a stop. `Finished.retry` is true when the attempt died
-or hung, so that another node may succeed; false when the task itself failed and would fail anywhere.
+Invariants: every start is followed by exactly one Finished or by a stop, and nothing is told after either. Of output
+that is followed no more than OUTPUT_UNREAD_MAX bytes are told and not read: the rest waits where it is written. An
+attempt that takes longer than `task.timeout_s` ends with the reason TIMEOUT.
 """
 
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from ...protocols.core import Task
-from ...protocols.performatives import Finished
+from ...protocols.core import Tag, Task
+from ...protocols.performatives import Finished, Output, Term
 
-Done: TypeAlias = Callable[[Finished], None]
+Tell: TypeAlias = Callable[[Finished | Output], None]
 Attempt: TypeAlias = tuple[str, int]
 """Task and epoch."""
 
@@ -29,8 +33,21 @@ Attempt: TypeAlias = tuple[str, int]
 class Executor(typing.Protocol):
     """Runs tasks on this node. All of it is called on the asyncio loop, and none of it blocks."""
 
-    def start(self, task: Task, epoch: int, payload: bytes, done: Done) -> None:
+    def offers(self, kind: str) -> bool:
+        """Does it run tasks of this kind?"""
+
+    @property
+    def tags(self) -> Sequence[Tag]:
+        """What the node has by having this executor, such as "model=llama3.2"; may change while it runs."""
+
+    def price(self, task: Task) -> Sequence[Term] | None:
+        """The terms of the task's cost here in seconds, the queue apart; None: let the estimator say."""
+
+    def start(self, task: Task, epoch: int, payload: bytes, tell: Tell, *, follow: bool = False) -> None:
         """Begin an attempt. Raises ProtocolError if it runs already, or if no slot is free for it: our own bug."""
+
+    def resume(self, task: str, epoch: int, size: int) -> None:
+        """So many bytes of its output were read. One that has ended is no error."""
 
     def stop(self, task: str, epoch: int) -> None:
         """Give up an attempt. One that has ended, or never began, is no error."""

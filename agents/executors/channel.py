@@ -1,32 +1,37 @@
 """How an agent and its worker processes talk: frames over the worker's stdin and stdout.
 
-A frame is four bytes of length, big-endian, and one msgpack array. The agent asks, the worker answers, one at a time.
+A frame is two lengths of four bytes, big-endian, then so many bytes of a msgpack array, the head, then so many bytes of
+arguments or of a value. Those may be large, so they are no part of the head: nothing takes them apart or copies them
+more often than it must. The agent asks, the worker answers, one at a time.
 
     agent                                worker
       | Request(task, epoch, ...) -------> |  imports and calls the function
       | <------ Reply(ok, value, error)    |
       | (end of file) -------------------> |  exits at once, even while it computes
 
-Invariant: nobody reads a frame longer than FRAME_BYTES_MAX, and whatever is no such frame is a ChannelError: a worker
-runs foreign code, so the agent does not believe it either. Standard library and msgpack only: workers must start
-quickly.
+Invariant: nobody reads a head longer than HEAD_BYTES_MAX or more after it than a payload may have, and whatever is no
+such frame is a ChannelError: a worker runs foreign code, so the agent does not believe it either. Standard library and
+msgpack only: workers must start quickly.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 import msgpack
 
 from ..payload import BYTES_MAX
 
-FRAME_BYTES_MAX = BYTES_MAX + 64 * 1024
+HEAD_BYTES_MAX = 64 * 1024
 ERROR_CHARS_MAX = 4096
 """The longest error that travels: core's bound for a Text."""
 SECONDS_MAX = 1e9
 
-_LENGTH = struct.Struct(">I")
+Frame: TypeAlias = tuple[bytes, bytes]
+"""A head and what comes after it."""
+
+_LENGTHS = struct.Struct(">II")
 
 
 class ChannelError(ValueError):
@@ -58,60 +63,73 @@ class Reply(NamedTuple):
     seconds: float
 
 
-def encode(parts: Request | Reply) -> bytes:
-    """A whole frame."""
-    body: bytes = msgpack.packb(parts)
-    return _LENGTH.pack(len(body)) + body
+def encode_request(request: Request) -> Frame:
+    """What is to be written, one after the other."""
+    return _encode(request[:-1], request.arguments)
 
 
-def decode_request(body: bytes) -> Request:
-    match _decode(body):
-        case [str(task), int(epoch), str(function), bool(own), bytes(arguments)]:
+def encode_reply(reply: Reply) -> Frame:
+    """What is to be written, one after the other."""
+    return _encode((reply.ok, reply.error, reply.seconds), reply.value)
+
+
+def _encode(parts: tuple[object, ...], payload: bytes) -> Frame:
+    head: bytes = msgpack.packb(parts)
+    return _LENGTHS.pack(len(head), len(payload)) + head, payload
+
+
+def decode_request(frame: Frame) -> Request:
+    head, arguments = frame
+    match _decode(head):
+        case [str(task), int(epoch), str(function), bool(own)]:
             return Request(task, epoch, function, own, arguments)
     raise ChannelError("the agent sent a frame that is no request")
 
 
-def decode_reply(body: bytes) -> Reply:
-    match _decode(body):
-        case [bool(ok), bytes(value), str(error), float(seconds)] if (
-            len(value) <= BYTES_MAX and len(error) <= ERROR_CHARS_MAX and 0.0 <= seconds <= SECONDS_MAX
-        ):
+def decode_reply(frame: Frame) -> Reply:
+    head, value = frame
+    match _decode(head):
+        case [bool(ok), str(error), float(seconds)] if len(error) <= ERROR_CHARS_MAX and 0.0 <= seconds <= SECONDS_MAX:
             return Reply(ok, value, error, seconds)
     raise ChannelError("the worker sent a frame that is no reply")
 
 
-def _decode(body: bytes) -> object:
+def _decode(head: bytes) -> object:
     try:
-        parts: object = msgpack.unpackb(body)
+        parts: object = msgpack.unpackb(head)
     except (ValueError, TypeError) as error:
         raise ChannelError(f"a frame is no msgpack: {error}") from None
     return parts
 
 
-def take(received: bytearray) -> bytes | None:
-    """Removes the first frame from what has been received so far and answers with its body; None: not all here yet."""
-    if len(received) < _LENGTH.size:
+def take(received: bytearray) -> Frame | None:
+    """Removes the first frame from what has been received so far and answers with it; None: not all here yet."""
+    if len(received) < _LENGTHS.size:
         return None
-    end = _LENGTH.size + _length(received)
+    middle, end = _ends(received)
     if len(received) < end:
         return None
-    body = bytes(received[_LENGTH.size : end])
+    with memoryview(received) as view:
+        frame = bytes(view[_LENGTHS.size : middle]), bytes(view[middle:end])
     del received[:end]
-    return body
+    return frame
 
 
-def read(source: BinaryIO) -> bytes | None:
-    """Waits for the next frame and answers with its body; None: the other side is gone."""
-    head = source.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
+def read(source: BinaryIO) -> Frame | None:
+    """Waits for the next frame and answers with it; None: the other side is gone."""
+    lengths = source.read(_LENGTHS.size)
+    if len(lengths) < _LENGTHS.size:
         return None
-    length = _length(head)
-    body = source.read(length)
-    return body if len(body) == length else None
+    middle, end = _ends(lengths)
+    head = source.read(middle - _LENGTHS.size)
+    payload = source.read(end - middle)
+    return (head, payload) if len(head) + len(payload) == end - _LENGTHS.size else None
 
 
-def _length(head: bytes | bytearray) -> int:
-    length: int = _LENGTH.unpack_from(head)[0]
-    if length > FRAME_BYTES_MAX:
-        raise ChannelError(f"a frame of {length:,} bytes was announced; {FRAME_BYTES_MAX:,} is the most")
-    return length
+def _ends(frame: bytes | bytearray) -> tuple[int, int]:
+    """Where the head of this frame ends, and where the frame does."""
+    head, payload = _LENGTHS.unpack_from(frame)
+    if head > HEAD_BYTES_MAX or payload > BYTES_MAX:
+        most = f"{HEAD_BYTES_MAX:,} and {BYTES_MAX:,} are the most"
+        raise ChannelError(f"a frame of {head:,} and {payload:,} bytes was announced; {most}")
+    return _LENGTHS.size + head, _LENGTHS.size + head + payload

@@ -7,8 +7,9 @@ worker, which is started with the node (`warm`) or when it is first needed, stay
 The next attempt gets a fresh one.
 
     start(task)  -> a warm worker, else a new one -> Request
-                 <- Reply                  done(Finished(ok=..., retry=False)), the worker is warm again
-                 <- death, or timeout_s    done(Finished(retry=True)), the worker and its children are killed
+                 <- prints                 tell(Output), if followed: no faster than they are read (window.py)
+                 <- Reply                  tell(Finished(None or ERROR)), the worker is warm again
+                 <- death, or timeout_s    tell(Finished(DIED or TIMEOUT)), the worker and its children are killed
     stop(task)   -> the same killing, and no Finished
 
 Workers are separate programs (`-P -m parley...`), neither forked nor spawned by multiprocessing: a script without a
@@ -25,15 +26,17 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...protocols.core import ProtocolError, Task
-from ...protocols.performatives import Finished
+from ...protocols.core import ProtocolError, Tag, Task
+from ...protocols.performatives import Finished, Reason, Term
 from ..resources import allows
-from .base import Attempt, Done
-from .channel import Reply, Request
+from .attempts import Attempts
+from .base import Tell
+from .channel import Request
 from .process import OnLine, WorkerDiedError, WorkerProcess
+from .window import Window
 
 CLOSE_S = 5.0
 """How long `close` waits for killed processes to be gone."""
@@ -53,8 +56,8 @@ def worker_command(code: Sequence[Path] = (), slowdown: float = 0.0, allow: Sequ
 class PythonExecutor:
     """An `Executor` for the functions that `allow` names.
 
-    `code`: folders put on the workers' sys.path. `speed`, and the `fastest` in the local fleet: see above.
-    `on_line` is told what workers print; without it, that goes nowhere.
+    `code`: folders put on the workers' sys.path. `env` is set for every worker. `speed`, and the `fastest` in the local
+    fleet: see above. `on_line` is told what workers print while nobody follows; without it, that goes nowhere.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class PythonExecutor:
         code: Sequence[Path] = (),
         speed: float = 1.0,
         fastest: float = 1.0,
+        env: Mapping[str, str] | None = None,
         on_line: OnLine | None = None,
     ) -> None:
         if slots < 1 or speed <= 0.0:
@@ -72,8 +76,9 @@ class PythonExecutor:
         self._allow = tuple(allow)
         self._slots = slots
         self._command = worker_command(code, max(fastest / speed - 1.0, 0.0), allow)
+        self._env = dict(env or {})
         self._on_line = on_line
-        self._attempts: dict[Attempt, asyncio.Task[Finished]] = {}
+        self._attempts = Attempts()
         self._warm: list[WorkerProcess] = []
         self._workers: set[WorkerProcess] = set()
         """All that are not yet gone: busy, warm, or killed a moment ago."""
@@ -84,70 +89,75 @@ class PythonExecutor:
         while self._allow and len(self._workers) < self._slots and not self._closed:
             self._warm.append(await self._spawn())
 
-    def start(self, task: Task, epoch: int, payload: bytes, done: Done) -> None:
-        attempt = (task.id, epoch)
-        if attempt in self._attempts or len(self._attempts) >= self._slots:
-            raise ProtocolError(f"attempt {attempt} was started twice, or without one of {self._slots} slots free")
-        running = asyncio.get_running_loop().create_task(self._run(task, epoch, payload))
-        self._attempts[attempt] = running
+    def offers(self, kind: str) -> bool:
+        return allows(self._allow, kind)
 
-        def ended(running: asyncio.Task[Finished]) -> None:
-            if self._attempts.get(attempt) is running and not running.cancelled():
-                del self._attempts[attempt]
-                done(running.result())
+    @property
+    def tags(self) -> Sequence[Tag]:
+        return ()
 
-        running.add_done_callback(ended)
+    def price(self, task: Task) -> Sequence[Term] | None:
+        return None
+
+    def start(self, task: Task, epoch: int, payload: bytes, tell: Tell, *, follow: bool = False) -> None:
+        if len(self._attempts) >= self._slots:
+            raise ProtocolError(f"{task.id} was started without one of {self._slots} slots free")
+        self._attempts.start(task, epoch, tell, follow, lambda window: self._run(task, epoch, payload, window))
+
+    def resume(self, task: str, epoch: int, size: int) -> None:
+        self._attempts.resume(task, epoch, size)
 
     def stop(self, task: str, epoch: int) -> None:
-        if running := self._attempts.pop((task, epoch), None):
-            running.cancel()
+        self._attempts.stop(task, epoch)
 
     async def close(self) -> None:
         self._closed = True
-        running = list(self._attempts.values())
-        self._attempts.clear()
         self._warm.clear()
-        for attempt in running:
-            attempt.cancel()
+        await self._attempts.close()
         for worker in self._workers:
             worker.kill()
-        ends: list[asyncio.Future[Finished] | asyncio.Future[None]] = [worker.gone for worker in self._workers]
-        ends += running
-        if ends:
-            await asyncio.wait(ends, timeout=CLOSE_S)
+        if self._workers:
+            await asyncio.wait([worker.gone for worker in self._workers], timeout=CLOSE_S)
 
-    async def _run(self, task: Task, epoch: int, payload: bytes) -> Finished:
+    async def _run(self, task: Task, epoch: int, payload: bytes, window: Window) -> Finished:
         clock = asyncio.get_running_loop().time
         began = clock()
-        try:
-            ok, value, error, seconds = await self._ask(task, epoch, payload)
-            return Finished(task.id, epoch, ok, value, error, retry=False, seconds=seconds)
-        except TimeoutError:
-            error = f"no result within {task.timeout_s:g} s; the worker was killed"
-        except WorkerDiedError as death:
-            error = str(death)
-        except OSError as failure:
-            error = f"no worker could be started: {failure}"
-        return Finished(task.id, epoch, ok=False, error=error, retry=True, seconds=clock() - began)
-
-    async def _ask(self, task: Task, epoch: int, payload: bytes) -> Reply:
-        """The reply of a worker that is warm afterwards; a worker that does not come to replying is killed."""
+        until = began + task.timeout_s
         if self._closed:
-            raise WorkerDiedError("this node is shutting down")
-        if not allows(self._allow, task.kind):
-            return Reply(False, b"", f"this node does not run {task.kind}: start it with --allow {task.kind}", 0.0)
+            return Finished(task.id, epoch, Reason.DIED, error="this node is shutting down")
+        if not self.offers(task.kind):
+            error = f"this node does not run {task.kind}: start it with --allow {task.kind}"
+            return Finished(task.id, epoch, Reason.ERROR, error=error)
         request = Request(task.id, epoch, task.kind, task.kind not in self._allow, payload)
+        reason, warm = Reason.DIED, False
         worker: WorkerProcess | None = None
         try:
-            async with asyncio.timeout(task.timeout_s):
-                worker = await self._worker()
-                reply = await worker.ask(request)
-            self._warm.append(worker)
-            worker = None
-            return reply
-        finally:
+            try:
+                async with asyncio.timeout_at(until):
+                    worker = await self._worker()
+                    ok, value, error, seconds = await worker.ask(request, window)
+                await worker.told(until)
+                warm = True
+                return Finished(task.id, epoch, None if ok else Reason.ERROR, value, error, seconds)
+            except TimeoutError:
+                reason = Reason.TIMEOUT
+                error = f"no result within {task.timeout_s:g} s; the worker was killed"
+            except WorkerDiedError as death:
+                error = str(death)
+            except OSError as failure:
+                error = f"no worker could be started: {failure}"
+            seconds = clock() - began
             if worker:
                 worker.kill()
+                await worker.told(until)
+            return Finished(task.id, epoch, reason, error=error, seconds=seconds)
+        finally:
+            if worker:
+                worker.release()
+                if warm:
+                    self._warm.append(worker)
+                else:
+                    worker.kill()
 
     async def _worker(self) -> WorkerProcess:
         self._workers = {worker for worker in self._workers if not worker.gone.done()}
@@ -158,6 +168,6 @@ class PythonExecutor:
         return await self._spawn()
 
     async def _spawn(self) -> WorkerProcess:
-        worker = await WorkerProcess.spawn(self._command, ONE_THREAD | os.environ, self._on_line)
+        worker = await WorkerProcess.spawn(self._command, ONE_THREAD | os.environ | self._env, self._on_line)
         self._workers.add(worker)
         return worker

@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 
-from ...protocols.core import ProtocolError, Task
-from ...protocols.performatives import Finished
+from ...protocols.core import ProtocolError, Tag, Task
+from ...protocols.performatives import Finished, Reason, Term
 from ..payload import PayloadError, pack, unpack
-from .base import Attempt, Done
+from .base import Attempt, Tell
 
+KINDS = ("echo", "sleep", "work")
+"""Every node offers these."""
 SECONDS_MAX = 1e9
 INSTANT_PER_TURN_MAX = 100
 """So many attempts that take no time end before others have their turn of the loop."""
@@ -50,12 +53,12 @@ def attempt(task: Task, epoch: int, payload: bytes, speed: float) -> Finished:
     try:
         seconds = duration(task, payload, speed)
     except PayloadError as error:
-        return Finished(task.id, epoch, ok=False, error=str(error))
+        return Finished(task.id, epoch, Reason.ERROR, error=str(error))
     if seconds > task.timeout_s:
         sentence = f"no result within {task.timeout_s:g} s"
-        return Finished(task.id, epoch, ok=False, error=sentence, retry=True, seconds=task.timeout_s)
+        return Finished(task.id, epoch, Reason.TIMEOUT, error=sentence, seconds=task.timeout_s)
     value = payload if task.kind == "echo" and payload else _NOTHING
-    return Finished(task.id, epoch, ok=True, value=value, seconds=seconds)
+    return Finished(task.id, epoch, value=value, seconds=seconds)
 
 
 def _seconds(payload: bytes) -> float:
@@ -78,22 +81,35 @@ class SimulatedExecutor:
             raise ValueError(f"a node's speed must be above zero, not {speed}")
         self._speed = speed
         self._loop = asyncio.get_running_loop()
-        self._ends: dict[Attempt, tuple[Finished, float, Done]] = {}
+        self._ends: dict[Attempt, tuple[Finished, float, Tell]] = {}
         self._timers: dict[Attempt, asyncio.TimerHandle] = {}
         self._instant: deque[Attempt] = deque()
 
-    def start(self, task: Task, epoch: int, payload: bytes, done: Done) -> None:
+    def offers(self, kind: str) -> bool:
+        return kind in KINDS
+
+    @property
+    def tags(self) -> Sequence[Tag]:
+        return ()
+
+    def price(self, task: Task) -> Sequence[Term] | None:
+        return None
+
+    def start(self, task: Task, epoch: int, payload: bytes, tell: Tell, *, follow: bool = False) -> None:
         key = (task.id, epoch)
         if key in self._ends:
             raise ProtocolError(f"attempt {key} was started twice")
         finished = attempt(task, epoch, payload, self._speed)
-        self._ends[key] = finished, self._loop.time(), done
+        self._ends[key] = finished, self._loop.time(), tell
         if finished.seconds > 0.0:
             self._timers[key] = self._loop.call_later(finished.seconds, self._end, key)
             return
         self._instant.append(key)
         if len(self._instant) == 1:
             self._loop.call_soon(self._end_instant)
+
+    def resume(self, task: str, epoch: int, size: int) -> None:
+        """It tells no output."""
 
     def stop(self, task: str, epoch: int) -> None:
         if self._ends.pop((task, epoch), None) and (timer := self._timers.pop((task, epoch), None)):
@@ -115,5 +131,5 @@ class SimulatedExecutor:
         ending = self._ends.pop(key, None)
         self._timers.pop(key, None)
         if ending is not None:
-            finished, began, done = ending
-            done(msgspec.structs.replace(finished, seconds=self._loop.time() - began))
+            finished, began, tell = ending
+            tell(msgspec.structs.replace(finished, seconds=self._loop.time() - began))

@@ -2,22 +2,24 @@
 agent lives.
 
 The idea: the channel to the agent is moved off the standard streams before any foreign code is imported, so that
-prints (Python's or C's) go to standard error and can never be taken for a reply, and nothing but us can read a
-request. A thread listens, the main thread computes: when the agent vanishes, by kill -9 or otherwise, the listener
-meets the end of the file and kills the whole process group, in the middle of a computation too. (Only foreign C code
-that never lets go of the interpreter lock can delay it.) Workers are killed and never asked to leave: `atexit` is no
-place for a task's clean-up.
+prints (Python's or C's) can never be taken for a reply, and nothing but us can read a request. What is printed goes to
+a pipe of its own (`--prints`), what is complained about to standard error. A thread listens, the main thread computes:
+when the agent vanishes, by kill -9 or otherwise, the listener meets the end of the file and kills the whole process
+group, in the middle of a computation too. (Only foreign C code that never lets go of the interpreter lock can delay
+it.) Workers are killed and never asked to leave: `atexit` is no place for a task's clean-up.
 
     agent                                worker
       | Request -------------------------> listener -> main thread: import, call, sleep off the difference in speed
+      | <------------- prints, errors      main thread: all of them before the reply
       | <------------------------ Reply    main thread
       | (end of file) -------------------> listener: SIGKILL to the group
 
 A function finds its task and epoch in the environment (PARLEY_TASK, PARLEY_EPOCH): a key and a fencing token for
 whatever it does outside.
 
-Invariant: one reply per request; whatever the function raises is a reply, and whatever kills the process is the end
-of the file at the agent. Nothing heavy is imported here, so that a worker is ready in a few hundredths of a second.
+Invariant: one reply per request, by this process and by no fork of it; whatever the function raises is a reply, and
+whatever kills the process is the end of the file at the agent. Nothing heavy is imported here, so that a worker is
+ready in a few hundredths of a second.
 """
 
 from __future__ import annotations
@@ -53,28 +55,43 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--code", action="append", default=[], metavar="DIR", help="import the functions from here")
     parser.add_argument("--slowdown", type=float, default=0.0, metavar="X", help="seconds to sleep per CPU-second")
     parser.add_argument("--import", action="append", default=[], metavar="MODULE", dest="modules", help="do it now")
+    parser.add_argument("--prints", type=int, default=2, metavar="FD", help="what is printed goes to this descriptor")
     options = parser.parse_args(argv)
-    requests_from, replies_to = _take_channel()
+    requests_from, replies_to = _take_channel(options.prints)
     faulthandler.enable()
     sys.path[:0] = options.code
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests_from, requests), name="listener", daemon=True).start()
     _warm_up(options.modules)
+    me = os.getpid()
     while True:
         reply = answer(requests.get(), options.slowdown)
-        replies_to.write(channel.encode(reply))
+        _flush()
+        if os.getpid() != me:  # the function has forked and returned twice: only one of us is the worker
+            os._exit(0)
+        for part in channel.encode_reply(reply):
+            replies_to.write(part)
         replies_to.flush()
 
 
-def _take_channel() -> tuple[BinaryIO, BinaryIO]:
-    """Moves the channel to descriptors that children do not inherit; 0 becomes empty, 1 becomes standard error."""
+def _take_channel(prints: int) -> tuple[BinaryIO, BinaryIO]:
+    """Moves the channel to descriptors that children do not inherit; 0 becomes empty, 1 becomes `prints`."""
     requests_from, replies_to = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    os.dup2(2, 1)
+    os.dup2(prints, 1)
+    if prints > 2:
+        os.close(prints)
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     return requests_from, replies_to
+
+
+def _flush() -> None:
+    """What was printed is on its way before the reply is; a function may have broken or replaced the streams."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 def _warm_up(modules: Sequence[str]) -> None:
@@ -86,8 +103,8 @@ def _warm_up(modules: Sequence[str]) -> None:
 
 def _listen(source: BinaryIO, requests: queue.SimpleQueue[Request]) -> None:
     try:
-        while (body := channel.read(source)) is not None:
-            requests.put(channel.decode_request(body))
+        while (frame := channel.read(source)) is not None:
+            requests.put(channel.decode_request(frame))
     finally:
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
@@ -105,14 +122,18 @@ def answer(request: Request, slowdown: float) -> Reply:
     began, used = time.monotonic(), time.process_time()
     try:
         value = function(*positional, **named)
+        reply = _packed(request.function, value)
     except BaseException as error:  # SystemExit too: it is the function's end, not ours
-        return _raised(error)
-    finally:
-        time.sleep(slowdown * max(time.process_time() - used, 0.0))
+        reply = _raised(error)
+    time.sleep(slowdown * max(time.process_time() - used, 0.0))
+    return reply._replace(seconds=time.monotonic() - began)
+
+
+def _packed(function: str, value: object) -> Reply:
     try:
-        return Reply(True, pack(value), "", time.monotonic() - began)
+        return Reply(True, pack(value), "", 0.0)
     except PayloadError as error:
-        return _failure(f"the result of {request.function} cannot be sent: {error}")
+        return _failure(f"the result of {function} cannot be sent: {error}")
 
 
 def _find(name: str, own: bool) -> Callable[..., object]:
@@ -146,7 +167,7 @@ def _arguments(request: Request) -> tuple[list[object], dict[str, object]]:
 
 
 def _raised(error: BaseException) -> Reply:
-    """What the function raised, and where: its own frames, not ours."""
+    """What the function raised, and where: its own frames, not ours. The text is cut in the middle, if at all."""
     import traceback
 
     own = error.__traceback__.tb_next if error.__traceback__ else None

@@ -8,17 +8,23 @@ from ...protocols.performatives import Reason
 
 REASONS = {
     Reason.KIND: "it does not offer this kind",
+    Reason.NEED: "it lacks what the task needs",
+    Reason.ONLY: "the task may not go there",
+    Reason.DEADLINE: "it would be, or was, too late",
     Reason.PAYLOAD: "the argument is larger than it takes",
+    Reason.UNWILLING: "its owner's valuation says no",
     Reason.BUSY: "it is neither free now nor next",
     Reason.DRAINING: "it is about to leave",
     Reason.OUTBID: "another bid was better",
     Reason.LATE: "the call had closed",
     Reason.ERROR: "the task itself failed",
-    Reason.DIED: "its worker died or hung",
+    Reason.DIED: "its worker died",
+    Reason.TIMEOUT: "it took longer than it may",
     Reason.LEASE: "its lease was not renewed in time",
     Reason.VANISHED: "the node is gone",
     Reason.ORPHANED: "the node that had called for it is gone",
     Reason.CANCELLED: "it was cancelled",
+    Reason.PARENT: "a task that it comes after has failed",
 }
 
 RULES = {

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from ..client import Client
-from ..fleet import Fleet
+from ..client import Connection
+from ..fleet import LocalFleet
 
 REPEATS = 5
 NODES = 4
@@ -36,8 +36,8 @@ async def measure() -> Line:
         with tempfile.TemporaryDirectory() as folder:
             begun = time.perf_counter()
             names = [f"n{number}" for number in range(1, NODES + 1)]
-            async with await Fleet.start(names, run=Path(folder)) as fleet:
-                async with await Client.connect([fleet.address]) as client:
+            async with await LocalFleet.start(names, run=Path(folder)) as fleet:
+                async with await Connection.connect([fleet.address]) as client:
                     await client.ready(NODES, 30.0)
                     await client.submit("echo", [])
                     starts.append(time.perf_counter() - begun)

@@ -18,8 +18,8 @@ import msgspec
 
 from ...protocols.objective import prefix_bound
 from ..analysis.summary import summarise
-from ..client import Client
-from ..fleet import Fleet
+from ..client import Connection
+from ..fleet import LocalFleet
 
 SPEEDS = (1.0, 1.0, 2.0, 4.0)
 SEEDS = 7
@@ -61,8 +61,8 @@ async def makespan(works: Sequence[float]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         names = [f"n{number}" for number in range(1, len(SPEEDS) + 1)]
         async with (
-            await Fleet.start(names, speeds=SPEEDS, run=Path(folder)) as fleet,
-            await Client.connect([fleet.address]) as client,
+            await LocalFleet.start(names, speeds=SPEEDS, run=Path(folder)) as fleet,
+            await Connection.connect([fleet.address]) as client,
         ):
             await client.ready(len(SPEEDS), 30.0)
             await asyncio.gather(*(client.submit("work", {}, work=work) for work in works))

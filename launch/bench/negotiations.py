@@ -18,8 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..client import Client
-from ..fleet import Fleet
+from ..client import Connection
+from ..fleet import LocalFleet
 from . import bare
 
 SECONDS = 2.0
@@ -55,14 +55,14 @@ async def _ours(nodes: int, in_flight: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         names = [f"n{number}" for number in range(1, nodes + 1)]
         async with (
-            await Fleet.start(names, rule="random", run=Path(folder)) as fleet,
-            await Client.connect([fleet.address]) as client,
+            await LocalFleet.start(names, rule="random", run=Path(folder)) as fleet,
+            await Connection.connect([fleet.address]) as client,
         ):
             await client.ready(nodes, 30.0)
             return await _busy(client, in_flight)
 
 
-async def _busy(client: Client, in_flight: int) -> float:
+async def _busy(client: Connection, in_flight: int) -> float:
     """Keep so many tasks in flight, and count."""
     ended = 0
     running = True

@@ -20,8 +20,8 @@ import msgspec
 from ...protocols.core import Outcome
 from ...protocols.objective import prefix_bound
 from ..analysis.summary import Share, Summary, summarise
-from ..client import Client, result
-from ..fleet import Fleet, new_run
+from ..client import Connection, result
+from ..fleet import LocalFleet, new_run
 from ..problems import Exit, Problem
 from .digits import Evaluated, Trained
 from .images import DataError
@@ -102,7 +102,7 @@ async def demonstrate(options: Options, tell: Callable[[Progress], None]) -> Rep
     except DataError as error:
         raise Problem(str(error), Exit.USAGE) from None
     begun = time.monotonic()
-    async with await Fleet.start(
+    async with await LocalFleet.start(
         options.names,
         speeds=options.speeds,
         allow=[TRAIN, EVALUATE],
@@ -110,7 +110,7 @@ async def demonstrate(options: Options, tell: Callable[[Progress], None]) -> Rep
         seed=options.seed,
         run=new_run(options.runs),
     ) as fleet:
-        async with await Client.connect([fleet.address]) as client:
+        async with await Connection.connect([fleet.address]) as client:
             await client.ready(len(options.names), READY_S)
             await _learn(training, client, fleet, options, tell)
         await asyncio.sleep(SETTLE_S)
@@ -119,7 +119,7 @@ async def demonstrate(options: Options, tell: Callable[[Progress], None]) -> Rep
 
 
 async def _learn(
-    training: Training, client: Client, fleet: Fleet, options: Options, tell: Callable[[Progress], None]
+    training: Training, client: Connection, fleet: LocalFleet, options: Options, tell: Callable[[Progress], None]
 ) -> None:
     """Keep every job of the training in the fleet's hands until it is learned."""
     ended: asyncio.Queue[tuple[Job, asyncio.Future[Outcome]]] = asyncio.Queue()

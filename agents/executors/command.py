@@ -1,0 +1,363 @@
+"""Runs commands: the kind `command`, where the node's owner allows it.
+
+The argument says what to run, in the words of `exec`: `argv` and never a line for a shell.
+
+    {"argv": [text, ...], "cwd": text, "env": {text: text}, "stdin": text or bytes}       only argv must be there
+
+The value says how it went, whether the attempt is done (exit 0), an ERROR or a TIMEOUT:
+
+    {"exit": int, "out": text, "err": text, "out_bytes": int, "err_bytes": int}
+
+`exit` as a shell tells it: the command's own, 128 + n if signal n killed it, 127 and 126 if there is no such command or
+it cannot be executed, 124 if it took too long. `out` and `err` are the ends of the two streams.
+
+    start    -> the guard starts it (guarded.py): its own session, hence its own process group
+             <- Output, Output, ...  if followed: as it comes, no faster than it is read (window.py)
+    it exits -> both streams end, or LAST_WORDS_S pass; what is left of its group is killed; all is told; Finished
+    stop     -> SIGTERM to the group; when it has gone, or GRACE_S have passed, SIGKILL. So with timeout_s, and close
+
+What a command leaves running in its group ends with it: a slot is free when it says so. The command finds in its
+environment, beside the agent's own: PARLEY_TASK and PARLEY_EPOCH (a key and a fencing token for what it does outside),
+then what the agent sets (`env`), then what the task sets.
+
+Unequal nodes on one machine: after c CPU-seconds of command, the attempt lasts c·(fastest/speed − 1) more.
+
+Invariants: nothing of an attempt runs on after its Finished, after GRACE_S from a stop, or after the agent's death;
+memory is bounded by two tails and a window, whatever a command prints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from typing import NamedTuple
+
+from ...protocols.core import Tag, Task
+from ...protocols.performatives import Finished, Reason, Stream, Term
+from ..payload import PayloadError, pack, unpack
+from .attempts import Attempts
+from .base import Tell
+from .guarded import Child, Guard, GuardLostError, RefusedError
+from .pipes import Feed, Pipe, open_pipe
+from .window import Window
+
+KIND = "command"
+TAIL_BYTES_MAX = 64 * 1024
+"""So much of the end of each stream is kept, in UTF-8."""
+GRACE_S = 2.0
+"""So long a command may take to end after SIGTERM."""
+LAST_WORDS_S = 1.0
+"""So long what a command has started may hold its output open after it has exited itself."""
+END_S = 5.0
+"""So long the system may take to end what was killed."""
+EXIT_TIMEOUT, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_SIGNAL = 124, 126, 127, 128
+NAME_CHARS_MAX, LINE_CHARS_MAX = 200, 500
+"""The most that a command's name, and its last line, take of a sentence."""
+
+_TAKES = 'command takes {"argv": [text, ...]} and, if wanted, "cwd", "env" and "stdin"'
+_SHORT_OF = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""What a node may be short of now, and another, or later, not."""
+
+
+class Command(NamedTuple):
+    """What to run."""
+
+    argv: list[bytes]
+    cwd: bytes | None
+    env: dict[bytes, bytes]
+    stdin: bytes
+
+    @classmethod
+    def read(cls, payload: bytes) -> Command:
+        """Raises PayloadError: one sentence that says what is wrong with the argument."""
+        argument = unpack(payload) if payload else None
+        if not isinstance(argument, dict) or not set(argument) <= set(cls._fields):
+            raise PayloadError(f"{_TAKES}, and nothing else")
+        argv, cwd = argument.get("argv"), argument.get("cwd")
+        env, stdin = argument.get("env", {}), argument.get("stdin", b"")
+        if not isinstance(argv, list) or not all(map(_is_word, argv)) or not argv or not argv[0]:
+            raise PayloadError(f"{_TAKES}: argv must be a list of text that begins with a program")
+        if cwd is not None and not (_is_word(cwd) and cwd):
+            raise PayloadError(f"{_TAKES}: cwd must be the path of a folder")
+        if not isinstance(env, dict) or not all(_is_name(name) and _is_word(env[name]) for name in env):
+            raise PayloadError(f"{_TAKES}: env must be names with text")
+        if not isinstance(stdin, (str, bytes)):
+            raise PayloadError(f"{_TAKES}: stdin must be text or bytes")
+        return cls(
+            [word.encode() for word in argv],
+            cwd.encode() if cwd else None,
+            {name.encode(): value.encode() for name, value in env.items()},
+            stdin.encode() if isinstance(stdin, str) else stdin,
+        )
+
+    @property
+    def name(self) -> str:
+        return self.argv[0].decode()[:NAME_CHARS_MAX]
+
+
+def _is_word(text: object) -> bool:
+    return isinstance(text, str) and "\0" not in text
+
+
+def _is_name(text: object) -> bool:
+    return isinstance(text, str) and text != "" and not set(text) & {"\0", "="}
+
+
+class Tail:
+    """The end of what has been written to a stream, and how much that was."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        self.size += len(data)
+        self._kept += data
+        if len(self._kept) > 2 * TAIL_BYTES_MAX:
+            del self._kept[:-TAIL_BYTES_MAX]
+
+    def text(self) -> str:
+        """The last TAIL_BYTES_MAX bytes of it, as whole characters; what is none is replaced."""
+        kept = self._kept[-TAIL_BYTES_MAX:]
+        if self.size > TAIL_BYTES_MAX:
+            begin = next((i for i in range(min(3, len(kept))) if kept[i] & 0xC0 != 0x80), 0)
+            del kept[:begin]
+        text = kept.decode(errors="replace").encode()  # a byte that is no character has become three
+        return text[-TAIL_BYTES_MAX:].decode(errors="ignore")
+
+
+class _End(NamedTuple):
+    """How an attempt has ended."""
+
+    reason: Reason | None
+    error: str
+    value: bytes
+
+
+class _Running:
+    """One command that was asked for: its process and its output. Raises OSError if it can have no pipes."""
+
+    def __init__(self, guard: Guard, command: Command, env: Mapping[bytes, bytes], window: Window) -> None:
+        self._command = command
+        self._window = window
+        self._tails = {Stream.OUT: Tail(), Stream.ERR: Tail()}
+        with ExitStack() as undo:
+            out, their_out = open_pipe(undo)
+            err, their_err = open_pipe(undo)
+            their_in, into = open_pipe(undo) if command.stdin else (os.open(os.devnull, os.O_RDONLY), None)
+            undo.pop_all()
+        self._child: Child = guard.start(command.argv, env, command.cwd, [their_in, their_out, their_err])
+        self._feed = None if into is None else Feed(into, command.stdin)
+        self._pipes = [self._pipe(out, Stream.OUT), self._pipe(err, Stream.ERR)]
+        window.on_room = self._look
+        self.over = False
+        """Nothing of it is left."""
+
+    async def exited(self) -> int:
+        """Its exit code (below zero: the signal that killed it), after its last words. Raises RefusedError and
+        GuardLostError."""
+        await asyncio.wait([self._child.exited])  # which, unlike plain waiting, leaves it alone when cancelled
+        code = self._child.exited.result()
+        await asyncio.wait([pipe.ended for pipe in self._pipes], timeout=LAST_WORDS_S)
+        return code
+
+    async def end(self) -> float:
+        """Kills what is left of its group. CPU-seconds that it has used."""
+        self._child.end()
+        await asyncio.wait([self._child.ended], timeout=END_S)
+        self.over = True
+        return self._child.ended.result() if self._child.ended.done() else 0.0
+
+    async def stop(self) -> None:
+        """Asks its group to end, then kills it."""
+        self._child.signal(signal.SIGTERM)
+        ends: list[asyncio.Future[int] | asyncio.Future[None]] = [pipe.ended for pipe in self._pipes]
+        await asyncio.wait([*ends, self._child.exited], timeout=GRACE_S)
+        await self.end()
+
+    async def told(self, until: float) -> None:
+        """All that it has written is told, or nobody has read it until then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                for pipe in self._pipes:
+                    await pipe.told()
+
+    def close(self) -> None:
+        for pipe in self._pipes:
+            pipe.close()
+        if self._feed:
+            self._feed.close()
+
+    def outcome(self, code: int) -> _End:
+        """It has exited, or was killed by a signal."""
+        if code == 0:
+            return _End(None, "", self.value(0))
+        said = self._tails[Stream.ERR].text().split("\n")
+        last = next((line for line in map(str.strip, reversed(said)) if line), "")[:LINE_CHARS_MAX]
+        how = f"exited with {code}" if code > 0 else f"was killed by signal {-code}{_named(-code)}"
+        error = f"{self._command.name} {how}{': ' if last else ''}{last}"
+        return _End(Reason.ERROR, error, self.value(code if code > 0 else EXIT_SIGNAL - code))
+
+    def value(self, code: int) -> bytes:
+        out, err = self._tails[Stream.OUT], self._tails[Stream.ERR]
+        return _value(code, out, err)
+
+    def _pipe(self, fd: int, stream: Stream) -> Pipe:
+        tail = self._tails[stream]
+
+        def take(data: bytes) -> None:
+            tail.add(data)
+            self._window.tell(stream, data)
+
+        return Pipe(fd, lambda: self._window.room, take)
+
+    def _look(self) -> None:
+        for pipe in self._pipes:
+            pipe.look()
+
+
+class CommandExecutor:
+    """An `Executor` for commands, where they are `allowed`; it takes as many at once as it is given.
+
+    `env` is set for every command. `speed`, and the `fastest` in the local fleet: see above.
+    """
+
+    def __init__(
+        self,
+        allowed: bool = True,
+        *,
+        speed: float = 1.0,
+        fastest: float = 1.0,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        if speed <= 0.0:
+            raise ValueError(f"a node's speed must be above zero, not {speed}")
+        self._allowed = allowed
+        self._slowdown = max(fastest / speed - 1.0, 0.0)
+        self._env = {os.fsencode(name): os.fsencode(value) for name, value in (env or {}).items()}
+        self._attempts = Attempts()
+        self._guard: Guard | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def offers(self, kind: str) -> bool:
+        return self._allowed and kind == KIND
+
+    @property
+    def tags(self) -> Sequence[Tag]:
+        return ()
+
+    def price(self, task: Task) -> Sequence[Term] | None:
+        return None
+
+    def start(self, task: Task, epoch: int, payload: bytes, tell: Tell, *, follow: bool = False) -> None:
+        self._attempts.start(task, epoch, tell, follow, lambda window: self._run(task, epoch, payload, window))
+
+    def resume(self, task: str, epoch: int, size: int) -> None:
+        self._attempts.resume(task, epoch, size)
+
+    def stop(self, task: str, epoch: int) -> None:
+        self._attempts.stop(task, epoch)
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._attempts.close()
+        if self._stopping:
+            await asyncio.wait(self._stopping)
+        if self._guard:
+            await self._guard.close()
+
+    async def _run(self, task: Task, epoch: int, payload: bytes, window: Window) -> Finished:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        reason, error, value = await self._attempt(task, epoch, payload, window)
+        return Finished(task.id, epoch, reason, value, error, clock() - began)
+
+    async def _attempt(self, task: Task, epoch: int, payload: bytes, window: Window) -> _End:
+        until = asyncio.get_running_loop().time() + task.timeout_s
+        if self._closed:
+            return _End(Reason.DIED, "this node is shutting down", b"")
+        if not self.offers(task.kind):
+            return _End(Reason.ERROR, f"this node does not run {task.kind}: start it with --allow {task.kind}", b"")
+        try:
+            command = Command.read(payload)
+            running = _Running(self._living_guard(), command, self._environment(task, epoch, command), window)
+        except PayloadError as error:
+            return _End(Reason.ERROR, str(error), b"")
+        except OSError as error:
+            return _End(Reason.DIED, f"no command could be started: {error}", b"")
+        try:
+            async with asyncio.timeout_at(until):
+                code = await running.exited()
+                await asyncio.sleep(self._slowdown * await running.end())
+            await running.told(until)
+            return running.outcome(code)
+        except TimeoutError:
+            await running.stop()
+            await running.told(until)
+            error_text = f"{command.name} did not end within {task.timeout_s:g} s and was killed"
+            return _End(Reason.TIMEOUT, error_text, running.value(EXIT_TIMEOUT))
+        except RefusedError as refusal:
+            running.over = True
+            return _refused(command, refusal)
+        except GuardLostError as loss:
+            running.over = True
+            await running.told(until)
+            return _End(Reason.DIED, str(loss), b"")
+        finally:
+            if running.over:
+                running.close()
+            else:
+                self._stop_later(running)
+
+    def _stop_later(self, running: _Running) -> None:
+        """Nobody waits for its end any more."""
+
+        async def stop() -> None:
+            try:
+                await running.stop()
+            finally:
+                running.close()
+
+        stopping = asyncio.get_running_loop().create_task(stop())
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
+
+    def _living_guard(self) -> Guard:
+        """Raises OSError if there can be none."""
+        if self._guard is None or self._guard.lost:
+            self._guard = Guard()
+        return self._guard
+
+    def _environment(self, task: Task, epoch: int, command: Command) -> dict[bytes, bytes]:
+        own = {b"PARLEY_TASK": task.id.encode(), b"PARLEY_EPOCH": b"%d" % epoch}
+        return {**os.environb, **own, **self._env, **command.env}
+
+
+def _refused(command: Command, refusal: RefusedError) -> _End:
+    if refusal.number in _SHORT_OF:
+        return _End(Reason.DIED, f"no command could be started: {refusal}", b"")
+    code = EXIT_NOT_EXECUTABLE
+    if refusal.folder:
+        error = f"{command.name} cannot be run in {(command.cwd or b'').decode()[:NAME_CHARS_MAX]}: {refusal}"
+    elif refusal.number in (errno.ENOENT, errno.ENOTDIR):
+        code = EXIT_NOT_FOUND
+        error = f"{command.name} is not found on this node"
+    else:
+        error = f"{command.name} cannot be executed on this node: {refusal}"
+    return _End(Reason.ERROR, error, _value(code, Tail(), Tail()))
+
+
+def _value(code: int, out: Tail, err: Tail) -> bytes:
+    return pack({"exit": code, "out": out.text(), "err": err.text(), "out_bytes": out.size, "err_bytes": err.size})
+
+
+def _named(number: int) -> str:
+    try:
+        return f" ({signal.Signals(number).name})"
+    except ValueError:
+        return ""

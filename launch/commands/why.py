@@ -1,0 +1,23 @@
+"""`parley why`: who bid what for a task, and why it ran where it ran."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .. import options
+
+
+@click.command()
+@click.argument("task", default="last")
+@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/last"), show_default=True)
+@options.as_json
+def why(task: str, folder: Path, as_json: bool) -> None:
+    """Who bid what for a task, who declined, who won, and by how much.
+
+    TASK is an id, the beginning of one, or `last`.
+    """
+    from ..analysis import command
+
+    command.why(folder, task, as_json)

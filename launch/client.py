@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
 
 from ..agents.agent import MESSAGES
-from ..agents.payload import PayloadError, pack, unpack
+from ..agents.payload import unpack
 from ..protocols.core import Message, NodeId, Outcome, PeerError, State, Task
 from ..protocols.performatives import Credit, Output, Stream
 from ..protocols.requests import (
@@ -54,6 +54,7 @@ from ..transport.codec import Codec
 from ..transport.links import Cause, Links
 from ..transport.zeromq import AddressError, Endpoint
 from .problems import Exit, Problem
+from .submission import Submission
 
 CONNECT_S = 3.0
 PROBE_EVERY_S = 1.0
@@ -64,7 +65,6 @@ READ_EVERY_BYTES = UNREAD_BYTES_MAX // 4
 UNANSWERED_MAX = 1_000
 UNANSWERED_BYTES_MAX = 8 * 1024 * 1024
 """Submissions under way that the agent has not answered: no more than a link can hold."""
-CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 class AgentUnreachable(Problem):
@@ -72,32 +72,6 @@ class AgentUnreachable(Problem):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence, Exit.UNREACHABLE)
-
-
-class TaskRefused(Problem):
-    """The task cannot be handed in as it is."""
-
-
-def new_task_id() -> str:
-    """12 random Crockford base-32 characters."""
-    bits = secrets.randbits(60)
-    return "".join(CROCKFORD[bits >> shift & 31] for shift in range(0, 60, 5))
-
-
-def make_task(
-    kind: str, arguments: object, *, work: float | None = None, timeout_s: float = 3600.0
-) -> tuple[Task, bytes]:
-    """A task and its payload. Raises TaskRefused for an argument that cannot travel or is too large."""
-    if not 1 <= len(kind) <= 128:
-        raise TaskRefused("a kind has 1 to 128 characters", Exit.USAGE)
-    if work is None and kind == "sleep" and isinstance(arguments, dict):
-        seconds = arguments.get("seconds")
-        work = float(seconds) if isinstance(seconds, int | float) and 0 <= seconds <= 1e9 else None
-    try:
-        payload = pack(arguments)
-    except PayloadError as error:
-        raise TaskRefused(str(error), Exit.USAGE) from None
-    return Task(new_task_id(), kind, work, len(payload), timeout_s), payload
 
 
 OnOutput: TypeAlias = Callable[[Stream, bytes, int], None]
@@ -247,8 +221,8 @@ class Connection:
         self, kind: str, arguments: object, *, work: float | None = None, timeout_s: float = 3600.0
     ) -> asyncio.Future[Outcome]:
         """Hand a plain task in; the future ends with its outcome. `work`: seconds on a node of speed 1, if known."""
-        task, payload = make_task(kind, arguments, work=work, timeout_s=timeout_s)
-        return self.hand_in(Submit(task, payload)).outcome
+        [submit] = Submission(kind, arguments, work=work, timeout_s=timeout_s).submits()
+        return self.hand_in(submit).outcome
 
     def hand_in(self, submit: Submit, on_output: OnOutput | None = None) -> Handle:
         """Hand a task in. One that is not taken has an outcome that says why."""

@@ -81,12 +81,12 @@ def test_bad_input_is_one_sentence(arguments: list[str], code: int, sentence: st
 
 
 def test_an_oversized_argument_never_leaves(agent: str, tmp_path: Path) -> None:
-    from parley.launch.client import TaskRefused, make_task
+    from parley.launch.submission import Submission, TaskRefused
     from parley.protocols.core import PAYLOAD_BYTES_MAX
 
-    make_task("echo", ["x" * (PAYLOAD_BYTES_MAX - 100)])
+    Submission("echo", ["x" * (PAYLOAD_BYTES_MAX - 100)]).submits()
     with pytest.raises(TaskRefused, match="4,194,304 is the most, so put it where the nodes can read it") as refusal:
-        make_task("echo", ["x" * PAYLOAD_BYTES_MAX])
+        Submission("echo", ["x" * PAYLOAD_BYTES_MAX]).submits()
     assert refusal.value.code == 2
 
 

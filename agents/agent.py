@@ -12,9 +12,9 @@ messages sent to the node itself; from the wire such messages are refused.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ..protocols import contract_net, membership, participant, performatives, requests, service
+from ..protocols import contract_net, membership, participant, performatives, planning, requests, service
 from ..protocols.award_rules import CONTRACT_NET, Rule
 from ..protocols.contract_events import EVENTS as CONTRACT_EVENTS
 from ..protocols.core import (
@@ -50,9 +50,10 @@ from ..protocols.performatives import (
     Rejection,
     Renew,
 )
+from ..protocols.requests import AskPlan, NodeLine
 from .estimator import Estimator
 from .payload import hand_on
-from .resources import Resources
+from .resources import Listed, Resources, Shop
 from .valuation import earliest_finish
 
 MESSAGES: tuple[type[Message], ...] = (*performatives.MESSAGES, *membership.MESSAGES, *requests.MESSAGES)
@@ -64,7 +65,8 @@ EVENTS: tuple[type[Event], ...] = (*membership.EVENTS, *service.EVENTS, *CONTRAC
 class Agent:
     """The roles of one node, put together.
 
-    `now` is the monotonic time at which it begins; `seed` decides every random choice it makes.
+    `now` is the monotonic time at which it begins; `seed` decides every random choice it makes; `shop` is what its
+    executors offer (default: what its resources list), `own` what its owner makes of its usual valuation.
     """
 
     def __init__(
@@ -75,23 +77,33 @@ class Agent:
         *,
         seed: int = 0,
         rule: Rule = CONTRACT_NET,
+        shop: Shop | None = None,
+        own: Callable[[participant.Valuation], participant.Valuation] = lambda usual: usual,
     ) -> None:
         self.node = contact.node
+        self._resources = resources
+        self._shop = shop if shop is not None else Listed(resources.allow)
         self.estimator = Estimator(resources.speed)
-        self.membership = membership.Membership(contact, now)
-        self.initiator = contract_net.Initiator(contact.node, contact.incarnation, seed, rule)
-        self.participant = participant.Participant(
-            contact.node,
-            resources.slots,
-            resources.speed,
-            earliest_finish(contact.node, resources, self.estimator),
-            self.estimator.observe,
-            resources.amounts,
+        self.membership = membership.Membership(
+            contact, now, self.status, lambda node, told: self.estimator.told(node, told.estimates)
         )
-        self.service = service.Service(self.initiator, self._members, hand_on)
-        self._roles: tuple[Protocol, ...] = (self.membership, self.initiator, self.participant, self.service)
+        self.initiator = contract_net.Initiator(contact.node, contact.incarnation, seed, rule)
+        self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
+        usual = earliest_finish(contact.node, resources, self._shop, self.estimator)
+        self.participant = participant.Participant(
+            contact.node, resources.slots, resources.speed, own(usual), self.estimator.observe, resources.amounts
+        )
+        self.service = service.Service(self.initiator, self.participant, self._lines, hand_on)
+        self._roles: tuple[Protocol, ...] = (
+            self.membership,
+            self.initiator,
+            self.planner,
+            self.participant,
+            self.service,
+        )
         self._routes = self._routing()
-        self.initiator.receive(PeerUp(self.node), self.node, now)
+        for role in (self.initiator, self.planner):
+            role.receive(PeerUp(self.node), self.node, now)
 
     def _routing(self) -> dict[type[Message], tuple[Protocol, ...]]:
         speaks: tuple[tuple[Protocol, tuple[type[Message], ...]], ...] = (
@@ -104,6 +116,7 @@ class Agent:
                 self.participant,
                 (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, Output, Grant, PeerDown),
             ),
+            (self.planner, (AskPlan, PeerUp, PeerDown)),
             (self.service, (*requests.QUESTIONS, Credit, Printed, Completed)),
         )
         routes: dict[type[Message], tuple[Protocol, ...]] = {}
@@ -112,8 +125,31 @@ class Agent:
                 routes[message] = (*routes.get(message, ()), role)
         return routes
 
-    def _members(self) -> list[tuple[membership.Contact, membership.Presence, bool]]:
-        return [(contact, state, self.membership.ready(contact.node)) for contact, state in self.membership.members]
+    def status(self) -> membership.Status:
+        """What it tells of itself."""
+        running, waiting, queued_s = self.participant.load()
+        tags = (*self._resources.tags, *self._shop.tags)
+        amounts = tuple(sorted(self._resources.amounts.items()))
+        estimates = self.estimator.estimates
+        draining = self.participant.draining
+        told = tags[: membership.TAGS_TOLD_MAX]
+        return membership.Status(told, amounts, running, waiting, queued_s, draining, estimates)
+
+    def _lines(self) -> list[NodeLine]:
+        """The fleet, as clients are told it."""
+        seen = self.membership
+        return [
+            NodeLine(
+                contact.node,
+                state,
+                seen.ready(contact.node),
+                contact.address,
+                contact.slots,
+                contact.speed,
+                seen.status(contact.node),
+            )
+            for contact, state in seen.members
+        ]
 
     def join(self, alias: NodeId, now: float) -> Sequence[Effect]:
         """Enter the fleet through the agent behind this address."""
@@ -121,8 +157,7 @@ class Agent:
 
     def drain(self, now: float) -> Sequence[Effect]:
         """Take no more work: what waits here goes back, what runs ends, what was handed in here is seen through."""
-        self.service.draining = True
-        return self._settle(self.participant.drain(now), now)
+        return self._settle(self.service.drain(now), now)
 
     @property
     def drained(self) -> bool:
@@ -161,6 +196,8 @@ class Agent:
         roles = self._routes.get(type(message))
         if roles is None:
             raise PeerError(f"{sender} sent {type(message).__name__}, which an agent is not told")
+        if isinstance(message, (Proposal, Refusal)) and self.planner.called(message.auction):
+            return self.planner.receive(message, sender, now)
         if len(roles) == 1:
             return roles[0].receive(message, sender, now)
         return [effect for role in roles for effect in role.receive(message, sender, now)]

@@ -71,7 +71,7 @@ class AskedTask:
     `about`: what the client tells all bidders (`about={...}`). `need`: tags with True, quantities with how much, in
     base units: {"gpu": True, "vram": 8589934592.0}. `work`: seconds at speed 1, if known. `deadline_s`: seconds left.
     `best_s`: in an iterated call, the best price so far. `usual`: the terms of the price without this bidder, in
-    seconds ("run", "transfer"); empty if that would be a refusal. `node`: who is asked.
+    seconds ("run", "transfer"). `node`: who is asked.
     """
 
     id: str
@@ -94,10 +94,6 @@ B = TypeVar("B", bound=Bidder)
 
 _BIDDERS: dict[str, Bidder] = {}
 """Kind, or pattern of kinds, and its bidder: all that this process has defined."""
-
-_STANDING = frozenset(Reason) - {Reason.DEADLINE}
-"""Declines that a bidder does not overrule. Too late is a matter of the price, and that may be its own."""
-
 
 def bidder(kind: str) -> Callable[[B], B]:
     """Makes a function the bidder of this kind, or of all kinds that fit a pattern, such as "chat:*"; the last wins."""
@@ -141,7 +137,7 @@ def valuation_of(
 
     def value(asked: Asked, now: float) -> Pricing:
         usual = fallback(asked, now)
-        if usual.decline in _STANDING:
+        if usual.decline is not None:
             return usual
         function = bidder_of(asked.task.kind) or own
         return usual if function is None else _ask(function, asked, usual, node(), hear)
@@ -205,8 +201,6 @@ def _ask(function: Bidder, asked: Asked, usual: Pricing, node: ThisNode, complai
         sentence = f"answered what is no price: {terms}"
         complain(name, sentence)
         return Pricing(decline=Reason.UNWILLING, detail=_plain(f"have a bidder that {sentence}"))
-    if usual.decline is not None and sum(seconds for _, seconds in terms) > (asked.task.conditions.deadline_s or 0.0):
-        return usual  # too late by its own price as well
     return Pricing(terms)
 
 

@@ -6,25 +6,32 @@ nominal), so that twice as long and half as long cancel out, and old observation
 exponentially weighted moving average). The first few are weighed alike, so that the very first, which often pays for
 caches, is soon corrected; where the work is known, the nominal time counts as one of them.
 
-A node whose estimate is too high wins nothing, and would never learn better. So where the work is known an estimate
-that is not renewed fades with time towards the nominal one: the node bids lower and lower, until it is tried again.
+A kind that was never run here is taken to be as the other nodes tell: the median of their factors. A node whose
+estimate is too high wins nothing, and would never learn better: so an estimate that is not renewed fades with time
+towards that median, or towards the nominal time where the work is known. The node bids lower and lower, until it is
+tried again.
 
-    predict(task, 0.0)         -> 2.0 s     nominal, cold
+    estimate(task, 0.0)         -> 2.0 s     nominal, cold
     observe(task, 18.0, 18.0)
-    predict(task, 18.0)        -> 6.0 s     geometrically half-way
-    predict(task, 60.0)        -> 2.0 s     nobody wanted it at that price
+    estimate(task, 18.0)        -> 6.0 s     geometrically half-way
+    estimate(task, 60.0)        -> 2.0 s     nobody wanted it at that price
 
-Invariant: no clocks (`now` is an argument, in seconds) and no randomness, the same calls give the same predictions; a
-prediction is positive and finite; at most KINDS_MAX kinds are remembered, the longest unobserved is forgotten.
+A kind may be too coarse: all commands are of the kind `command`. So tasks may say what they are like ("like" in their
+`about`), and are then told apart by that.
+
+Invariant: no clocks (`now` is an argument, in seconds) and no randomness, the same calls give the same estimates; an
+estimate is positive and finite; at most KINDS_MAX kinds are remembered, the longest unobserved is forgotten.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections import OrderedDict
-from typing import NamedTuple
 
-from ..protocols.core import Task
+from ..protocols.core import NodeId, Task
+from ..protocols.membership import ESTIMATES_TOLD_MAX, Estimate
+from ..protocols.performatives import Basis
 
 WEIGHT = 0.3
 """What the newest observation counts against all earlier ones."""
@@ -32,30 +39,25 @@ KINDS_MAX = 1024
 PATIENCE_S = 1.0
 """An estimate begins to fade when it has not been renewed for so long."""
 FADE_S = 10.0
-"""In this time the deviation from the nominal time falls to 1/e."""
+"""In this time its distance to what it fades to falls to 1/e."""
 WORK_UNKNOWN_S = 1.0
 """The work of a task that does not tell it: seconds at speed 1."""
 SECONDS_MIN = 1e-6
 """What is shorter is taken for this: a clock may well say zero."""
 SECONDS_MAX = 1e9
-
-
-class Evidence(NamedTuple):
-    """What is known of a kind: how many observations, and the factor between nominal and observed seconds."""
-
-    observations: int
-    factor: float
+LIKE_CHARS_MAX = 256
 
 
 class _Learnt:
-    """Of one kind: how many observations, the mean of log(observed / nominal), and when it was renewed."""
+    """Of one kind: how many observations, the mean of log(observed / nominal), the last one, and when it came."""
 
-    __slots__ = ("at", "count", "factor", "mean")
+    __slots__ = ("at", "count", "factor", "mean", "seconds")
 
     def __init__(self) -> None:
         self.count = 0
         self.mean = 0.0
         self.factor = 1.0
+        self.seconds = 0.0
         self.at = 0.0
 
 
@@ -67,37 +69,84 @@ class Estimator:
             raise ValueError(f"a node's speed must be above zero, not {speed}")
         self._speed = speed
         self._kinds: OrderedDict[str, _Learnt] = OrderedDict()  # the longest unobserved first
+        self._told: dict[NodeId, dict[str, float]] = {}  # factors, by what tasks are like
+        self._median: dict[str, float | None] = {}  # of them, in logs; None: nobody tells one
 
-    def predict(self, task: Task, now: float) -> float:
-        """Expected seconds of one attempt at the task on this node."""
-        learnt = self._kinds.get(task.kind)
+    def estimate(self, task: Task, now: float) -> tuple[float, Basis | None]:
+        """Expected seconds of one attempt here, and from what; None: from nothing but the task's own words."""
+        like = _like(task)
+        learnt = self._kinds.get(like)
         nominal = self._nominal(task)
         if learnt is None:
-            return nominal
+            median = self._fleet(like)
+            if median is None:
+                return nominal, None
+            factor = math.exp(median)
+            return _bounded(nominal * factor), Basis(0, factor)
         factor = learnt.factor
-        if task.work is not None and now - learnt.at > PATIENCE_S:
-            factor = math.exp(learnt.mean * math.exp((learnt.at + PATIENCE_S - now) / FADE_S))
-        return _bounded(nominal * factor)
+        if now - learnt.at > PATIENCE_S:
+            factor = math.exp(self._faded(learnt, like, task, now))
+        return _bounded(nominal * factor), Basis(learnt.count, factor)
 
     def observe(self, task: Task, seconds: float, now: float) -> None:
         """An attempt at the task held a slot for so many seconds and succeeded."""
-        learnt = self._kinds.pop(task.kind, None) or _Learnt()
+        like = _like(task)
+        learnt = self._kinds.pop(like, None) or _Learnt()
         learnt.count += 1
         weight = max(WEIGHT, 1.0 / (learnt.count + (task.work is not None)))
         learnt.mean += weight * (math.log(_bounded(seconds) / self._nominal(task)) - learnt.mean)
         learnt.factor = math.exp(learnt.mean)
+        learnt.seconds = min(seconds, SECONDS_MAX)
         learnt.at = now
-        self._kinds[task.kind] = learnt
+        self._kinds[like] = learnt
         if len(self._kinds) > KINDS_MAX:
             self._kinds.popitem(last=False)
 
-    def evidence(self, kind: str) -> Evidence:
-        """What a prediction for this kind rests on."""
-        learnt = self._kinds.get(kind)
-        return Evidence(0, 1.0) if learnt is None else Evidence(learnt.count, learnt.factor)
+    def told(self, node: NodeId, estimates: tuple[Estimate, ...]) -> None:
+        """What another node has learnt, instead of all it has told before; nothing at all: it is gone."""
+        factors = {one.kind: math.log(one.factor) for one in estimates}
+        if self._told.get(node, {}) == factors:
+            return
+        self._told[node] = factors
+        if not factors:
+            del self._told[node]
+        self._median.clear()
+
+    @property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """What was learnt here, as other nodes are told it: the kinds that were observed last, the newest first."""
+        newest = list(reversed(self._kinds.items()))[:ESTIMATES_TOLD_MAX]
+        return tuple([Estimate(like, learnt.count, learnt.factor, learnt.seconds) for like, learnt in newest])
+
+    def _faded(self, learnt: _Learnt, like: str, task: Task, now: float) -> float:
+        """The log of its factor, closer to what it fades to, if there is anything."""
+        aim = self._fleet(like)
+        if aim is None:
+            if task.work is None:
+                return learnt.mean
+            aim = 0.0
+        return aim + (learnt.mean - aim) * math.exp((learnt.at + PATIENCE_S - now) / FADE_S)
+
+    def _fleet(self, like: str) -> float | None:
+        """The log of the median factor that others tell."""
+        if like not in self._median:
+            if len(self._median) > KINDS_MAX:
+                self._median.clear()
+            factors = [told[like] for told in self._told.values() if like in told]
+            self._median[like] = statistics.median(factors) if factors else None
+        return self._median[like]
 
     def _nominal(self, task: Task) -> float:
         return _bounded((WORK_UNKNOWN_S if task.work is None else task.work) / self._speed)
+
+
+def _like(task: Task) -> str:
+    """By what its like is known."""
+    if task.terms is not None:
+        for name, fact in task.terms.about:
+            if name == "like":
+                return f"{task.kind} {fact}"[:LIKE_CHARS_MAX]
+    return task.kind
 
 
 def _bounded(seconds: float) -> float:

@@ -7,12 +7,13 @@ node's owner, `pkg.mod:func`, and is offered only if it stands on the owner's al
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from ..protocols.core import Task
+from ..protocols.core import Tag, Task
 from ..protocols.participant import Pricing
-from ..protocols.performatives import Reason
+from ..protocols.performatives import Reason, Term
 
 BUILT_IN_KINDS = ("echo", "sleep", "work")
 
@@ -20,6 +21,20 @@ BUILT_IN_KINDS = ("echo", "sleep", "work")
 def allows(patterns: Sequence[str], kind: str) -> bool:
     """Does the owner's list hold this kind?"""
     return any(fnmatchcase(kind, pattern) for pattern in patterns)
+
+
+class Shop(typing.Protocol):
+    """What a node's executors offer at this moment."""
+
+    def offers(self, kind: str) -> bool:
+        """Does it run tasks of this kind?"""
+
+    @property
+    def tags(self) -> Sequence[Tag]:
+        """What the node has by having them."""
+
+    def price(self, task: Task) -> Sequence[Term] | None:
+        """The terms of a task's cost that its executor itself knows; None: let the estimator say."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,20 +54,17 @@ class Resources:
     tags: tuple[str, ...] = ()
     amounts: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
-    def offers(self, kind: str) -> bool:
-        """Does this node run that kind?"""
-        return kind in BUILT_IN_KINDS or allows(self.allow, kind)
-
-    def unfit(self, task: Task) -> Pricing | None:
+    def unfit(self, task: Task, shop: Shop) -> Pricing | None:
         """Why this node can never run the task, in words that go on from "3 nodes"; None: it can."""
-        if not self.offers(task.kind):
+        if not shop.offers(task.kind):
             return Pricing(decline=Reason.KIND, detail=f"do not offer the kind {task.kind}")
         if task.terms is None:
             return None
-        if task.terms.only and not any(self._is(tag) for tag in task.terms.only):
+        tags = {*self.tags, *shop.tags, *(name for name, amount in self.amounts.items() if amount > 0.0)}
+        if task.terms.only and not tags & set(task.terms.only):
             return Pricing(decline=Reason.ONLY, detail=f"are not {' or '.join(task.terms.only)}")
         for tag in task.terms.needs:
-            if not self._is(tag):
+            if tag not in tags:
                 return Pricing(decline=Reason.NEED, detail=f"lack capability {tag}")
         for name, amount in task.terms.amounts:
             have = self.amounts.get(name, 0.0)
@@ -61,8 +73,20 @@ class Resources:
                 return Pricing(decline=Reason.NEED, detail=f"have {less}")
         return None
 
-    def _is(self, tag: str) -> bool:
-        return tag in self.tags or self.amounts.get(tag, 0.0) > 0.0
+
+class Listed:
+    """A shop by its list alone: the kinds that every node offers, and what the owner allows. Of the simulator."""
+
+    tags: Sequence[Tag] = ()
+
+    def __init__(self, allow: Sequence[str] = ()) -> None:
+        self._allow = allow
+
+    def offers(self, kind: str) -> bool:
+        return kind in BUILT_IN_KINDS or allows(self._allow, kind)
+
+    def price(self, task: Task) -> Sequence[Term] | None:
+        return None
 
 
 SIZES = frozenset({"memory", "vram", "disk"})

@@ -14,7 +14,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,15 +35,21 @@ from ..protocols.core import (
     Stop,
 )
 from ..protocols.membership import Contact, Disconnected, Subscribed
+from ..protocols.participant import Valuation
+from ..transport.address import advertised
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
 from ..transport.links import Cause, Links
 from ..transport.zeromq import AddressError, Endpoint
 from .agent import MESSAGES, Agent
+from .bidder import ThisNode, valuation_of
 from .events import EventLog, Level, NodeLoad, NodeStarted, NodeStopped
 from .executors.base import Executor
+from .executors.command import KIND as COMMAND
+from .executors.command import CommandExecutor
 from .executors.python import PythonExecutor
 from .executors.simulated import SimulatedExecutor
+from .executors.workshop import Workshop, load_executor
 from .resources import Resources
 
 LOG_EVERY_S = 0.1
@@ -54,9 +60,12 @@ REFUSALS_LOGGED_MAX = 1_000
 
 
 class Node:
-    """One agent on this machine: its sockets, its workers, its log.
+    """One agent on this machine: its sockets, its executors, its log.
 
-    Raises AddressError for an address that cannot be bound.
+    `advertise` is the address that others are told, where `bind` is none for them. `http` are model servers;
+    `valuation` and `executors` name the owner's own (`bidder.py`, `executors/own.py`), to be found in `code`. The word
+    `command` in what the resources allow makes it run commands. Raises AddressError, LogError, BidderError, HttpError
+    or ExecutorError, each of one sentence.
     """
 
     def __init__(
@@ -66,7 +75,12 @@ class Node:
         *,
         bind: str,
         folder: Path,
+        advertise: str | None = None,
         code: Sequence[Path] = (),
+        http: Sequence[str] = (),
+        http_key: str | None = None,
+        valuation: str | None = None,
+        executors: Sequence[str] = (),
         seed: int = 0,
         rule: Rule = CONTRACT_NET,
         level: Level = "info",
@@ -79,16 +93,6 @@ class Node:
         self._turn_scheduled = False
         self._refusals = 0
         self.drained = asyncio.Event()
-        self._python = PythonExecutor(
-            resources.allow,
-            slots=resources.slots,
-            speed=resources.speed,
-            fastest=resources.fastest,
-            code=code,
-            on_line=lambda task, line: print(f"{name} {task}: {line}", file=sys.stderr),
-        )
-        self._executors: tuple[Executor, ...] = (SimulatedExecutor(resources.speed), self._python)
-        self._warming = self._loop.create_task(self._python.warm())
         incarnation = time.time_ns() // 1_000
         clock = HybridClock(time.time)
         self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
@@ -102,16 +106,15 @@ class Node:
             on_garbage=self._on_garbage,
             on_turn=self._on_turn,
         )
-        self.address: str = self._endpoint.address
-        contact = Contact(
-            name,
-            incarnation,
-            self._endpoint.address,
-            self._endpoint.announcements,
-            resources.slots,
-            resources.speed,
-        )
-        self._agent = Agent(contact, resources, time.monotonic(), seed=seed, rule=rule)
+        try:
+            self.address, announcements = self._told_addresses(advertise)
+            self._workshop = Workshop(self._executors(resources, code, http, http_key, executors))
+            own = self._own_valuation(valuation, resources, code)
+        except BaseException:
+            self._endpoint.close()
+            raise
+        contact = Contact(name, incarnation, self.address, announcements, resources.slots, resources.speed)
+        self._agent = Agent(contact, resources, time.monotonic(), seed=seed, rule=rule, shop=self._workshop, own=own)
         self._write(
             NodeStarted(
                 incarnation=incarnation,
@@ -124,6 +127,54 @@ class Node:
         )
         self._write_load()
         self._on_turn()
+
+    def _told_addresses(self, advertise: str | None) -> tuple[str, str]:
+        """Where others reach this node: requests, announcements."""
+        address, announcements = self._endpoint.address, self._endpoint.announcements
+        if advertise is None:
+            return address, announcements
+        return advertised(advertise, address), advertised(advertise, announcements, own_port=True)
+
+    def _executors(
+        self,
+        resources: Resources,
+        code: Sequence[Path],
+        http: Sequence[str],
+        http_key: str | None,
+        own: Sequence[str],
+    ) -> list[Executor]:
+        """Those of the owner first, so that they may take a kind over."""
+        slots, speed, fastest = resources.slots, resources.speed, resources.fastest
+        env = {"PARLEY_AGENT": self.address}  # what runs here may hand tasks in itself
+        executors: list[Executor] = [load_executor(name, code) for name in own]
+        executors.append(SimulatedExecutor(speed))
+        if COMMAND in resources.allow:
+            executors.append(CommandExecutor(speed=speed, fastest=fastest, env=env))
+        if http:
+            from .executors.http import HttpExecutor
+
+            executors += [HttpExecutor(url, key=http_key, slots=slots) for url in http]
+        python = PythonExecutor(
+            [kind for kind in resources.allow if kind != COMMAND],
+            slots=slots,
+            speed=speed,
+            fastest=fastest,
+            code=code,
+            env=env,
+            on_line=lambda task, line: print(f"{self.name} {task}: {line}", file=sys.stderr),
+        )
+        self._warming = self._loop.create_task(python.warm())
+        return [*executors, python]
+
+    def _own_valuation(
+        self, name: str | None, resources: Resources, code: Sequence[Path]
+    ) -> Callable[[Valuation], Valuation]:
+        def this_node() -> ThisNode:
+            return ThisNode(self.name, resources.speed, [*resources.tags, *self._workshop.tags])
+
+        if name is None:
+            return lambda usual: usual
+        return lambda usual: valuation_of(name, usual, this_node, code=code)
 
     def join(self, address: str) -> None:
         """Enter the fleet of the agent at this address; it is asked until it answers."""
@@ -149,8 +200,7 @@ class Node:
         self._load_timer.cancel()
         if self._log_timer is not None:
             self._log_timer.cancel()
-        for executor in self._executors:
-            await executor.close()
+        await self._workshop.close()
         self._log.write(NodeStopped(reason=reason), time.monotonic(), None)
         self._log.close()
         self._endpoint.close()
@@ -220,14 +270,11 @@ class Node:
                 case Publish(message):
                     self._links.publish(message, now)
                 case Run(task, epoch, payload, follow):
-                    executor = next(one for one in self._executors if one.offers(task.kind))
-                    executor.start(task, epoch, payload, self._tell, follow=follow)
+                    self._workshop.start(task, epoch, payload, self._tell, follow=follow)
                 case Resume(task_id, epoch, size):
-                    for executor in self._executors:
-                        executor.resume(task_id, epoch, size)
+                    self._workshop.resume(task_id, epoch, size)
                 case Stop(task_id, epoch):
-                    for executor in self._executors:
-                        executor.stop(task_id, epoch)
+                    self._workshop.stop(task_id, epoch)
                 case Connect(node, incarnation, address, announcements):
                     self._connect(node, incarnation, address, announcements)
                 case Disconnect(node):

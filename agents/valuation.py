@@ -1,8 +1,8 @@
 """What would this task cost here? One function per policy; what it answers is a price made of terms, or a refusal.
 
 `earliest_finish` is the default: seconds until the task would be done here. Its terms are `queue` (put in front by the
-participant, who knows its queue), `run` (what the estimator has learnt of the kind) and `transfer` (the argument's way
-to this node). They sum to the cost.
+participant, who knows its queue), `run` (what the executor knows or the estimator has learnt of the kind) and
+`transfer` (the argument's way to this node). They sum to the cost. What an owner thinks of it stands in `bidder.py`.
 """
 
 from __future__ import annotations
@@ -10,23 +10,28 @@ from __future__ import annotations
 from ..protocols.core import NodeId
 from ..protocols.participant import Asked, Pricing, Valuation
 from .estimator import Estimator
-from .resources import Resources
+from .resources import Resources, Shop
 
 LATENCY_S = 0.0005
 LINK_BYTES_PER_S = 100e6
 """What a link between nodes is taken to carry: a gigabit network."""
 
 
-def earliest_finish(node: NodeId, resources: Resources, estimator: Estimator) -> Valuation:
+def earliest_finish(node: NodeId, resources: Resources, shop: Shop, estimator: Estimator) -> Valuation:
     """Seconds until done here; a refusal for what this node does not offer or lacks."""
 
     def value(asked: Asked, now: float) -> Pricing:
         task = asked.task
-        if unfit := resources.unfit(task):
+        if unfit := resources.unfit(task, shop):
             return unfit
-        run = ("run", estimator.predict(task, now))
+        basis = None
+        own = shop.price(task)
+        if own is None:
+            seconds, basis = estimator.estimate(task, now)
+            own = (("run", seconds),)
         if asked.initiator == node:
-            return Pricing((run,))
-        return Pricing((run, ("transfer", LATENCY_S + task.payload_bytes / LINK_BYTES_PER_S)))
+            return Pricing(tuple(own), basis=basis)
+        transfer = ("transfer", LATENCY_S + task.payload_bytes / LINK_BYTES_PER_S)
+        return Pricing((*own, transfer), basis=basis)
 
     return value

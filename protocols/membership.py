@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import enum
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -175,11 +175,12 @@ EVENTS: tuple[type[Event], ...] = (PeerState,)
 
 
 class _Peer:
-    __slots__ = ("contact", "dropped", "heard", "pinged", "state", "subscribed", "up")
+    __slots__ = ("contact", "dropped", "heard", "pinged", "state", "status", "subscribed", "up")
 
     def __init__(self, contact: Contact, now: float) -> None:
         self.contact = contact
         self.state = Presence.ALIVE
+        self.status = NO_STATUS
         self.heard = now
         self.dropped: float | None = None  # when its connection dropped, if nothing was heard since
         self.pinged = 0.0
@@ -192,10 +193,21 @@ class _Peer:
 
 
 class Membership:
-    """The table of peers. Tells the other roles PeerUp and PeerDown."""
+    """The table of peers. Tells the other roles PeerUp and PeerDown.
 
-    def __init__(self, contact: Contact, now: float) -> None:
+    `status` is what this node tells of itself; `told` hears what a living peer does, NO_STATUS when it is gone.
+    """
+
+    def __init__(
+        self,
+        contact: Contact,
+        now: float,
+        status: Callable[[], Status] = lambda: NO_STATUS,
+        told: Callable[[NodeId, Status], None] = lambda node, status: None,
+    ) -> None:
         self.contact = contact
+        self._status = status
+        self._told = told
         self._peers: dict[NodeId, _Peer] = {}
         self._subscribed: set[NodeId] = set()  # listeners not known yet
         self._alive_at = now
@@ -209,6 +221,10 @@ class Membership:
         """All that is known, this node included, by name."""
         known = [(peer.contact, peer.state) for peer in self._peers.values()]
         return sorted([*known, (self.contact, Presence.ALIVE)], key=lambda member: member[0].node)
+
+    def status(self, node: NodeId) -> Status:
+        """What it told of itself last."""
+        return self._status() if node == self.contact.node else self._peers[node].status
 
     def ready(self, node: NodeId) -> bool:
         """It is this node, or it is up: alive, and hears what we publish."""
@@ -239,15 +255,18 @@ class Membership:
                 return self._hello(contact, sender, now)
             case Members(contacts):
                 return [effect for contact in contacts for effect in self._meet(contact, now)]
-            case Alive(digest):
+            case Alive(digest, status):
+                if (peer := self._peers.get(sender)) is not None:
+                    peer.status = status
+                    self._told(sender, status)
                 return self._compare(digest, sender, now)
             case Ping():
                 return [Send(sender, Pong())]
             case Pong():
                 return ()
             case Leave():
-                peer = self._peers.get(sender)
-                return self._judge(peer, Presence.LEFT, "left") if peer else ()
+                leaver = self._peers.get(sender)
+                return self._judge(leaver, Presence.LEFT, "left") if leaver else ()
             case Subscribed(node):
                 return self._subscribe(node)
             case Disconnected(node):
@@ -271,7 +290,7 @@ class Membership:
         effects: list[Effect] = []
         if now >= self._alive_at:
             self._alive_at = now + ALIVE_EVERY_S
-            effects.append(Publish(Alive(self._digest)))
+            effects.append(Publish(Alive(self._digest, self._status())))
         for node in sorted(self._peers):
             effects += self._watch(self._peers[node], now)
         return effects
@@ -372,7 +391,9 @@ class Membership:
         effects: list[Effect] = [self._state(peer, reason)]
         if peer.living:
             effects += self._raise(peer)
-        elif peer.up:
+        else:
+            self._told(peer.contact.node, NO_STATUS)
+        if not peer.living and peer.up:
             peer.up = False
             effects.append(Send(self.contact.node, PeerDown(peer.contact.node)))
         self._digest = self._view_digest()

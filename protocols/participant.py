@@ -44,6 +44,7 @@ from .performatives import (
     AVAILABILITY_HEARD_MAX,
     Availability,
     Award,
+    Basis,
     Bid,
     CallForProposals,
     Cancel,
@@ -76,6 +77,7 @@ class Pricing(NamedTuple):
     terms: tuple[Term, ...] = ()
     decline: Reason | None = None
     detail: str = ""
+    basis: Basis | None = None
 
 
 class Asked(NamedTuple):
@@ -223,24 +225,16 @@ class Participant:
 
     def _called(self, call: CallForProposals, sender: NodeId, now: float) -> list[Effect]:
         load = self._load(sender, now)
-        queue: Term = ("queue", load.ready_s[0])
         bids: list[Bid] = []
         declines: list[Decline] = []
         effects: list[Effect] = []
-        for task in call.tasks:
-            if task.id in self._held:
-                pricing = Pricing(decline=Reason.BUSY, detail="hold it already")
-            elif self.draining:
-                pricing = Pricing(decline=Reason.DRAINING, detail="are about to leave")
-            else:
-                pricing = self._value(Asked(task, sender), now)
+        for place, task in enumerate(call.tasks):
+            best_s = call.best_s[place] if place < len(call.best_s) else None
+            pricing = self._price(Asked(task, sender, best_s), load.ready_s[0], now)
             event: Event
             if pricing.decline is None:
-                terms = (queue, *pricing.terms)
-                wait_s = self._resources_s(task, now) - queue[1] if task.conditions.amounts else 0.0
-                if wait_s > 0.0:
-                    terms = (*terms, ("resources", wait_s))
-                bids.append(Bid(task.id, terms))
+                terms = pricing.terms
+                bids.append(Bid(task.id, terms, pricing.basis))
                 self._offer(sender, task.id)
                 cost = sum([term[1] for term in terms])
                 event = BidSubmitted(auction=call.auction, task=task.id, peer=sender, cost=cost, terms=dict(terms))
@@ -255,6 +249,27 @@ class Participant:
         else:
             effects.append(Send(sender, Refusal(call.auction, tuple(declines), load, heard)))
         return effects
+
+    def _price(self, asked: Asked, queue_s: float, now: float) -> Pricing:
+        """What it would cost here, with the wait for a slot in front and the wait for what else it needs behind."""
+        task = asked.task
+        if task.id in self._held:
+            return Pricing(decline=Reason.BUSY, detail="hold it already")
+        if self.draining:
+            return Pricing(decline=Reason.DRAINING, detail="are about to leave")
+        pricing = self._value(asked, now)
+        if pricing.decline is not None:
+            return pricing
+        terms: tuple[Term, ...] = (("queue", queue_s), *pricing.terms)
+        conditions = task.conditions
+        if conditions.amounts and (wait_s := self._resources_s(task, now) - queue_s) > 0.0:
+            terms = (*terms, ("resources", wait_s))
+        if conditions.deadline_s is not None:
+            cost = sum([term[1] for term in terms])
+            if cost > conditions.deadline_s:
+                detail = f"would need {cost:.3g} s, and {conditions.deadline_s:.3g} s are left"
+                return Pricing(decline=Reason.DEADLINE, detail=detail)
+        return pricing._replace(terms=terms)
 
     def _offer(self, initiator: NodeId, task: TaskId) -> None:
         if not self._offers.get((initiator, task)):

@@ -46,6 +46,8 @@ class Reason(enum.StrEnum):
     ORPHANED = "orphaned"  # the initiator is gone
     CANCELLED = "cancelled"
     PARENT = "parent"  # a task that it comes after has failed
+    REPLICA = "replica"  # this node has another replica of it
+    PLAN = "plan"  # it was only asked what it would cost
 
 
 TRANSIENT = frozenset({Reason.BUSY, Reason.DRAINING, Reason.DEADLINE})
@@ -88,11 +90,15 @@ Declines: TypeAlias = Annotated[tuple[Decline, ...], Meta(max_length=TASKS_PER_C
 
 
 class CallForProposals(Message, frozen=True, array_like=True):
-    """Published to all, or sent to a node that has just come or fallen idle."""
+    """Published to all, or sent to a node that has just come or fallen idle, or is asked again.
+
+    `best_s`: in an iterated call, the best cost so far of each task; empty: nobody has bid yet.
+    """
 
     auction: AuctionId
     tasks: Tasks
     reply_by_s: Seconds
+    best_s: Annotated[tuple[Seconds, ...], Meta(max_length=TASKS_PER_CALL_MAX)] = ()
 
 
 class Proposal(Message, frozen=True, array_like=True):

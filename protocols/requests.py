@@ -255,8 +255,8 @@ class Cancelled(Message, frozen=True, array_like=True):
     ended: Count
 
 
-QUESTIONS: tuple[type[Message], ...] = (Submit, Read, AskNodes, AskTasks, Wait, AskResult, AskPlan, CancelTasks, AskDrain)
-"""What a client says; the rest is what it is told."""
+QUESTIONS: tuple[type[Message], ...] = (Submit, Read, AskNodes, AskTasks, Wait, AskResult, CancelTasks, AskDrain)
+"""What a client says to the desk; `AskPlan` is the planner's, the rest is what clients are told."""
 MESSAGES: tuple[type[Message], ...] = (
     Submit,
     Submitted,

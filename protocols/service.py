@@ -20,17 +20,19 @@ from typing import ClassVar
 
 from .contract_net import Initiator
 from .core import Effect, Event, Message, NodeId, Outcome, ProtocolError, Send, State, Task, TaskId
-from .membership import Contact, Presence
+from .participant import Participant
 from .performatives import Completed, Credit, Grant, Output, Printed, Reason
 from .requests import (
     LINES_PER_ANSWER_MAX,
     UNREAD_BYTES_MAX,
     UNREAD_MAX,
+    AskDrain,
     AskNodes,
     AskResult,
     AskTasks,
     Cancelled,
     CancelTasks,
+    Draining,
     Follow,
     NodeLine,
     Nodes,
@@ -142,16 +144,19 @@ class _Tray:
 
 
 class Service:
-    """The desk of one agent. `hand_on` puts the results of other tasks into a payload."""
+    """The desk of one agent. `nodes` is the fleet as it sees it; `hand_on` puts the results of other tasks into a
+    payload."""
 
     def __init__(
         self,
         initiator: Initiator,
-        members: Callable[[], Sequence[tuple[Contact, Presence, bool]]],
+        participant: Participant,
+        nodes: Callable[[], Sequence[NodeLine]],
         hand_on: HandOn,
     ) -> None:
         self._initiator = initiator
-        self._members = members
+        self._participant = participant
+        self._nodes = nodes
         self._hand_on = hand_on
         self._book: OrderedDict[TaskId, _Entry] = OrderedDict()  # in the order of submission
         self._labels: dict[str, TaskId] = {}
@@ -187,11 +192,11 @@ class Service:
             case Credit(task, epoch, size):
                 return self._credit(task, epoch, size, sender)
             case AskNodes(request):
-                lines = tuple(
-                    NodeLine(contact.node, state, ready, contact.address, contact.slots, contact.speed)
-                    for contact, state, ready in self._members()
-                )
-                return [Send(sender, Nodes(request, lines))]
+                return [Send(sender, Nodes(request, tuple(self._nodes())))]
+            case AskDrain(request):
+                effects = self.drain(now)
+                running = self._participant.load()[0]
+                return [*effects, Send(sender, Draining(request, running, self._open))]
             case AskTasks(request, which, past):
                 found = self._find(which)
                 if isinstance(found, str):
@@ -200,6 +205,11 @@ class Service:
             case Wait() | CancelTasks() | AskResult():
                 return self._watch(message, sender, now)
         raise ProtocolError(f"a service is not told {type(message).__name__}")
+
+    def drain(self, now: float) -> Sequence[Effect]:
+        """Take nothing more in: neither tasks nor awards."""
+        self.draining = True
+        return self._participant.drain(now)
 
     @property
     def deadline(self) -> float | None:

@@ -21,7 +21,8 @@ from parley.protocols.core import (
     Task,
 )
 from parley.protocols.load import Load
-from parley.protocols.membership import Contact, Ping, Presence
+from parley.protocols.membership import Ping, Presence, Status
+from parley.protocols.participant import Participant, Pricing
 from parley.protocols.performatives import (
     Bid,
     CallForProposals,
@@ -36,11 +37,13 @@ from parley.protocols.performatives import (
 from parley.protocols.requests import (
     UNREAD_BYTES_MAX,
     UNREAD_MAX,
+    AskDrain,
     AskNodes,
     AskResult,
     AskTasks,
     Cancelled,
     CancelTasks,
+    Draining,
     Follow,
     NodeLine,
     Nodes,
@@ -56,12 +59,14 @@ from parley.protocols.requests import (
 )
 from parley.protocols.service import Service, TaskSubmitted
 
+HERE = NodeLine("a", Presence.ALIVE, True, "tcp://a:1", 2, 4.0, Status(("gpu",), (("vram", 8.0),), 1, 2, 0.5))
+
 
 def desk() -> tuple[Service, Initiator]:
     initiator = Initiator("a", 1, 0)
     initiator.receive(PeerUp("a"), "a", 0.0)
-    here = Contact("a", 1, "tcp://a:1", "tcp://a:2", 2, 4.0)
-    return Service(initiator, lambda: [(here, Presence.ALIVE, True)], hand_on), initiator
+    participant = Participant("a", 2, 4.0, lambda asked, now: Pricing((("run", 1.0),)), lambda task, seconds, now: None)
+    return Service(initiator, participant, lambda: [HERE], hand_on), initiator
 
 
 def answers(service: Service, message: Message, client: str = "me") -> list[Message]:
@@ -115,7 +120,15 @@ def test_what_is_held_and_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch)
 
 def test_nodes() -> None:
     service, _ = desk()
-    assert answers(service, AskNodes(3)) == [Nodes(3, (NodeLine("a", Presence.ALIVE, True, "tcp://a:1", 2, 4.0),))]
+    assert answers(service, AskNodes(3)) == [Nodes(3, (HERE,))]
+
+
+def test_a_desk_that_drains_sees_its_tasks_through_and_takes_no_more() -> None:
+    service, _ = desk()
+    answers(service, Submit(T, b"load"))
+    assert answers(service, AskDrain(5)) == [Draining(5, 0, 1)]
+    assert answers(service, Submit(Task("u", "x"), b"")) == [Refused("u", "this agent is about to leave; try another")]
+    assert answers(service, Completed(DONE), "a") == [Result(DONE)]
 
 
 def test_an_empty_desk_wakes_for_nothing() -> None:

@@ -62,6 +62,25 @@ def bound(zsocket: zmq.Socket[bytes], address: str) -> str:
     return zsocket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
 
+def advertised(told: str, bound_at: str, *, own_port: bool = False) -> str:
+    """What others are told of a socket bound at `bound_at`: the host of `told`, and its port unless that is 0.
+
+    `own_port`: the bound one in any case, as for announcements, whose port is another. Raises AddressError.
+
+    >>> advertised("tcp://192.0.2.7:4100", "tcp://0.0.0.0:4101", own_port=True)
+    'tcp://192.0.2.7:4101'
+    """
+    scheme, separator, rest = told.partition("://")
+    if not separator or scheme != "tcp" or not bound_at.startswith("tcp://"):
+        raise AddressError(f"{told!r} cannot be advertised: write tcp://host:port, for an agent bound to tcp")
+    host, port = _host_and_port(told, rest, bind=True)
+    if host in ("*", "0.0.0.0", "[::]"):
+        raise AddressError(f"{told} cannot be advertised: name the host by which others reach this node")
+    if own_port or port == 0:
+        port = int(bound_at.rpartition(":")[2])
+    return f"tcp://{host}:{port}"
+
+
 def speak_ipv6_for(zsocket: zmq.Socket[bytes], address: str) -> None:
     """Both families for IPv6 and wildcards; with it on, libzmq would report 127.0.0.1 as [::ffff:127.0.0.1]."""
     zsocket.setsockopt(zmq.IPV6, int("[" in address or "*" in address))

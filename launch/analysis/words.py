@@ -25,6 +25,8 @@ REASONS = {
     Reason.ORPHANED: "the node that had called for it is gone",
     Reason.CANCELLED: "it was cancelled",
     Reason.PARENT: "a task that it comes after has failed",
+    Reason.REPLICA: "it has another replica of the task",
+    Reason.PLAN: "it was only asked what it would cost",
 }
 
 RULES = {

@@ -12,15 +12,18 @@ if TYPE_CHECKING:
     from .agents.bidder import AskedTask as AskedTask
     from .agents.bidder import bidder as bidder
     from .agents.runtime import Node as Node
+    from .launch.client import AgentUnreachable as AgentUnreachable
     from .launch.futures import Client as Client
     from .launch.futures import Fleet as Fleet
     from .launch.futures import Future as Future
     from .launch.futures_async import AsyncClient as AsyncClient
     from .launch.futures_async import AsyncFleet as AsyncFleet
+    from .launch.futures_async import AsyncFuture as AsyncFuture
     from .launch.futures_ends import RemoteError as RemoteError
     from .launch.futures_ends import TaskError as TaskError
     from .launch.futures_ends import Unplaced as Unplaced
     from .launch.problems import Problem as Problem
+    from .launch.submission import TaskRefused as TaskRefused
     from .protocols.core import Outcome as Outcome
     from .protocols.core import State as State
     from .protocols.core import Task as Task
@@ -29,9 +32,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Agent": "agents.agent",
+    "AgentUnreachable": "launch.client",
     "AskedTask": "agents.bidder",
     "AsyncClient": "launch.futures_async",
     "AsyncFleet": "launch.futures_async",
+    "AsyncFuture": "launch.futures_async",
     "Client": "launch.futures",
     "Fleet": "launch.futures",
     "Future": "launch.futures",
@@ -42,6 +47,7 @@ _HOMES = {
     "State": "protocols.core",
     "Task": "protocols.core",
     "TaskError": "launch.futures_ends",
+    "TaskRefused": "launch.submission",
     "Unplaced": "launch.futures_ends",
     "bidder": "agents.bidder",
 }

@@ -4,27 +4,35 @@
     handle = connection.hand_in(submit)
     await handle.taken, await handle.outcome
 
-It has one socket of its own and listens on none. What it says arrives once and in order while both ends live; an agent
-that no longer answers fails what is under way with `AgentUnreachable`. `futures.py` makes executors of it.
+It has one socket of its own and listens on none. What it says arrives once and in order while both ends live. An agent
+that no longer answers, or that was started anew and knows nothing of us, is lost: all that is under way fails with
+`AgentUnreachable`, and so does what is asked afterwards. `futures.py` makes executors of it.
+
+Invariant: whatever was handed in or asked ends, by an answer or by an error, when the agent is lost or the connection
+closed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from ..agents.agent import MESSAGES
 from ..agents.payload import unpack
-from ..protocols.core import Message, NodeId, Outcome, PeerError, State, Task
+from ..protocols.core import ENDED, Message, NodeId, Outcome, PeerError, State, Task
 from ..protocols.performatives import Credit, Output, Stream
 from ..protocols.requests import (
     UNREAD_BYTES_MAX,
     UNREAD_MAX,
+    WHICH_MAX,
     AskDrain,
     AskNodes,
     AskPlan,
@@ -59,7 +67,11 @@ from .submission import Submission
 CONNECT_S = 3.0
 PROBE_EVERY_S = 1.0
 GONE_S = 5.0
-"""An agent that leaves a question unanswered for so long is gone."""
+"""An agent that leaves questions unanswered for so long is gone."""
+CUT_S = 2.0
+"""So long it has when its connection has just been cut."""
+SLEPT_S = 10.0
+"""Who has slept for so long may have been given up by the agent, and asks for what was missed."""
 READ_EVERY = UNREAD_MAX // 4
 READ_EVERY_BYTES = UNREAD_BYTES_MAX // 4
 UNANSWERED_MAX = 1_000
@@ -74,10 +86,28 @@ class AgentUnreachable(Problem):
         super().__init__(sentence, Exit.UNREACHABLE)
 
 
+def addresses_of(named: Sequence[str] = ()) -> tuple[str, ...]:
+    """The agents to talk to: those named, else those of PARLEY_AGENT, else the newest one of this machine.
+
+    Raises AgentUnreachable if there is none.
+    """
+    if named:
+        return tuple(named)
+    if told := os.environ.get("PARLEY_AGENT", "").replace(",", " ").split():
+        return tuple(told)
+    from . import discovery
+
+    entry = discovery.newest()
+    if entry is None:
+        raise AgentUnreachable("no agent runs here: start one with `parley up --name n1`, or name one with --agent")
+    return (entry.address,)
+
+
 OnOutput: TypeAlias = Callable[[Stream, bytes, int], None]
 """Told what a task writes, as it comes, and the epoch of the attempt; the next is asked for when it has returned."""
 Answer: TypeAlias = Nodes | Tasks | Progress | ResultOf | Planned | Cancelled | Draining
-A = TypeVar("A", Nodes, Tasks, ResultOf, Planned, Cancelled, Draining)
+A = TypeVar("A")
+Q = TypeVar("Q", Nodes, Tasks, ResultOf, Planned, Cancelled, Draining)
 T = TypeVar("T")
 
 
@@ -87,6 +117,7 @@ class Handle:
     def __init__(self, submit: Submit, on_output: OnOutput | None) -> None:
         loop = asyncio.get_running_loop()
         self.task = submit.task.id
+        self.sent = False
         self.follow = submit.follow
         self.on_output = on_output
         self.taken: asyncio.Future[None] = loop.create_future()
@@ -111,20 +142,25 @@ class Connection:
         self._outbox: deque[Submit] = deque()  # submissions that wait for earlier ones to be answered
         self._unanswered: dict[str, int] = {}  # bytes of each submission under way
         self._unanswered_bytes = 0
+        self._given_up: list[str] = []  # tasks to be cancelled at the end of this turn
         self._results = 0
         self._results_told = 0
         self._unread_bytes = 0
-        links = Links(
+        self._lost: str = ""
+        self._life: tuple[NodeId, int] | None = None  # the agent's name and incarnation
+        self._cut = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
+        self._links = Links(
             f"client-{secrets.token_hex(8)}", time.time_ns() // 1_000, Codec(MESSAGES), HybridClock(time.time)
         )
         self._endpoint = Endpoint(
-            links,
+            self._links,
             bind=None,
             on_message=self._on_message,
             on_garbage=lambda error: None,
             on_turn=self._on_turn,
+            on_disconnected=lambda node: self._cut.set(),
         )
-        self._probe: asyncio.Task[None] | None = None
         try:
             self._agent: NodeId = self._endpoint.open(address)
         except AddressError as error:
@@ -140,11 +176,19 @@ class Connection:
                 await asyncio.wait_for(client.nodes(), timeout_s / len(addresses))
             except TimeoutError:
                 client.close()
+            except BaseException:
+                client.close()
+                raise
             else:
-                client._probe = asyncio.create_task(client._keep_asking())
+                client._go_on(client._keep_asking())
                 return client
         where = " or ".join(addresses)
         raise AgentUnreachable(f"no agent answers at {where}: is it running? `parley up` starts one")
+
+    @property
+    def lost(self) -> AgentUnreachable | None:
+        """Why nothing can be asked any more; None: all is well."""
+        return AgentUnreachable(self._lost) if self._lost else None
 
     async def nodes(self) -> tuple[NodeLine, ...]:
         """The fleet as this agent sees it."""
@@ -154,8 +198,7 @@ class Connection:
         """Where these tasks stand: ids, beginnings of ids, labels, `last` or `all`. Raises Problem for unknown ones."""
         lines: list[TaskLine] = []
         while True:
-            past = lines[-1].task if lines else ""
-            page = await self._ask(lambda request, past=past: AskTasks(request, tuple(which), past), Tasks)
+            page = await self._ask(partial(AskTasks, which=tuple(which), past=lines[-1].task if lines else ""), Tasks)
             lines += page.lines
             if not page.more or not page.lines:
                 return lines
@@ -178,9 +221,7 @@ class Connection:
 
     async def wait(self, which: Sequence[str], on_progress: Callable[[Progress], None] = lambda told: None) -> Progress:
         """Until all of these have ended; the last word. Raises Problem for unknown ones."""
-        request = next(self._requests)
-        self._asked[request] = answers = asyncio.Queue()
-        self._endpoint.send(self._agent, Wait(request, tuple(which)))
+        request, answers = self._put(lambda request: Wait(request, tuple(which)))
         try:
             while True:
                 told = await answers.get()
@@ -193,10 +234,8 @@ class Connection:
         finally:
             del self._asked[request]
 
-    async def _ask(self, question: Callable[[int], Message], kind: type[A]) -> A:
-        request = next(self._requests)
-        self._asked[request] = answers = asyncio.Queue()
-        self._endpoint.send(self._agent, question(request))
+    async def _ask(self, question: Callable[[int], Message], kind: type[Q]) -> Q:
+        request, answers = self._put(question)
         try:
             told = await answers.get()
         finally:
@@ -206,6 +245,16 @@ class Connection:
         if not isinstance(told, kind):
             raise Problem(f"the agent at {self.address} answers {type(told).__name__} to another question")
         return told
+
+    def _put(self, question: Callable[[int], Message]) -> tuple[int, asyncio.Queue[Answer | Problem]]:
+        """A question leaves; its answers will be in the queue. Raises AgentUnreachable if the agent is lost."""
+        if self._lost:
+            raise AgentUnreachable(self._lost)
+        request = next(self._requests)
+        answers: asyncio.Queue[Answer | Problem] = asyncio.Queue()
+        self._asked[request] = answers
+        self._endpoint.send(self._agent, question(request))
+        return request, answers
 
     async def ready(self, nodes: int, timeout_s: float) -> tuple[NodeLine, ...]:
         """Wait until so many nodes are ready for work. Raises AgentUnreachable if they are not in time."""
@@ -227,10 +276,25 @@ class Connection:
     def hand_in(self, submit: Submit, on_output: OnOutput | None = None) -> Handle:
         """Hand a task in. One that is not taken has an outcome that says why."""
         handle = Handle(submit, on_output)
+        if self._lost:
+            handle.fail(AgentUnreachable(self._lost))
+            return handle
         self._handles[handle.task] = handle
         self._outbox.append(submit)
         self._submit_next()
         return handle
+
+    def give_up(self, task: str) -> None:
+        """Have a task of this connection cancelled, with all others of this turn; its handle tells how it ended."""
+        handle = self._handles.get(task)
+        if handle is None:
+            return
+        if not handle.sent:
+            self._end(task, Outcome(task, State.CANCELLED, error="cancelled before it was handed in"))
+            return
+        self._given_up.append(task)
+        if len(self._given_up) == 1:
+            self._go_on(self._cancel_given_up())
 
     async def __aenter__(self) -> Connection:
         return self
@@ -239,17 +303,24 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        if self._probe is not None:
-            self._probe.cancel()
+        """Whatever is still under way fails; what was handed in goes on without us."""
+        self._lose("the connection was closed")
+        for task in self._background:
+            task.cancel()
         self._endpoint.close()
 
     def _submit_next(self) -> None:
         """As many submissions as may be under way; the agent is not flooded."""
         while self._outbox and len(self._unanswered) < UNANSWERED_MAX:
             size = len(self._outbox[0].payload)
+            handle = self._handles.get(self._outbox[0].task.id)
+            if handle is None:  # given up while it waited
+                self._outbox.popleft()
+                continue
             if self._unanswered and self._unanswered_bytes + size > UNANSWERED_BYTES_MAX:
                 return
             submit = self._outbox.popleft()
+            handle.sent = True
             self._unanswered[submit.task.id] = size
             self._unanswered_bytes += size
             self._endpoint.send(self._agent, submit)
@@ -260,6 +331,9 @@ class Connection:
 
     def _on_turn(self) -> None:
         """Tell now and then how many results have been read: the agent waits for it when many were not."""
+        if self._life is not None and self._links.knows(self._life[0]) != self._life[1]:
+            self._lose(f"the agent at {self.address} was started anew and knows nothing of what it was given")
+            return
         if self._results - self._results_told >= READ_EVERY or self._unread_bytes >= READ_EVERY_BYTES:
             self._results_told = self._results
             self._unread_bytes = 0
@@ -301,21 +375,90 @@ class Connection:
             _settle(handle.taken, None)
             _settle(handle.outcome, outcome)
 
+    def _go_on(self, work: Coroutine[object, object, None]) -> None:
+        """Meanwhile; an agent that is lost ends it."""
+
+        async def until_lost() -> None:
+            with contextlib.suppress(AgentUnreachable):
+                await work
+
+        task = asyncio.get_running_loop().create_task(until_lost())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _lose(self, sentence: str) -> None:
+        """Nothing more will come from this agent."""
+        if self._lost:
+            return
+        self._lost = sentence
+        handles, self._handles = self._handles, {}
+        self._outbox.clear()
+        for handle in handles.values():
+            handle.fail(AgentUnreachable(sentence))
+        for answers in self._asked.values():
+            answers.put_nowait(AgentUnreachable(sentence))
+
+    async def _cancel_given_up(self) -> None:
+        await asyncio.sleep(0)  # until this turn is over
+        tasks, self._given_up = self._given_up, []
+        await self._of_many(tasks, self.cancel)
+
+    async def _of_many(self, tasks: Sequence[str], ask: Callable[[Sequence[str]], Awaitable[A]]) -> list[A]:
+        """Many in one question; if one of them is not known there any more, each by itself."""
+        answers: list[A] = []
+        for start in range(0, len(tasks), WHICH_MAX):
+            some = tasks[start : start + WHICH_MAX]
+            try:
+                answers.append(await ask(some))
+            except AgentUnreachable:
+                raise
+            except Problem:
+                if len(some) > 1:
+                    answers += [told for task in some for told in await self._of_many([task], ask)]
+        return answers
+
     async def _keep_asking(self) -> None:
-        """While something is under way, a silent agent is asked whether it lives."""
+        """While something is under way, a silent agent is asked whether it lives; at once, if its line was cut."""
+        name = self._links.name(self._agent)
+        incarnation = self._links.knows(name) if name is not None else None
+        if name is not None and incarnation is not None:
+            self._life = name, incarnation
         while True:
-            await asyncio.sleep(PROBE_EVERY_S)
+            asleep_since = time.time()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._cut.wait(), PROBE_EVERY_S)
+            limit_s = CUT_S if self._cut.is_set() else GONE_S
+            self._cut.clear()
             if not self._handles and not self._asked:
                 continue
-            try:
-                await asyncio.wait_for(self.nodes(), GONE_S)
-            except TimeoutError:
-                gone = AgentUnreachable(f"the agent at {self.address} has not answered for {GONE_S:g} s")
-                for handle in self._handles.values():
-                    handle.fail(gone)
-                for answers in self._asked.values():
-                    answers.put_nowait(gone)
-                self._handles.clear()
+            if not await self._answers(limit_s):
+                self._lose(f"the agent at {self.address} has not answered for {limit_s:g} s")
+                return
+            if time.time() - asleep_since > SLEPT_S:
+                await self._catch_up()
+
+    async def _answers(self, limit_s: float) -> bool:
+        """Is it there? Asked twice: the first answer may lie unread while this process was held up."""
+        for _ in range(2):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.nodes(), limit_s / 2)
+                return True
+        return False
+
+    async def _catch_up(self) -> None:
+        """An agent forgets the line to a client that has been silent for long, and the results on it: fetch them."""
+        followed = [task for task, handle in self._handles.items() if handle.sent and handle.follow > Follow.NOTHING]
+        for lines in await self._of_many(followed, self.tasks):
+            for line in lines:
+                if line.state not in ENDED or line.task not in self._handles:
+                    continue
+                try:
+                    self._end(line.task, await self.result(line.task))
+                except AgentUnreachable:
+                    raise
+                except Problem as forgotten:
+                    error = f"it is {line.state}, but {forgotten}"
+                    self._end(line.task, Outcome(line.task, State.UNKNOWN, error=error))
 
 
 def _settle(future: asyncio.Future[T], value: T) -> None:

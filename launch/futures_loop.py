@@ -4,6 +4,7 @@
       | post(callback) ---- inbox -----> |  called in the order of posting, many in one turn
       | call(coroutine) ---------------> |
       | <------------- result or error   |
+      | begin(coroutine) --------------> |  nobody need wait
 
 A thread does not survive a fork: what was made before it says so in the child, and what is made after it gets a thread
 of its own.
@@ -18,13 +19,14 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 STOP_S = 1.0
 FORKED = "this was made before a fork and belongs to the parent process: make a new Client in the child"
+ENDS = "this was given up: the program ends"
 FROM_WITHIN = (
     "a callback of a future cannot wait for another one, since it holds up the thread that would end it: "
     "submit what follows, or wait outside"
@@ -48,6 +50,11 @@ class LoopThread:
         return os.getpid() != self._pid
 
     @property
+    def stopped(self) -> bool:
+        """The program ends: nothing is called any more."""
+        return not self.forked and not self._thread.is_alive()
+
+    @property
     def within(self) -> bool:
         """The caller is the loop's own thread."""
         return threading.current_thread() is self._thread
@@ -61,16 +68,23 @@ class LoopThread:
             self._called = True
             self._loop.call_soon_threadsafe(self._drain)
 
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run it on the loop. Raises RuntimeError after a fork."""
+        if self.forked or self.stopped:
+            work.close()
+            raise RuntimeError(FORKED if self.forked else ENDS)
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it on the loop and wait for its end; an interrupt on the way cancels it. Raises what it raises."""
-        if self.forked or self.within:
+        if self.within:
             work.close()
-            raise RuntimeError(FORKED if self.forked else FROM_WITHIN)
-        running = asyncio.run_coroutine_threadsafe(work, self._loop)
+            raise RuntimeError(FROM_WITHIN)
+        running = self.begin(work)
         try:
             return running.result()
         except CancelledError:
-            raise RuntimeError("this was given up: the program ends") from None
+            raise RuntimeError(ENDS) from None
         finally:
             running.cancel()
 
@@ -108,6 +122,12 @@ def current() -> LoopThread:
         if _current is None or _current.forked:
             _current = LoopThread()
         return _current
+
+
+def stop() -> None:
+    """The process ends."""
+    if _current is not None:
+        _current.stop()
 
 
 def _after_fork() -> None:

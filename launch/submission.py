@@ -254,8 +254,9 @@ def _likeness(arguments: object) -> str:
 
 def _seconds_of_sleep(arguments: object) -> float | None:
     seconds = arguments.get("seconds") if isinstance(arguments, dict) else None
-    known = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    return float(seconds) if known and 0 <= seconds <= units.SECONDS_MAX else None
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 <= seconds <= units.SECONDS_MAX:
+        return None  # its node says what is wrong
+    return float(seconds)
 
 
 def _handed(arguments: object) -> list[str]:

@@ -41,6 +41,13 @@ PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 """Largest argument or result that travels inside a message."""
 
 Payload: TypeAlias = Annotated[bytes, Meta(max_length=PAYLOAD_BYTES_MAX)]
+BLOB_BYTES_MAX = 2**40
+BLOBS_MAX = 64
+"""How many blobs one argument, or one result, may refer to."""
+BlobBytes: TypeAlias = Annotated[int, Meta(ge=0, le=BLOB_BYTES_MAX)]
+BlobHint: TypeAlias = tuple[Annotated[bytes, Meta(min_length=8, max_length=8)], BlobBytes]
+"""What everybody may know of a blob: how its hash begins, and its size. Enough to say whether one has it, and not
+enough to ask for it."""
 Tag: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128)]
 """What a node is or has, without a quantity: "gpu", "site=lab"."""
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -55,6 +62,20 @@ class ProtocolError(Exception):
 
 class PeerError(Exception):
     """Another node sent nonsense: logged, counted, dropped."""
+
+
+class Reference(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A blob: bytes too large for a message, by their SHA-256 and their size. Whoever knows it may ask for them."""
+
+    hash: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    size: BlobBytes
+
+    @property
+    def hint(self) -> BlobHint:
+        return self.hash[:8], self.size
+
+
+References: TypeAlias = Annotated[tuple[Reference, ...], Meta(max_length=BLOBS_MAX)]
 
 
 # --- what is negotiated ----------------------------------------------------------------------------------------------
@@ -90,7 +111,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `work` is the nominal run time in seconds on a node of speed 1 (None: not known, the estimators must learn it);
     `timeout_s` limits one attempt; `attempts_max` limits how often a died or hung attempt is offered again.
-    Replicas of one task are `id/1`, `id/2`, ...: each runs on another node.
+    Replicas of one task are `id/1`, `id/2`, ...: each runs on another node. `blobs`: what it needs beside its payload.
     """
 
     id: TaskId
@@ -100,6 +121,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
     timeout_s: Seconds = 3600.0
     attempts_max: Annotated[int, Meta(ge=1, le=100)] = 3
     terms: Conditions | None = None
+    blobs: Annotated[tuple[BlobHint, ...], Meta(max_length=BLOBS_MAX)] = ()
 
     @property
     def conditions(self) -> Conditions:
@@ -134,7 +156,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `value` is the encoded result (of a task that failed, what it left: a command's exit code); `error` is one sentence
     (empty if done) and `reason` its word from the closed list of `performatives`; `seconds` is the time the deciding
-    attempt held a slot, `epoch` its number.
+    attempt held a slot, `epoch` its number. `blobs` are what the value refers to.
     """
 
     task: TaskId
@@ -146,6 +168,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     attempts: Count = 0
     seconds: Seconds = 0.0
     reason: Annotated[str, Meta(max_length=32)] = ""
+    blobs: References = ()
 
 
 # --- messages --------------------------------------------------------------------------------------------------------

@@ -1,25 +1,60 @@
-"""`parley submit`: hand a task in, wait, and print its value."""
+"""`parley submit`: hand tasks in."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from .. import options
+from .. import options, task_options
+from ..problems import Exit, Problem
 from ..running import run
 
 
 @click.command()
-@click.argument("kind")
-@click.option("--args", "arguments", default="{}", metavar="JSON", help="The arguments: an object or a list.")
-@click.option("--work", type=click.FloatRange(0, 1e9), help="Seconds on a node of speed 1, if you know it.")
-@click.option("--timeout", type=click.FloatRange(0, 1e9, min_open=True), default=3600.0, help="Seconds per attempt.")
+@click.argument("kind", required=False)
+@click.option("--args", "arguments", metavar="JSON", help="An object or a list; @FILE to read it, @- for stdin.")
+@click.option("--file", "path", metavar="FILE", help="Many tasks, one JSON object a line; - for stdin.")
+@task_options.flags()
+@click.option("--wait", "until_ended", is_flag=True, help="Wait until all have ended; exit as `parley wait` does.")
+@click.option(
+    "--jsonl", "as_jsonl", is_flag=True, help="One JSON object a line; with --wait: the results, as they come."
+)
 @options.agents
 @options.as_json
 def submit(
-    kind: str, arguments: str, work: float | None, timeout: float, agents: tuple[str, ...], as_json: bool
+    kind: str | None,
+    arguments: str | None,
+    path: str | None,
+    until_ended: bool,
+    as_jsonl: bool,
+    agents: tuple[str, ...],
+    as_json: bool,
+    **flags: Any,
 ) -> None:
-    """Hand a task in, wait, and print its value."""
-    from .. import desk
+    """Hand tasks in, and print the id of each, one a line, as it is taken.
 
-    parsed = desk.parse(arguments)
-    desk.show(run(desk.submit(desk.find(agents), kind, parsed, work, timeout)), as_json)
+    Either one of KIND, or all that stand in a file of any size. A line of it says at least {"kind": …, "args": …}; also
+    id (your own name for it), work, need, only, priority, reward, deadline_s, timeout_s, after, replicas, bytes,
+    at_most_once. The flags say what a line does not.
+    """
+    from ...protocols.requests import Follow
+    from .. import desk
+    from ..submitting import Form, submit_file, submit_one
+
+    terms = task_options.Terms(**flags)
+    form = Form.JSON if as_json else Form.JSONL if as_jsonl else Form.IDS
+    if as_json and as_jsonl:
+        raise Problem("--json is one value and --jsonl one a line: choose one of them", Exit.USAGE)
+    if path is not None:
+        if kind is not None or arguments is not None:
+            raise Problem("either KIND with --args, or --file, whose lines say the kind", Exit.USAGE)
+        if terms.label:
+            raise Problem("--name is for one task; in a file, each line may have an id", Exit.USAGE)
+        run(submit_file(agents, path, terms, until_ended, form))
+        return
+    if kind is None:
+        raise click.MissingParameter(param_hint="'KIND'", param_type="argument")
+    follow = Follow.RESULT if until_ended else Follow.NOTHING
+    submission = terms.submission(kind, desk.parse(arguments if arguments is not None else "{}"), follow)
+    run(submit_one(agents, submission, until_ended, form))

@@ -1,0 +1,46 @@
+"""`parley tasks`: the tasks of an agent, and why each stands where it stands."""
+
+from __future__ import annotations
+
+import click
+
+from ...protocols.core import State
+from .. import options
+from ..running import run
+
+
+@click.command()
+@click.argument("tasks", nargs=-1, metavar="[ID]...")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in State]),
+    help="Only these; may be repeated.",
+)
+@click.option("--jsonl", "as_jsonl", is_flag=True, help="One JSON object a line.")
+@options.agents
+@options.as_json
+def tasks(
+    tasks: tuple[str, ...], states: tuple[str, ...], as_jsonl: bool, agents: tuple[str, ...], as_json: bool
+) -> None:
+    """The tasks of an agent, all of them or those named, and why each stands where it stands.
+
+    ID is an id, the beginning of one, a name that you gave it, or `last`.
+    """
+    from ...protocols.requests import TaskLine
+    from .. import plain, tables
+    from ..desk import ALL, connected
+
+    async def ask() -> list[TaskLine]:
+        async with connected(agents) as agent:
+            return await agent.tasks(tasks or [ALL])
+
+    lines = [line for line in run(ask()) if not states or line.state in states]
+    if as_json:
+        click.echo(plain.line([tables.task_told(line) for line in lines]))
+    elif as_jsonl:
+        for line in lines:
+            click.echo(plain.line(tables.task_told(line)))
+    else:
+        click.echo(tables.tasks_table(lines))

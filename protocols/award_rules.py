@@ -5,6 +5,7 @@ The contract net takes one of each as arguments, and with them becomes one or th
 | name on the command line | order | choose | what it is |
 |---|---|---|---|
 | contract-net | longest | least-cost | longest processing time first, to where it ends soonest (Graham 1969) |
+| iterated | longest | least-cost | the same, but bidders are told the best bid and asked for less (FIPA SC00030H) |
 | most-free | arrival | most-free | greedy: to the node with the most free resources |
 | longest-heaviest | longest | heaviest | greedy: the longest task to the heaviest node |
 | random | arrival | random | the baseline that every rule must beat |
@@ -82,6 +83,8 @@ class Rule(NamedTuple):
     name: str
     order: Order
     choose: Choose
+    revisions: int = 0
+    """How often those who bid are asked for a better bid, at most."""
 
 
 CONTRACT_NET = Rule("contract-net", longest, least_cost)
@@ -89,6 +92,7 @@ RULES = {
     rule.name: rule
     for rule in (
         CONTRACT_NET,
+        Rule("iterated", longest, least_cost, revisions=4),
         Rule("most-free", arrival, most_free),
         Rule("longest-heaviest", longest, heaviest),
         Rule("random", arrival, at_random),

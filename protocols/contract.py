@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from .core import AuctionId, NodeId, State, Task
-from .performatives import Decline, Reason
+import msgspec
+
+from .core import AuctionId, NodeId, State, Task, TaskId
+from .performatives import Basis, Bid, Decline, Reason
 
 RECALL_S = 0.5
 """A task without a bid is called again after this time, doubled each time up to a limit. Answers may take half as long,
@@ -29,29 +31,43 @@ class Stage(enum.Enum):
     ENDED = enum.auto()
 
 
+class Standing(NamedTuple):
+    """A bid as it stands: the seconds of all its terms but the queue, which is planned anew each time."""
+
+    own_s: float
+    terms: dict[str, float]
+    basis: Basis | None
+
+
 class Contract:
-    """One task at its initiator."""
+    """One task at its initiator. `due`: when it must be done."""
 
     __slots__ = (
-        "attempts", "auction", "bids", "declines", "ending", "epoch", "follow", "key", "lease_until", "losses",
-        "lost", "number", "payload", "recall_s", "running", "silent", "stage", "task", "timer", "waits", "winner",
+        "attempts", "auction", "best_s", "bids", "declines", "due", "ending", "epoch", "follow", "key", "lease_until",
+        "losses", "lost", "number", "payload", "recall_s", "revised", "running", "silent", "stage", "task", "timer",
+        "waits", "winner",
     )  # fmt: skip
 
-    def __init__(self, task: Task, payload: bytes, key: Key, follow: bool, waits: bool) -> None:
+    def __init__(
+        self, task: Task, payload: bytes, key: Key, *, follow: bool, waits: bool, due: float | None
+    ) -> None:
         self.task = task
         self.payload = payload
         self.key = key
         self.follow = follow  # what it writes is read by somebody
         self.waits = waits  # for a node that can run it, if there is none
+        self.due = due
         self.ending: tuple[State, Reason, str] | None = None  # how it is to end as soon as its winner has stopped
         self.running = False  # as far as its winner has told
         self.stage = Stage.UNCALLED
         self.epoch = 0
         self.attempts = 0
         self.auction: AuctionId = ""  # its last first call: newcomers are asked, and all asked again, in others
-        self.bids: dict[NodeId, tuple[float, dict[str, float]]] = {}  # own seconds; the terms they are the sum of
+        self.bids: dict[NodeId, Standing] = {}
         self.declines: dict[NodeId, Decline] = {}
         self.silent: tuple[NodeId, ...] = ()
+        self.revised = 0  # how often bidders were asked for less in this call
+        self.best_s: float | None = None  # and the best cost when they were asked last
         self.recall_s = RECALL_S
         self.winner: NodeId = ""
         self.number = 0  # of the award
@@ -59,6 +75,28 @@ class Contract:
         self.timer = 0  # the number of the one timer that counts
         self.lost: Reason | None = None  # why the last award came to nothing
         self.losses = 0  # how often it went with its node or its lease
+
+    def call(self) -> None:
+        """It is called for the first time, or anew: what was bid before does not count."""
+        self.stage = Stage.CALLED
+        self.bids, self.declines = {}, {}
+        self.revised, self.best_s = 0, None
+
+    def bid(self, node: NodeId, bid: Bid) -> None:
+        terms = dict(bid.terms[1:])
+        self.bids[node] = Standing(sum(terms.values()), terms, bid.basis)
+        self.declines.pop(node, None)
+
+    def decline(self, node: NodeId, decline: Decline) -> None:
+        self.declines[node] = decline
+        self.bids.pop(node, None)
+
+    def asked(self, now: float) -> Task:
+        """The task as others are told it: with the time that is left."""
+        if self.due is None or self.task.terms is None:
+            return self.task
+        terms = msgspec.structs.replace(self.task.terms, deadline_s=max(self.due - now, 0.0))
+        return msgspec.structs.replace(self.task, terms=terms)
 
     def __lt__(self, other: Contract) -> bool:
         return self.key < other.key
@@ -77,7 +115,7 @@ class Contract:
             case Stage.PARKED:
                 return State.OPEN, "no node has answered its call; it will be called again"
             case Stage.PRICED:
-                best = min(self.bids, key=lambda node: (self.bids[node][0], node), default=None)
+                best = min(self.bids, key=lambda node: (self.bids[node].own_s, node), default=None)
                 return State.OPEN, f"all that should have it are busy; {best or 'nobody'} would do it fastest"
             case Stage.CALLED:
                 return State.OPEN, "its call is open"
@@ -102,16 +140,33 @@ def unplaced_sentence(declines: Mapping[NodeId, Decline]) -> str:
     return f"0/{len(declines)} nodes can run this: {', '.join(reasons)}"
 
 
+class Replicas:
+    """Replicas of one task: how many have not ended, and on which node each is, or was done."""
+
+    __slots__ = ("open", "sites")
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.sites: dict[TaskId, NodeId] = {}
+
+
 class Call:
     """One open call for proposals."""
 
-    __slots__ = ("auction", "awaiting", "batch", "contracts", "first", "invitees", "timer")
+    __slots__ = ("auction", "awaiting", "batch", "close_at", "contracts", "first", "invitees")
 
-    def __init__(self, auction: AuctionId, batch: Sequence[Contract], invitees: Iterable[NodeId], first: bool) -> None:
+    def __init__(
+        self,
+        auction: AuctionId,
+        batch: Sequence[Contract],
+        invitees: Iterable[NodeId],
+        first: bool,
+        close_at: float,
+    ) -> None:
         self.auction = auction
         self.batch = batch
         self.contracts = {contract.task.id: contract for contract in batch}
         self.invitees = tuple(invitees)
         self.awaiting = set(self.invitees)
         self.first = first  # else its tasks are priced, and it only adds bids or renews them
-        self.timer = 0
+        self.close_at = close_at

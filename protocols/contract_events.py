@@ -14,13 +14,19 @@ from .performatives import Reason
 
 
 class BidLine(msgspec.Struct, frozen=True, gc=False):
-    """A bid as it stood when the award was made; `terms` sum to `cost`, all in seconds."""
+    """A bid as it stood when the award was made; `terms` sum to `cost`, all in seconds.
+
+    The run was estimated from so many `observations` there (0: from other nodes'; None: from the task's own words),
+    which took `factor` times their nominal seconds.
+    """
 
     node: NodeId
     cost: float
     terms: dict[str, float]
     free: int
     speed: float
+    observations: int | None = None
+    factor: float | None = None
 
 
 class DeclineLine(msgspec.Struct, frozen=True, gc=False):

@@ -27,15 +27,15 @@ What holds at any moment:
 from __future__ import annotations
 
 import heapq
-from bisect import bisect, insort
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Mapping, Sequence
 
 from .award_rules import CONTRACT_NET, Offer, Rule
-from .contract import RECALL_S, Call, Contract, Stage, unplaced_sentence
+from .calls import Calls
+from .contract import RECALL_S, Contract, Replicas, Stage, Standing, unplaced_sentence
 from .contract_events import (
     AuctionAwarded,
     AuctionFailed,
-    AuctionOpened,
     BidLine,
     DeclineLine,
     MessageDropped,
@@ -50,7 +50,6 @@ from .core import (
     NodeId,
     Outcome,
     PeerDown,
-    PeerError,
     PeerUp,
     ProtocolError,
     Publish,
@@ -59,14 +58,13 @@ from .core import (
     Task,
     TaskId,
 )
-from .load import Account
+from .load import Account, Outlook
 from .performatives import (
     TASKS_PER_CALL_MAX,
     TRANSIENT,
     Availability,
     Award,
     Bid,
-    CallForProposals,
     Cancel,
     Completed,
     Decline,
@@ -81,10 +79,6 @@ from .performatives import (
     Renew,
 )
 
-PRICED_LOW = 256
-"""A task is called while fewer than this many before it are being priced or wait priced: bids stay fresh."""
-BID_LIFE_S = 2.0
-"""What waits priced for so long is priced anew."""
 LEASE_S = 1.0
 PAYLOAD_BYTES_PER_S = 1e6
 """A payload is given this much time on its way before the lease begins."""
@@ -108,40 +102,46 @@ class Initiator:
         self._prefix = f"{node}.{incarnation:x}."
         self._seed = seed
         self._rule = rule
-        self._calls_made = 0
         self._awards_made = 0
         self._arrivals = 0
-        self._peers: list[NodeId] = []  # whom to invite, sorted; this node among them
-        self._accounts: dict[NodeId, Account] = {}  # one per peer
+        self._accounts: dict[NodeId, Account] = {}  # of all that may be invited, this node among them
         self._contracts: dict[TaskId, Contract] = {}
-        self._uncalled: list[Contract] = []  # a heap by the rule's order
-        self._priced: list[Contract] = []  # sorted by the rule's order
-        self._calls: dict[AuctionId, Call] = {}
+        self._calls = Calls(self._prefix, rule, self._queue_s, self._unbid)
         self._awarded: dict[NodeId, dict[TaskId, Contract]] = {}
-        self._rejects: dict[AuctionId, list[TaskId]] = {}
+        self._replicas: dict[TaskId, Replicas] = {}  # by what they have in common
+        self._rejects: dict[tuple[AuctionId, Reason], list[TaskId]] = {}
         self._reject_at: float | None = None
-        self._price_at: float | None = None  # when to price anew what is priced; None: nothing is
-        self._timers: list[tuple[float, int, Call | Contract]] = []  # calls to close, leases to end, recalls
+        self._timers: list[tuple[float, int, Contract]] = []  # leases to end, recalls
         self._timers_set = 0
         self._due: float | None = None  # when to award and call; None: nothing has changed
 
     # -- told by the agent
 
     def call(
-        self, task: Task, payload: bytes, now: float, *, follow: bool = False, waits: bool = False
+        self,
+        task: Task,
+        payload: bytes,
+        now: float,
+        *,
+        follow: bool = False,
+        waits: bool = False,
+        due: float | None = None,
     ) -> Sequence[Effect]:
         """Take a task in. Raises ProtocolError if it is here already.
 
-        `follow`: what it writes is passed on; `waits`: if nobody can run it, it waits for somebody who can.
+        `follow`: what it writes is passed on; `waits`: if nobody can run it, it waits for somebody who can; `due`: when
+        it must be done, so that bidders are told how much time is left.
         """
         if task.id in self._contracts:
             raise ProtocolError(f"task {task.id} is called twice")
         self._arrivals += 1
         terms = task.conditions
         key = (-float(terms.priority), -terms.reward, *self._rule.order(task, self._arrivals))
-        contract = Contract(task, payload, key, follow, waits)
+        contract = Contract(task, payload, key, follow=follow, waits=waits, due=due)
         self._contracts[task.id] = contract
-        heapq.heappush(self._uncalled, contract)
+        if task.id != task.origin:
+            self._replicas.setdefault(task.origin, Replicas()).open += 1
+        self._calls.add(contract)
         self._due = now
         return ()
 
@@ -152,11 +152,10 @@ class Initiator:
             return ()
         if contract.stage is Stage.AWARDED:
             contract.ending = (state, reason, detail)
-            return [Send(contract.winner, Cancel(task, contract.epoch))]
-        for line in (self._uncalled, self._priced):
-            if contract in line:
-                line.remove(contract)
-        heapq.heapify(self._uncalled)
+            return [Send(contract.winner, Cancel(contract.auction, task, contract.epoch))]
+        if contract.stage in (Stage.CALLED, Stage.PRICED):
+            self._reject(contract, Reason.CANCELLED, now)
+        self._calls.remove(contract)
         return self._commit(contract, state, error=detail, reason=reason)
 
     def standing(self, task: TaskId) -> tuple[State, str, NodeId | None, int, int] | None:
@@ -182,9 +181,9 @@ class Initiator:
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         match message:
             case Proposal():
-                return self._proposal(message.auction, message.bids, message, sender, now)
+                return self._answer(message.auction, message.bids, message, sender, now)
             case Refusal():
-                return self._proposal(message.auction, (), message, sender, now)
+                return self._answer(message.auction, (), message, sender, now)
             case Inform():
                 return self._inform(message, sender, now)
             case Failure():
@@ -205,13 +204,18 @@ class Initiator:
     def deadline(self) -> float | None:
         while self._timers and self._timers[0][2].timer != self._timers[0][1]:
             heapq.heappop(self._timers)
-        times = (self._due, self._reject_at, self._price_at, self._timers[0][0] if self._timers else None)
+        times = (self._due, self._reject_at, self._calls.deadline, self._timers[0][0] if self._timers else None)
         return min([time for time in times if time is not None], default=None)
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
         deadline = self.deadline
         slept = deadline is not None and now - deadline > PAUSE_S
+        if slept:
+            self._calls.postpone(now, LEASE_S)
+        elif (closes := self._calls.deadline) is not None and closes <= now:
+            effects += self._calls.wake(now)
+            self._due = now
         while self._timers and self._timers[0][0] <= now:
             _, number, subject = heapq.heappop(self._timers)
             if subject.timer == number:
@@ -219,117 +223,27 @@ class Initiator:
         if self._due is not None:
             self._due = None
             effects += self._award_all(now)
-            effects += self._call_next(now)
-        effects += self._price_anew(now)
+            effects += self._calls.call_next(now)
+        effects += self._calls.price_anew(now)
         if self._reject_at is not None and self._reject_at <= now:
             effects += self._reject_all()
         return effects
 
     # -- calling
 
-    def _call_next(self, now: float) -> list[Effect]:
-        """Open calls, in the rule's order, while not too many tasks before the next are being priced or priced."""
-        effects: list[Effect] = []
-        while self._uncalled and self._peers:
-            pricing = sum([bisect(call.batch, self._uncalled[0]) for call in self._calls.values() if call.first])
-            if pricing + bisect(self._priced, self._uncalled[0]) >= PRICED_LOW:
-                break
-            batch = [heapq.heappop(self._uncalled) for _ in range(min(len(self._uncalled), TASKS_PER_CALL_MAX))]
-            for contract in batch:
-                contract.stage = Stage.CALLED
-                contract.bids, contract.declines = {}, {}
-            effects += self._open(batch, None, max(contract.recall_s for contract in batch) / 2, now)
-        return effects
-
-    def _price_anew(self, now: float) -> list[Effect]:
-        """All are asked again for what is next in order: bids get old, and a load may have been missed."""
-        if self._priced and self._price_at is not None and self._price_at > now:
-            return []
-        due = self._price_at is not None
-        self._price_at = now + BID_LIFE_S if self._priced else None
-        return self._open(self._priced[:TASKS_PER_CALL_MAX], None, BID_LIFE_S, now) if due and self._priced else []
-
-    def _invite(self, node: NodeId, now: float) -> list[Effect]:
-        """A node that has not bid for what waits is asked directly (Smith's availability announcement)."""
-        if any(node in call.awaiting for call in self._calls.values()):
-            return []
-        batch = [contract for contract in self._priced if node not in contract.bids and node not in contract.declines]
-        return self._open(batch[:TASKS_PER_CALL_MAX], node, BID_LIFE_S, now) if batch else []
-
-    def _open(self, batch: Sequence[Contract], to: NodeId | None, reply_by_s: float, now: float) -> list[Effect]:
-        """To all (None), or to one node."""
-        self._calls_made += 1
-        auction = f"{self._prefix}{self._calls_made}"
-        first = batch[0].stage is Stage.CALLED
-        call = Call(auction, batch, self._peers if to is None else [to], first)
-        self._calls[auction] = call
-        self._set_timer(call, now + reply_by_s)
-        for contract in batch if call.first else ():
-            contract.auction = auction
-        message = CallForProposals(auction, tuple([contract.task for contract in batch]), reply_by_s)
-        opened = AuctionOpened(
-            auction=auction, tasks=tuple(call.contracts), invitees=call.invitees, reply_by_s=reply_by_s
-        )
-        return [opened, Publish(message) if to is None else Send(to, message)]
-
-    def _proposal(
+    def _answer(
         self, auction: AuctionId, bids: Sequence[Bid], message: Proposal | Refusal, sender: NodeId, now: float
     ) -> list[Effect]:
-        if not auction.startswith(self._prefix):
-            return [Send(sender, NotUnderstood(auction, "this conversation is not mine"))]
-        call = self._calls.get(auction)
-        if call is not None and sender in call.invitees and sender not in call.awaiting:
-            return [Send(sender, NotUnderstood(auction, "you have answered this call already"))]
-        if call is not None:
-            _check(call, bids, message.declines, sender)
+        if (complaint := self._calls.understood(auction, bids, message.declines, sender)) is not None:
+            return [Send(sender, complaint)]
         self._tell(sender, message, now)
-        late: list[TaskId] = []
-        for bid in bids:
-            contract = call.contracts[bid.task] if call else None
-            if contract is None or contract.stage not in (Stage.CALLED, Stage.PRICED):
-                late.append(bid.task)
-                continue
-            terms = dict(bid.terms[1:])
-            contract.bids[sender] = sum(terms.values()), terms
-            contract.declines.pop(sender, None)
-        effects: list[Effect] = [Send(sender, Rejection(auction, tuple(late), Reason.LATE))] if late else []
-        if call is None:
-            return effects
-        for decline in message.declines:
-            contract = call.contracts[decline.task]
-            contract.declines[sender] = decline
-            contract.bids.pop(sender, None)
-        return effects + self._answered(call, sender, now)
+        return self._calls.answer(auction, bids, message.declines, sender, now)
 
-    def _answered(self, call: Call, node: NodeId, now: float) -> list[Effect]:
-        """It has answered, or never will."""
-        call.awaiting.discard(node)
-        return [] if call.awaiting else self._close(call, now)
+    def _queue_s(self, node: NodeId, now: float) -> float:
+        account = self._accounts.get(node)
+        return account.outlook(now).ready_s if account is not None and account.known else 0.0
 
-    def _close(self, call: Call, now: float) -> list[Effect]:
-        """All live invitees have answered, or it is `reply_by`."""
-        del self._calls[call.auction]
-        call.timer = 0
-        self._due = now
-        if not call.first:
-            return []
-        effects: list[Effect] = []
-        silent = tuple(sorted(call.awaiting))
-        for contract in call.contracts.values():
-            if contract.stage is not Stage.CALLED:
-                continue  # it was cancelled meanwhile
-            contract.silent = silent
-            if contract.bids:
-                contract.stage = Stage.PRICED
-                insort(self._priced, contract)
-            else:
-                effects += self._no_bid(contract, now)
-        for node in self._peers:
-            if node not in call.invitees:
-                effects += self._invite(node, now)
-        return effects
-
-    def _no_bid(self, contract: Contract, now: float) -> list[Effect]:
+    def _unbid(self, contract: Contract, now: float) -> list[Effect]:
         """Nobody can run it: say so at once if that is for good, else call it again later."""
         declines = _decline_lines(contract)
         failed = AuctionFailed(
@@ -352,25 +266,21 @@ class Initiator:
 
     def _award_all(self, now: float) -> list[Effect]:
         """Late binding: plan all that is priced, in the rule's order; transfer what would start now or next."""
-        if not self._priced:
+        priced = self._calls.priced
+        if not priced:
             return []
         effects: list[Effect] = []
-        outlooks = {node: account.outlook(now) for node in self._peers if (account := self._accounts[node]).known}
+        outlooks = {node: account.outlook(now) for node, account in sorted(self._accounts.items()) if account.known}
         roomy = {node for node, outlook in outlooks.items() if not outlook.full}
         kept: list[Contract] = []
         seen = 0
-        for contract in self._priced:
+        for contract in priced:
             if not roomy:
                 break
             seen += 1
-            bids = contract.bids
-            offers = [
-                Offer(node, outlook.ready_s, bids[node][0], outlook.free, self._accounts[node].speed)
-                for node, outlook in outlooks.items()
-                if node in bids
-            ]
+            offers = self._offers(contract, outlooks)
             if not offers:
-                self._reopen(contract, now)
+                effects += self._unbid(contract, now) if contract.declines else self._reopened(contract, now)
                 continue
             seed = (self._seed + contract.key[-1] + contract.epoch) & 0xFFFFFFFF
             offer = self._rule.choose(offers, seed)
@@ -382,8 +292,21 @@ class Initiator:
             outlook.take(offer.own_s)
             if outlook.full:
                 roomy.discard(offer.node)
-        self._priced[:seen] = kept
+        priced[:seen] = kept
         return effects
+
+    def _offers(self, contract: Contract, outlooks: Mapping[NodeId, Outlook]) -> list[Offer]:
+        """The bids as they stand in the plan; a node that has another replica of the task counts as declining."""
+        if contract.task.id != contract.task.origin:
+            for node in self._replicas[contract.task.origin].sites.values():
+                if node in contract.bids:
+                    declined = Decline(contract.task.id, Reason.REPLICA, "have another replica of it")
+                    contract.decline(node, declined)
+        return [
+            Offer(node, outlook.ready_s, bid.own_s, outlook.free, self._accounts[node].speed)
+            for node, outlook in outlooks.items()
+            if (bid := contract.bids.get(node)) is not None
+        ]
 
     def _award(self, contract: Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float) -> list[Effect]:
         task, winner = contract.task, offer.node
@@ -399,10 +322,10 @@ class Initiator:
         self._awards_made += 1
         contract.number = self._awards_made
         self._accounts[winner].award(contract.number, offer.own_s)
+        if task.id != task.origin:
+            self._replicas[task.origin].sites[task.id] = winner
         if len(offers) > 1:
-            self._rejects.setdefault(contract.auction, []).append(task.id)
-            if self._reject_at is None:
-                self._reject_at = now + REJECT_AFTER_S
+            self._reject(contract, Reason.OUTBID, now)
         second = min([other for other in offers if other is not offer], key=_by_cost, default=None)
         effects: list[Effect] = [
             AuctionAwarded(
@@ -415,7 +338,7 @@ class Initiator:
                 margin=second.cost - offer.cost if second else None,
                 rule=self._rule.name,
                 seed=seed,
-                bids=tuple([_bid_line(bidder, contract.bids[bidder.node][1]) for bidder in offers]),
+                bids=tuple([_bid_line(bidder, contract.bids[bidder.node]) for bidder in offers]),
                 declines=_decline_lines(contract) if contract.declines else (),
                 silent=contract.silent,
             )
@@ -423,15 +346,27 @@ class Initiator:
         if contract.lost is not None:
             effects.append(TaskReassigned(task=task.id, epoch=contract.epoch, peer=winner, reason=contract.lost))
         award = Award(
-            contract.auction, task, contract.epoch, LEASE_S, contract.number, contract.payload, contract.follow
+            contract.auction,
+            contract.asked(now),
+            contract.epoch,
+            LEASE_S,
+            contract.number,
+            contract.payload,
+            contract.follow,
         )
         effects.append(Send(winner, award))
         return effects
 
+    def _reject(self, contract: Contract, reason: Reason, now: float) -> None:
+        """Whoever has bid for it is told, a little later, that it went elsewhere."""
+        self._rejects.setdefault((contract.auction, reason), []).append(contract.task.id)
+        if self._reject_at is None:
+            self._reject_at = now + REJECT_AFTER_S
+
     def _reject_all(self) -> list[Effect]:
         rejections = [
-            Publish(Rejection(auction, tuple(tasks[start : start + TASKS_PER_CALL_MAX]), Reason.OUTBID))
-            for auction, tasks in self._rejects.items()
+            Publish(Rejection(auction, tuple(tasks[start : start + TASKS_PER_CALL_MAX]), reason))
+            for (auction, reason), tasks in self._rejects.items()
             for start in range(0, len(tasks), TASKS_PER_CALL_MAX)
         ]
         self._rejects, self._reject_at = {}, None
@@ -462,6 +397,8 @@ class Initiator:
     def _failure(self, message: Failure, sender: NodeId, now: float) -> list[Effect]:
         self._tell(sender, message, now)
         contract = self._held(message.task, message.epoch, sender)
+        if contract is None and message.reason is Reason.LATE:
+            return []  # it could not be cancelled: how it has ended we know
         if contract is None:
             return self._fence(message.task, message.epoch, sender)
         reason, detail, seconds = message.reason, message.detail, message.seconds
@@ -480,8 +417,8 @@ class Initiator:
         if contract is not None and contract.stage is Stage.AWARDED and contract.winner == sender:
             contract.attempts -= 1
             return self._lose(contract, Reason.BUSY, now)
-        call = self._calls.get(message.about)
-        return self._answered(call, sender, now) if call is not None and sender in call.awaiting else []
+        self._due = now
+        return self._calls.silent(message.about, sender, now)
 
     def _renew(self, message: Renew, sender: NodeId, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -515,10 +452,16 @@ class Initiator:
         self._reopen(contract, now)
         return [TaskLost(task=task, epoch=contract.epoch, peer=winner, reason=reason)]
 
+    def _reopened(self, contract: Contract, now: float) -> list[Effect]:
+        """All that bid for it are gone."""
+        self._reopen(contract, now)
+        return []
+
     def _reopen(self, contract: Contract, now: float) -> None:
-        contract.stage = Stage.UNCALLED
         contract.timer = 0
-        heapq.heappush(self._uncalled, contract)
+        if contract.task.id != contract.task.origin:
+            self._replicas[contract.task.origin].sites.pop(contract.task.id, None)
+        self._calls.add(contract)
         self._due = now
 
     def _commit(
@@ -539,11 +482,22 @@ class Initiator:
             winner = contract.winner
             del self._awarded[winner][task]
         contract.stage = Stage.ENDED
+        if task != contract.task.origin:
+            self._replica_ended(contract, state)
         outcome = Outcome(task, state, value, error, winner, contract.epoch, contract.attempts, seconds, reason or "")
         committed = TaskCommitted(
             task=task, epoch=contract.epoch, state=state, peer=winner, attempts=contract.attempts, detail=error
         )
         return [committed, Send(self._node, Completed(outcome))]
+
+    def _replica_ended(self, contract: Contract, state: State) -> None:
+        """Its node stays taken if it was done there; where all have ended, nothing needs to be known."""
+        replicas = self._replicas[contract.task.origin]
+        replicas.open -= 1
+        if state is not State.DONE:
+            replicas.sites.pop(contract.task.id, None)
+        if not replicas.open:
+            del self._replicas[contract.task.origin]
 
     # -- who is there
 
@@ -560,79 +514,63 @@ class Initiator:
         if heard is not None or not account.unheard:
             account.tell(message.load, heard or 0, now)
         self._due = now
-        return self._invite(sender, now)
+        return self._calls.invite(sender, now)
 
     def _peer_up(self, node: NodeId, now: float) -> list[Effect]:
         if node in self._accounts:
             return []
-        insort(self._peers, node)
+        insort(self._calls.peers, node)
         self._accounts[node] = Account()
         self._due = now
         for contract in list(self._contracts.values()):
             if contract.stage is Stage.PARKED:
                 self._reopen(contract, now)
-        return self._invite(node, now)
+        return self._calls.invite(node, now)
 
     def _peer_down(self, node: NodeId, now: float) -> list[Effect]:
         """What it bid and what it told dies with it; what it was awarded is open again."""
         if node not in self._accounts:
             return []
-        self._peers.remove(node)
+        self._calls.peers.remove(node)
         del self._accounts[node]
         self._due = now
-        for contract in (*self._priced, *(c for call in self._calls.values() for c in call.contracts.values())):
-            contract.bids.pop(node, None)
-            contract.declines.pop(node, None)
         effects: list[Effect] = []
         for contract in list(self._awarded.get(node, {}).values()):
             effects += self._lose(contract, Reason.VANISHED, now)
         self._awarded.pop(node, None)
-        for call in [call for call in self._calls.values() if node in call.awaiting]:
-            effects += self._answered(call, node, now)
-        return effects
+        return effects + self._calls.gone(node, now)
 
     # -- time
 
-    def _set_timer(self, subject: Call | Contract, at: float) -> None:
+    def _set_timer(self, subject: Contract, at: float) -> None:
         self._timers_set += 1
         subject.timer = self._timers_set
         heapq.heappush(self._timers, (at, self._timers_set, subject))
 
-    def _postpone(self, subject: Call | Contract, now: float) -> list[Effect]:
+    def _postpone(self, subject: Contract, now: float) -> list[Effect]:
         """While we slept others may have spoken; what they said is still to be read."""
         self._set_timer(subject, now + LEASE_S)
         return []
 
-    def _expire(self, subject: Call | Contract, now: float) -> list[Effect]:
-        if isinstance(subject, Call):
-            return self._close(subject, now)
+    def _expire(self, subject: Contract, now: float) -> list[Effect]:
         if subject.stage is Stage.PARKED:
             self._reopen(subject, now)
         elif subject.lease_until > now:
             self._set_timer(subject, subject.lease_until)
         else:
-            cancel = Send(subject.winner, Cancel(subject.task.id, subject.epoch))
+            cancel = Send(subject.winner, Cancel(subject.auction, subject.task.id, subject.epoch))
             return [*self._lose(subject, Reason.LEASE, now), cancel]
         return []
-
-
-def _check(call: Call, bids: Sequence[Bid], declines: Sequence[Decline], sender: NodeId) -> None:
-    """Raises PeerError where an answer speaks of what was not asked, or does not name its queue first and once."""
-    for bid in bids:
-        names = [term[0] for term in bid.terms]
-        if bid.task not in call.contracts or names[0] != "queue" or "queue" in names[1:]:
-            raise PeerError(f"{sender} bid for {bid.task} without being asked, or without its queue as first term")
-    for decline in declines:
-        if decline.task not in call.contracts:
-            raise PeerError(f"{sender} declined {decline.task} without being asked")
 
 
 def _by_cost(offer: Offer) -> tuple[float, NodeId]:
     return (offer.cost, offer.node)
 
 
-def _bid_line(offer: Offer, terms: dict[str, float]) -> BidLine:
-    return BidLine(offer.node, offer.cost, {"queue": offer.queue_s, **terms}, offer.free, offer.speed)
+def _bid_line(offer: Offer, bid: Standing) -> BidLine:
+    terms = {"queue": offer.queue_s, **bid.terms}
+    basis = (bid.basis.observations, bid.basis.factor) if bid.basis is not None else ()
+    return BidLine(offer.node, offer.cost, terms, offer.free, offer.speed, *basis)
 
 
 def _decline_lines(contract: Contract) -> tuple[DeclineLine, ...]:

@@ -182,10 +182,10 @@ class Participant:
                 for task in message.tasks:
                     self._close(sender, task)
                 return ()
-            case Cancel(task, epoch):
+            case Cancel(auction, task, epoch):
                 held = self._held_for(sender, task)
                 if held is None or held.epoch != epoch:
-                    return ()  # its end is on the way already
+                    return [self._too_late(auction, task, epoch, sender, now)]
                 effects = self._drop([held], Reason.CANCELLED, now)
                 return [*effects, self._failure(held, Reason.CANCELLED, now)]
             case Output(task, epoch, stream, data):
@@ -366,6 +366,12 @@ class Participant:
         to, task, epoch = attempt.initiator, attempt.task.id, attempt.epoch
         load, heard = self._load(to, now), self._heard.get(to, 0)
         return Send(to, Failure(attempt.auction, task, epoch, reason, detail, seconds, load, heard, value))
+
+    def _too_late(self, auction: AuctionId, task: TaskId, epoch: int, to: NodeId, now: float) -> Send:
+        """What is not held cannot be cancelled: its end is on the way already."""
+        load, heard = self._load(to, now), self._heard.get(to, 0)
+        detail = "it has ended here already"
+        return Send(to, Failure(auction, task, epoch, Reason.LATE, detail, 0.0, load, heard))
 
     # -- what tasks take beside a slot
 

@@ -50,7 +50,7 @@ class Reason(enum.StrEnum):
     PLAN = "plan"  # it was only asked what it would cost
 
 
-TRANSIENT = frozenset({Reason.BUSY, Reason.DRAINING, Reason.DEADLINE})
+TRANSIENT = frozenset({Reason.BUSY, Reason.DRAINING, Reason.DEADLINE, Reason.OUTBID})
 """Declines that pass: a task declined for these alone is called again."""
 
 
@@ -176,8 +176,9 @@ class Failure(Message, frozen=True, array_like=True):
 
 
 class Cancel(Message, frozen=True, array_like=True):
-    """The initiator no longer wants this attempt."""
+    """The initiator no longer wants this attempt; answered by Failure: cancelled, or too late."""
 
+    auction: AuctionId
     task: TaskId
     epoch: Count
 

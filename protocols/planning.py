@@ -116,7 +116,7 @@ class Planner:
             return [Send(sender, Rejection(auction, late, Reason.LATE))] if late else []
         if sender not in plan.awaiting:
             raise PeerError(f"{sender} answers the plan {auction}, and was not asked or has answered already")
-        if any(one.task != plan.task.id for one in (*bids, *declines)):
+        if {one.task for one in bids} | {one.task for one in declines} != {plan.task.id}:
             raise PeerError(f"{sender} answers the plan {auction} with another task")
         for bid in bids:
             plan.bids[sender] = (bid, load)

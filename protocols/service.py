@@ -85,7 +85,9 @@ EVENTS: tuple[type[Event], ...] = (TaskSubmitted,)
 class _Entry:
     """A task in the book."""
 
-    __slots__ = ("client", "follow", "inputs", "label", "outcome", "parents", "payload", "silent", "task", "waits")
+    __slots__ = (
+        "client", "due", "follow", "inputs", "label", "outcome", "parents", "payload", "silent", "task", "waits"
+    )  # fmt: skip
 
     def __init__(self, submit: Submit, client: NodeId) -> None:
         self.task = submit.task
@@ -94,6 +96,7 @@ class _Entry:
         self.client = client
         self.follow = submit.follow
         self.waits = submit.waits
+        self.due: float | None = None  # when it must be done
         self.parents: dict[TaskId, str] = {}  # that have not ended, and how this task calls them
         self.inputs: dict[str, bytes] = {}  # the results of those that have
         self.outcome: Outcome | None = None
@@ -265,7 +268,8 @@ class Service:
         for parent in entry.parents:
             self._children.setdefault(parent, []).append(task.id)
         if task.conditions.deadline_s is not None:
-            heapq.heappush(self._deadlines, (now + task.conditions.deadline_s, task.id))
+            entry.due = now + task.conditions.deadline_s
+            heapq.heappush(self._deadlines, (entry.due, task.id))
         submitted = TaskSubmitted(
             task=task.id, kind=task.kind, work=task.work, payload_bytes=task.payload_bytes, peer=sender
         )
@@ -307,7 +311,8 @@ class Service:
             finally:
                 entry.inputs = {}
             task = entry.task = _with_size(task, len(payload))
-        return self._initiator.call(task, payload, now, follow=entry.follow is Follow.OUTPUT, waits=entry.waits)
+        follow = entry.follow is Follow.OUTPUT
+        return self._initiator.call(task, payload, now, follow=follow, waits=entry.waits, due=entry.due)
 
     # -- tasks end
 

@@ -12,16 +12,10 @@ import pytest
 from contract_world import World
 
 from parley.protocols.award_rules import RULES
+from parley.protocols.calls import BID_LIFE_S, PRICED_LOW, REVISED_S
 from parley.protocols.contract import RECALL_S
 from parley.protocols.contract_events import AuctionAwarded, AuctionFailed, MessageDropped, TaskLost, TaskReassigned
-from parley.protocols.contract_net import (
-    BID_LIFE_S,
-    LEASE_S,
-    LOST_MAX,
-    PRICED_LOW,
-    REJECT_AFTER_S,
-    Initiator,
-)
+from parley.protocols.contract_net import LEASE_S, LOST_MAX, REJECT_AFTER_S, Initiator
 from parley.protocols.core import (
     Conditions,
     Effect,
@@ -426,7 +420,7 @@ def test_a_lease_is_renewed_and_ends_in_a_cancel_and_a_new_epoch() -> None:
     assert said(one.wake(LEASE_S)) == []
     assert one.deadline == 0.9 + LEASE_S
     effects = one.wake(0.9 + LEASE_S)
-    assert said(effects)[0] == Send("b", Cancel("t", 1))
+    assert said(effects)[0] == Send("b", Cancel("a.1.1", "t", 1))
     assert isinstance(said(effects)[1], Publish)
     assert [effect.reason for effect in effects if isinstance(effect, TaskLost)] == [Reason.LEASE]
     one.receive(proposal("a.1.2", ("t", 1.0)), "b", 2.0)
@@ -552,7 +546,7 @@ def test_after_a_pause_of_our_own_nobody_is_late() -> None:
 def test_after_a_pause_a_silent_winner_still_loses_its_lease() -> None:
     one = awarded()
     one.wake(60.0)
-    assert said(one.wake(60.0 + LEASE_S))[0] == Send("b", Cancel("t", 1))
+    assert said(one.wake(60.0 + LEASE_S))[0] == Send("b", Cancel("a.1.1", "t", 1))
 
 
 def test_ids_that_look_like_conversations_confuse_nobody() -> None:
@@ -560,7 +554,167 @@ def test_ids_that_look_like_conversations_confuse_nobody() -> None:
     call(one, Task("a.1.1", "x", 1.0))
     one.receive(proposal("a.1.1", ("a.1.1", 1.0)), "b", 0.0)
     assert awards(one.wake(0.0)) == [("b", "a.1.1", 1)]
-    assert said(one.wake(LEASE_S))[0] == Send("b", Cancel("a.1.1", 1))
+    assert said(one.wake(LEASE_S))[0] == Send("b", Cancel("a.1.1", "a.1.1", 1))
+
+
+# --- cancelling
+
+
+def test_what_is_only_called_ends_at_once_and_its_bidders_are_told() -> None:
+    one = initiator("b", "c")
+    call(one, Task("t", "x", 1.0), Task("u", "x", 1.0))
+    one.receive(proposal("a.1.1", ("t", 1.0), ("u", 2.0)), "b", 0.0)
+    effects = one.cancel("t", State.CANCELLED, Reason.CANCELLED, "by a client", 0.0)
+    assert outcomes(effects) == [Outcome("t", State.CANCELLED, error="by a client", reason="cancelled")]
+    assert one.cancel("t", State.CANCELLED, Reason.CANCELLED, "again", 0.0) == ()
+    one.receive(proposal("a.1.1", ("t", 1.0), ("u", 1.0)), "c", 0.0)
+    assert awards(one.wake(0.0)) == [("c", "u", 1)]
+    rejected = said(one.wake(REJECT_AFTER_S))
+    assert Publish(Rejection("a.1.1", ("t",), Reason.CANCELLED)) in rejected
+
+
+def test_what_waits_uncalled_or_priced_is_passed_over() -> None:
+    one = initiator("b")
+    names = [f"t{number}" for number in range(PRICED_LOW + 10)]
+    call(one, *(Task(name, "x", 1.0) for name in names))
+    for name in names[5:]:
+        one.cancel(name, State.CANCELLED, Reason.CANCELLED, "", 0.0)
+    one.receive(proposal("a.1.1", *((name, 1.0) for name in names[:PRICED_LOW]), load=FULL), "b", 0.0)
+    one.wake(0.0)
+    one.cancel("t0", State.CANCELLED, Reason.CANCELLED, "", 0.1)
+    assert one.open_tasks == 4
+    left = [contract.task.id for contract in one._calls.priced]
+    assert left == ["t1", "t2", "t3", "t4"]
+
+
+def test_what_is_awarded_is_cancelled_when_its_winner_has_stopped() -> None:
+    one = awarded()
+    stop = one.cancel("t", State.CANCELLED, Reason.CANCELLED, "by a client", 0.1)
+    assert stop == [Send("b", Cancel("a.1.1", "t", 1))]
+    assert one.cancel("t", State.CANCELLED, Reason.CANCELLED, "again", 0.1) == ()
+    effects = one.receive(failure("t", 1, Reason.CANCELLED), "b", 0.2)
+    assert outcomes(effects) == [
+        Outcome("t", State.CANCELLED, error="by a client", node="b", epoch=1, attempts=1, reason="cancelled")
+    ]
+
+
+def test_a_winner_that_does_not_hold_it_ends_the_cancel_too() -> None:
+    one = awarded()
+    one.cancel("t", State.CANCELLED, Reason.CANCELLED, "by a client", 0.1)
+    effects = one.receive(failure("t", 1, Reason.LATE), "b", 0.2)
+    assert [outcome.state for outcome in outcomes(effects)] == [State.CANCELLED]
+
+
+def test_done_before_the_cancel_came_is_done() -> None:
+    one = awarded()
+    one.cancel("t", State.CANCELLED, Reason.CANCELLED, "by a client", 0.1)
+    assert [outcome.state for outcome in outcomes(one.receive(inform("t", 1), "b", 0.2))] == [State.DONE]
+    assert one.receive(failure("t", 1, Reason.LATE), "b", 0.2) == []
+
+
+# --- what time is left
+
+
+def test_bidders_are_told_how_much_time_is_left() -> None:
+    one = initiator("b")
+    terms = Conditions(deadline_s=10.0)
+    one.call(Task("t", "x", 1.0, terms=terms), b"", 4.0, due=10.0)
+    (published,) = said(one.wake(4.0))
+    assert isinstance(published, Publish)
+    assert isinstance(published.message, CallForProposals)
+    assert published.message.tasks[0].conditions.deadline_s == 6.0
+
+
+# --- replicas
+
+
+def replicas(one: Initiator, count: int) -> list[str]:
+    names = [f"t/{number}" for number in range(1, count + 1)]
+    call(one, *(Task(name, "x", 1.0) for name in names))
+    return names
+
+
+def test_replicas_go_to_different_nodes_and_where_there_are_none_say_so() -> None:
+    one = initiator("b", "c")
+    names = replicas(one, 3)
+    one.receive(proposal("a.1.1", *((name, 1.0) for name in names)), "b", 0.0)
+    one.receive(proposal("a.1.1", *((name, 5.0) for name in names)), "c", 0.0)
+    effects = one.wake(0.0)
+    assert awards(effects) == [("b", "t/1", 1), ("c", "t/2", 1)]
+    assert outcomes(effects) == [
+        Outcome("t/3", State.UNPLACED, error="0/2 nodes can run this: 2 have another replica of it", reason="replica")
+    ]
+
+
+def test_a_replica_does_not_follow_one_that_was_done_there_but_may_follow_one_that_failed() -> None:
+    one = initiator("b")
+    replicas(one, 2)
+    one.receive(proposal("a.1.1", ("t/1", 1.0), load=FREE), "b", 0.0)
+    assert awards(one.wake(0.0)) == [("b", "t/1", 1)]
+    assert one._replicas["t"].sites == {"t/1": "b"}
+    one.receive(failure("t/1", 1, Reason.ERROR), "b", 0.1)
+    assert one._replicas["t"].sites == {}
+    one.cancel("t/2", State.CANCELLED, Reason.CANCELLED, "", 0.1)
+    assert not one._replicas
+
+
+# --- iterated (FIPA SC00030H)
+
+
+def test_an_iterated_call_asks_the_better_half_for_less_until_nobody_comes_down() -> None:
+    one = initiator("b", "c", "d", "e", rule="iterated")
+    call(one, Task("t", "x", 1.0))
+    for node, run_s in (("b", 4.0), ("c", 3.0), ("d", 9.0)):
+        assert one.receive(proposal("a.1.1", ("t", run_s)), node, 0.0) == []
+    revised = said(one.receive(proposal("a.1.1", ("t", 8.0)), "e", 0.0))
+    asked = CallForProposals("a.1.1", (Task("t", "x", 1.0),), REVISED_S, (3.0,))
+    assert revised == [
+        Send("b", asked),
+        Send("c", asked),
+        Send("d", Rejection("a.1.1", ("t",), Reason.OUTBID)),
+        Send("e", Rejection("a.1.1", ("t",), Reason.OUTBID)),
+    ]
+    one.receive(proposal("a.1.1", ("t", 2.0)), "b", 0.1)
+    again = CallForProposals("a.1.1", (Task("t", "x", 1.0),), REVISED_S, (2.0,))
+    (*asked_again, _, _) = said(one.receive(proposal("a.1.1", ("t", 3.0)), "c", 0.1))
+    assert asked_again == [Send("b", again), Send("c", again)]
+    one.receive(proposal("a.1.1", ("t", 2.0)), "b", 0.2)
+    one.receive(proposal("a.1.1", ("t", 2.5)), "c", 0.2)
+    effects = one.wake(0.2)
+    assert awards(effects) == [("b", "t", 1)]
+    (event,) = [effect for effect in effects if isinstance(effect, AuctionAwarded)]
+    assert [(line.node, line.reason) for line in event.declines] == [("d", Reason.OUTBID), ("e", Reason.OUTBID)]
+
+
+def test_iterations_end_in_any_case() -> None:
+    one = initiator("b", "c", rule="iterated")
+    call(one, Task("t", "x", 1.0))
+    price, rounds = 100.0, 0
+    while not awards(one.wake(0.0)):
+        rounds += 1
+        price /= 2
+        one.receive(proposal("a.1.1", ("t", price)), "b", 0.0)
+        one.receive(proposal("a.1.1", ("t", price)), "c", 0.0)
+    assert rounds == RULES["iterated"].revisions + 1
+
+
+def test_who_does_not_answer_again_stands_by_its_bid() -> None:
+    one = initiator("b", "c", rule="iterated")
+    call(one, Task("t", "x", 1.0))
+    one.receive(proposal("a.1.1", ("t", 1.0)), "b", 0.0)
+    one.receive(proposal("a.1.1", ("t", 2.0)), "c", 0.0)
+    assert awards(one.wake(0.0)) == []
+    assert awards(one.wake(REVISED_S)) == [("b", "t", 1)]
+
+
+def test_all_refuse_the_second_time_and_it_is_called_again() -> None:
+    one = initiator("b", "c", rule="iterated")
+    call(one, Task("t", "x", 1.0))
+    one.receive(proposal("a.1.1", ("t", 1.0)), "b", 0.0)
+    one.receive(proposal("a.1.1", ("t", 2.0)), "c", 0.0)
+    one.receive(refusal("a.1.1", "t", reason=Reason.UNWILLING), "b", 0.1)
+    effects = one.receive(refusal("a.1.1", "t", reason=Reason.UNWILLING), "c", 0.1)
+    assert [outcome.state for outcome in outcomes(effects)] == [State.UNPLACED]
 
 
 # --- who said what

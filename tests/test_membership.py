@@ -329,4 +329,4 @@ def test_the_table_is_bounded_and_the_dead_make_room(monkeypatch: pytest.MonkeyP
 
 def test_what_a_membership_is_not_told() -> None:
     with pytest.raises(ProtocolError):
-        Membership(contact("a"), 0.0).receive(Cancel("t", 1), "b", 0.0)
+        Membership(contact("a"), 0.0).receive(Cancel("a.1.1", "t", 1), "b", 0.0)

@@ -233,7 +233,7 @@ def test_of_one_task_one_epoch_is_held() -> None:
     declined = told(call(one, T))
     assert isinstance(declined, Refusal)
     assert declined.declines == (Decline("t", Reason.BUSY, "hold it already"),)
-    one.receive(Cancel("t", 1), "a", 0.5)
+    one.receive(Cancel("a.1.1", "t", 1), "a", 0.5)
     call(one, T, now=0.5)
     call(one, T, by="b", now=0.5)
     award(one, T, epoch=2, number=2, now=0.5)
@@ -256,9 +256,11 @@ def test_cancel_stops_what_runs_and_starts_what_waits() -> None:
     one = participant()
     take(one, T, 1)
     take(one, U, 2)
-    assert one.receive(Cancel("t", 9), "a", 1.0) == ()
-    assert one.receive(Cancel("t", 1), "b", 1.0) == ()
-    assert one.receive(Cancel("t", 1), "a", 1.0) == [
+    for epoch, initiator in ((9, "a"), (1, "b")):
+        late = told(one.receive(Cancel("a.1.1", "t", epoch), initiator, 1.0), initiator)
+        assert isinstance(late, Failure)
+        assert (late.task, late.epoch, late.reason) == ("t", epoch, Reason.LATE)
+    assert one.receive(Cancel("a.1.1", "t", 1), "a", 1.0) == [
         Stop("t", 1),
         TaskEnded(task="t", epoch=1, seconds=1.0, reason=Reason.CANCELLED, detail=""),
         TaskStarted(task="u", kind="x", epoch=1),
@@ -268,11 +270,24 @@ def test_cancel_stops_what_runs_and_starts_what_waits() -> None:
     assert one.receive(Finished("t", 1), "p", 1.1) == []
 
 
+def test_too_late_is_told_with_the_whole_cost() -> None:
+    one = participant()
+    take(one, T)
+    hurried = Task("h", "x", 4.0, terms=Conditions(deadline_s=5.0))
+    refused = told(call(one, hurried))
+    assert isinstance(refused, Refusal)
+    (decline,) = refused.declines
+    assert decline.reason is Reason.DEADLINE
+    assert decline.detail == "would need 8 s, and 5 s are left"
+    patient = Task("p", "x", 4.0, terms=Conditions(deadline_s=9.0))
+    assert isinstance(told(call(one, patient)), Proposal)
+
+
 def test_cancel_of_what_waits() -> None:
     one = participant()
     take(one, T, 1)
     take(one, U, 2)
-    effects = one.receive(Cancel("u", 1), "a", 1.0)
+    effects = one.receive(Cancel("a.1.1", "u", 1), "a", 1.0)
     failure = told(effects)
     assert isinstance(failure, Failure)
     assert (failure.task, failure.reason) == ("u", Reason.CANCELLED)
@@ -379,7 +394,7 @@ def test_what_runs_takes_no_more_than_the_node_has() -> None:
     one = Participant("p", 3, 1.0, value, Observed(), {"vram": 8.0})
     big, small, other = needs("big", 6.0), needs("small", 4.0), needs("other", 1.0)
     assert any(isinstance(effect, Run) for effect in take(one, big, 1))
-    terms = dict(told(call(one, small)).bids[0].terms)  # type: ignore[union-attr]
+    terms = dict(told(call(one, small)).bids[0].terms)  # type: ignore[attr-defined]
     assert terms == {"queue": 0.0, "run": 1.0, "transfer": 0.0, "resources": 1.0}
     assert not any(isinstance(effect, Run) for effect in take(one, small, 2))
     assert not any(isinstance(effect, Run) for effect in take(one, other, 3)), "nobody overtakes"

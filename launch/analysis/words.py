@@ -31,11 +31,12 @@ REASONS = {
 
 RULES = {
     "contract-net": "the longest task first, to where it ends soonest",
+    "iterated": "the longest task first, to where it ends soonest after the better bidders were asked again",
     "most-free": "first come, first served, to the node with the most free slots",
     "longest-heaviest": "the longest task first, to the heaviest node that is free",
     "random": "first come, first served, to any bidder with equal chance",
 }
-BY_COST = frozenset({"contract-net"})
+BY_COST = frozenset({"contract-net", "iterated"})
 """The rules under which the least cost wins."""
 
 

@@ -1,0 +1,278 @@
+"""Calls for proposals: from tasks that wait to tasks with bids. The first half of what an initiator does.
+
+The other half, awards and what becomes of them, is `contract_net.py`, which opens with the whole sequence.
+
+    add(contract)        uncalled, in the rule's order
+    call_next            -> CallForProposals to all, for a batch of them
+    answer, answer, ...  bids and declines are noted; the call closes when all live invitees have answered,
+    wake                 or at reply_by
+       |- bids           -> priced: `contract_net` plans over all of `priced`
+       |- bids, iterated -> CallForProposals(best_s) to the better half, Rejection to the others; again, until nobody
+       |                    comes down any more (FIPA SC00030H)
+       '- no bids        -> `unbid` decides
+    invite(node)         -> one who has not bid for what is priced is asked directly (Smith's availability)
+
+Invariants: a contract is uncalled, called or priced here, or it is somewhere else; who has answered a call is not asked
+again in it, but for a revised one; whom a call asks is fixed when it opens.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect, insort
+from collections.abc import Callable, Sequence
+
+from .award_rules import Rule
+from .contract import Call, Contract, Stage
+from .contract_events import AuctionOpened
+from .core import AuctionId, Effect, NodeId, PeerError, Publish, Send, TaskId
+from .performatives import (
+    TASKS_PER_CALL_MAX,
+    Bid,
+    CallForProposals,
+    Decline,
+    NotUnderstood,
+    Reason,
+    Rejection,
+)
+
+PRICED_LOW = 256
+"""A task is called while fewer than this many before it are being priced or wait priced: bids stay fresh."""
+BID_LIFE_S = 2.0
+"""What waits priced for so long is priced anew."""
+REVISED_S = 0.25
+"""So long those who are asked again may take."""
+GAIN_MIN = 0.01
+"""By this part the best bid must have fallen, or it is not asked for a better one."""
+KEPT_MIN = 2
+"""So many bidders stay in an iterated call, if not half of them are more."""
+
+
+class Calls:
+    """Who is asked for what. `queue_s` is what a node's queue is known to take; `unbid` is told what nobody bid for."""
+
+    def __init__(
+        self,
+        prefix: str,
+        rule: Rule,
+        queue_s: Callable[[NodeId, float], float],
+        unbid: Callable[[Contract, float], list[Effect]],
+    ) -> None:
+        self._prefix = prefix
+        self._rule = rule
+        self._queue_s = queue_s
+        self._unbid = unbid
+        self._made = 0
+        self._open: dict[AuctionId, Call] = {}
+        self._uncalled: list[Contract] = []  # a heap by the rule's order
+        self._price_at: float | None = None  # when to price anew what is priced; None: nothing is
+        self.priced: list[Contract] = []
+        """What has bids, sorted by the rule's order."""
+        self.peers: list[NodeId] = []
+        """Whom to ask, sorted."""
+
+    def add(self, contract: Contract) -> None:
+        """To be called, or called again."""
+        contract.stage = Stage.UNCALLED
+        heapq.heappush(self._uncalled, contract)
+
+    def remove(self, contract: Contract) -> None:
+        """It has ended; one that is not called yet is passed over when its turn comes."""
+        if contract.stage is Stage.PRICED:
+            self.priced.remove(contract)
+
+    @property
+    def deadline(self) -> float | None:
+        times = [call.close_at for call in self._open.values()]
+        if self._price_at is not None:
+            times.append(self._price_at)
+        return min(times, default=None)
+
+    def wake(self, now: float) -> list[Effect]:
+        """Close what is due."""
+        due = [call for call in self._open.values() if call.close_at <= now]
+        return [effect for call in due for effect in self._close(call, now)]
+
+    def postpone(self, now: float, by_s: float) -> None:
+        """We slept: others may have spoken meanwhile, and what they said is still to be read."""
+        for call in self._open.values():
+            call.close_at = max(call.close_at, now + by_s)
+
+    # -- asking
+
+    def call_next(self, now: float) -> list[Effect]:
+        """Open calls, in the rule's order, while not too many tasks before the next are being priced or priced."""
+        effects: list[Effect] = []
+        while self._next() and self.peers:
+            pricing = sum([bisect(call.batch, self._uncalled[0]) for call in self._open.values() if call.first])
+            if pricing + bisect(self.priced, self._uncalled[0]) >= PRICED_LOW:
+                break
+            batch: list[Contract] = []
+            while self._next() and len(batch) < TASKS_PER_CALL_MAX:
+                batch.append(heapq.heappop(self._uncalled))
+            for contract in batch:
+                contract.call()
+            effects += self._call(batch, None, max(contract.recall_s for contract in batch) / 2, now)
+        return effects
+
+    def _next(self) -> bool:
+        """Is one there that waits to be called?"""
+        while self._uncalled and self._uncalled[0].stage is not Stage.UNCALLED:
+            heapq.heappop(self._uncalled)
+        return bool(self._uncalled)
+
+    def price_anew(self, now: float) -> list[Effect]:
+        """All are asked again for what is next in order: bids get old, and a load may have been missed."""
+        if self.priced and self._price_at is not None and self._price_at > now:
+            return []
+        due = self._price_at is not None
+        self._price_at = now + BID_LIFE_S if self.priced else None
+        return self._call(self.priced[:TASKS_PER_CALL_MAX], None, BID_LIFE_S, now) if due and self.priced else []
+
+    def invite(self, node: NodeId, now: float) -> list[Effect]:
+        """A node that has not bid for what waits is asked directly."""
+        if any(node in call.awaiting for call in self._open.values()):
+            return []
+        batch = [contract for contract in self.priced if node not in contract.bids and node not in contract.declines]
+        return self._call(batch[:TASKS_PER_CALL_MAX], node, BID_LIFE_S, now) if batch else []
+
+    def _call(self, batch: Sequence[Contract], to: NodeId | None, reply_by_s: float, now: float) -> list[Effect]:
+        """To all (None), or to one node."""
+        self._made += 1
+        auction = f"{self._prefix}{self._made}"
+        first = batch[0].stage is Stage.CALLED
+        call = Call(auction, batch, self.peers if to is None else [to], first, now + reply_by_s)
+        self._open[auction] = call
+        for contract in batch if first else ():
+            contract.auction = auction
+        message = CallForProposals(auction, tuple([contract.asked(now) for contract in batch]), reply_by_s)
+        opened = AuctionOpened(
+            auction=auction, tasks=tuple(call.contracts), invitees=call.invitees, reply_by_s=reply_by_s
+        )
+        return [opened, Publish(message) if to is None else Send(to, message)]
+
+    # -- hearing
+
+    def understood(
+        self, auction: AuctionId, bids: Sequence[Bid], declines: Sequence[Decline], sender: NodeId
+    ) -> NotUnderstood | None:
+        """What is wrong with an answer, if it cannot be taken. Raises PeerError on nonsense."""
+        if not auction.startswith(self._prefix):
+            return NotUnderstood(auction, "this conversation is not mine")
+        call = self._open.get(auction)
+        if call is None:
+            return None
+        if sender in call.invitees and sender not in call.awaiting:
+            return NotUnderstood(auction, "you have answered this call already")
+        _check(call, bids, declines, sender)
+        return None
+
+    def answer(
+        self, auction: AuctionId, bids: Sequence[Bid], declines: Sequence[Decline], sender: NodeId, now: float
+    ) -> list[Effect]:
+        """Take an answer that was understood; what comes too late is rejected as late."""
+        call = self._open.get(auction)
+        late: list[TaskId] = []
+        for bid in bids:
+            contract = call.contracts[bid.task] if call else None
+            if contract is None or contract.stage not in (Stage.CALLED, Stage.PRICED):
+                late.append(bid.task)
+            else:
+                contract.bid(sender, bid)
+        effects: list[Effect] = [Send(sender, Rejection(auction, tuple(late), Reason.LATE))] if late else []
+        if call is None:
+            return effects
+        for decline in declines:
+            call.contracts[decline.task].decline(sender, decline)
+        return effects + self._answered(call, sender, now)
+
+    def silent(self, auction: AuctionId, node: NodeId, now: float) -> list[Effect]:
+        """It has not understood this call, and will say nothing more of it."""
+        call = self._open.get(auction)
+        return self._answered(call, node, now) if call is not None and node in call.awaiting else []
+
+    def gone(self, node: NodeId, now: float) -> list[Effect]:
+        """What it bid dies with it, and no call waits for it."""
+        for contract in (*self.priced, *(c for call in self._open.values() for c in call.contracts.values())):
+            contract.bids.pop(node, None)
+            contract.declines.pop(node, None)
+        awaited = [call for call in self._open.values() if node in call.awaiting]
+        return [effect for call in awaited for effect in self._answered(call, node, now)]
+
+    def _answered(self, call: Call, node: NodeId, now: float) -> list[Effect]:
+        """It has answered, or never will."""
+        call.awaiting.discard(node)
+        return [] if call.awaiting else self._close(call, now)
+
+    def _close(self, call: Call, now: float) -> list[Effect]:
+        """All live invitees have answered, or it is `reply_by`."""
+        del self._open[call.auction]
+        if not call.first:
+            return []
+        effects: list[Effect] = []
+        silent = tuple(sorted(call.awaiting))
+        again: dict[Contract, list[NodeId]] = {}
+        for contract in call.contracts.values():
+            if contract.stage is not Stage.CALLED:
+                continue  # it was cancelled meanwhile
+            if not contract.revised:
+                contract.silent = silent
+            if better := self._better(contract, now):
+                again[contract] = better
+            elif contract.bids:
+                contract.stage = Stage.PRICED
+                insort(self.priced, contract)
+            else:
+                effects += self._unbid(contract, now)
+        if again:
+            effects += self._revise(call.auction, again, now)
+        for node in self.peers:
+            if node not in call.invitees:
+                effects += self.invite(node, now)
+        return effects
+
+    # -- iterating
+
+    def _better(self, contract: Contract, now: float) -> list[NodeId]:
+        """Who is asked for a better bid: nobody, if it is decided."""
+        if contract.revised >= self._rule.revisions or len(contract.bids) < KEPT_MIN:
+            return []
+        ranked = sorted((self._queue_s(node, now) + bid.own_s, node) for node, bid in contract.bids.items())
+        best_s = ranked[0][0]
+        if contract.best_s is not None and best_s > contract.best_s * (1.0 - GAIN_MIN):
+            return []
+        contract.best_s = best_s
+        contract.revised += 1
+        kept = max(KEPT_MIN, (len(ranked) + 1) // 2)
+        for cost, node in ranked[kept:]:
+            detail = f"bid {cost:.3g} s in the first call" if contract.revised == 1 else f"bid {cost:.3g} s at last"
+            contract.decline(node, Decline(contract.task.id, Reason.OUTBID, detail))
+        return [node for _, node in ranked[:kept]]
+
+    def _revise(self, auction: AuctionId, again: dict[Contract, list[NodeId]], now: float) -> list[Effect]:
+        """The same conversation goes on with some, and ends for the others."""
+        batch = sorted(again)
+        asked = sorted({node for nodes in again.values() for node in nodes})
+        self._open[auction] = Call(auction, batch, asked, True, now + REVISED_S)
+        effects: list[Effect] = []
+        for node in asked:
+            mine = [contract for contract in batch if node in again[contract]]
+            tasks = tuple(contract.asked(now) for contract in mine)
+            best_s = tuple(contract.best_s or 0.0 for contract in mine)
+            effects.append(Send(node, CallForProposals(auction, tasks, REVISED_S, best_s)))
+        for node in self.peers:
+            out = [c.task.id for c in batch if (one := c.declines.get(node)) and one.reason is Reason.OUTBID]
+            if out:
+                effects.append(Send(node, Rejection(auction, tuple(out), Reason.OUTBID)))
+        return effects
+
+
+def _check(call: Call, bids: Sequence[Bid], declines: Sequence[Decline], sender: NodeId) -> None:
+    """Raises PeerError where an answer speaks of what was not asked, or does not name its queue first and once."""
+    for bid in bids:
+        names = [term[0] for term in bid.terms]
+        if bid.task not in call.contracts or names[0] != "queue" or "queue" in names[1:]:
+            raise PeerError(f"{sender} bid for {bid.task} without being asked, or without its queue as first term")
+    for decline in declines:
+        if decline.task not in call.contracts:
+            raise PeerError(f"{sender} declined {decline.task} without being asked")

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import msgpack
@@ -17,8 +18,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parley.agents import payload
-from parley.agents.payload import ARRAY_CODE, BYTES_MAX, DIMENSIONS_MAX, ITEMS_MAX, NESTING_MAX, PayloadError
-from parley.protocols.core import PAYLOAD_BYTES_MAX
+from parley.agents.blob_folder import BlobError, BlobFolder
+from parley.agents.payload import (
+    ARRAY_CODE,
+    BLOB_CODE,
+    BYTES_MAX,
+    DIMENSIONS_MAX,
+    ITEMS_MAX,
+    LIFT_BYTES,
+    LIFTED_CODE,
+    NESTING_MAX,
+    Blob,
+    File,
+    Handed,
+    PayloadError,
+)
+from parley.protocols.core import BLOBS_MAX, PAYLOAD_BYTES_MAX
 
 PLAIN = st.recursive(
     st.none()
@@ -212,3 +227,174 @@ def test_importing_it_loads_neither_numpy_nor_msgspec() -> None:
         "import sys, parley.agents.payload as p; p.pack([1]); sys.exit(bool({'numpy', 'msgspec'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+
+
+# --- what is large ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BlobFolder:
+    folder = BlobFolder(tmp_path / "blobs")
+    folder.make()
+    return folder
+
+
+def lifted(value: object, store: BlobFolder) -> tuple[object, list[Blob]]:
+    data, blobs = payload.lift(value, store)
+    assert len(data) < LIFT_BYTES
+    return payload.unpack(data, store), blobs
+
+
+def test_the_number_of_blobs_is_cores() -> None:
+    assert payload.BLOBS_MAX == BLOBS_MAX
+
+
+def test_small_values_are_packed_as_ever(store: BlobFolder) -> None:
+    for value in (None, [1, "two"], {"x": b"y" * LIFT_BYTES, "z": "t" * (LIFT_BYTES // 4)}):
+        assert payload.lift(value, store) == (payload.pack(value), [])
+    assert store.blobs() == []
+
+
+@pytest.mark.parametrize("dtype", ["f8", "<i4", ">u2", "?", "c8", "U3", "S7"])
+def test_large_arrays_come_back_writable_and_as_they_were(store: BlobFolder, dtype: str) -> None:
+    array = np.arange(120_000).reshape(300, 400).astype(dtype)
+    for one in (array, np.asfortranarray(array), array[::2, ::-1]):
+        if one.nbytes <= LIFT_BYTES:
+            continue
+        back, blobs = lifted({"a": [one]}, store)
+        assert [blob.size for blob in blobs] == [one.nbytes]
+        assert isinstance(back, dict)
+        again = back["a"][0]
+        assert again.dtype == one.dtype
+        np.testing.assert_array_equal(again, one)
+        again[0, 0] = again[1, 1]
+        np.testing.assert_array_equal(payload.unpack(payload.lift(one, store)[0], store), one)
+
+
+def test_large_text_and_bytes_come_back(store: BlobFolder) -> None:
+    value = ["é" * LIFT_BYTES, b"x" * (LIFT_BYTES + 1), {"deep": [("y" * 2 * LIFT_BYTES, 1)]}]
+    back, blobs = lifted(value, store)
+    assert back == [value[0], value[1], {"deep": [["y" * 2 * LIFT_BYTES, 1]]}]
+    assert len(blobs) == 3
+    assert lifted(bytearray(LIFT_BYTES + 1), store)[0] == bytes(LIFT_BYTES + 1)
+
+
+def test_the_same_array_twice_is_one_blob_and_two_arrays(store: BlobFolder) -> None:
+    array = np.zeros(100_000)
+    back, blobs = lifted([array, array], store)
+    assert len(blobs) == 1
+    assert isinstance(back, list)
+    back[0][0] = 5.0
+    assert back[1][0] == 0.0
+
+
+def test_a_value_too_large_with_nothing_large_in_it_is_lifted_as_a_whole(store: BlobFolder) -> None:
+    for value in ([[float(n)] * 10 for n in range(80_000)], {str(n): "x" * 1000 for n in range(6_000)}):
+        back, blobs = lifted(value, store)
+        assert back == value
+        assert len(blobs) == 1
+
+
+def test_many_large_values_are_lifted_as_a_whole(store: BlobFolder) -> None:
+    arrays = [np.full(40_000, float(n)) for n in range(BLOBS_MAX + 1)]
+    back, blobs = lifted([*arrays, Blob(b"h" * 32, 5)], store)
+    assert isinstance(back, list)
+    np.testing.assert_array_equal(back[:-1], arrays)
+    assert len(blobs) == 2, "the whole, and what it refers to"
+    many = [Blob(bytes([n]) * 32, 5) for n in range(BLOBS_MAX + 1)]
+    with pytest.raises(PayloadError, match="64 is the most"):
+        payload.lift(many, store)
+
+
+def test_blobs_stay_references_and_files_become_them(store: BlobFolder, tmp_path: Path) -> None:
+    source = tmp_path / "data.bin"
+    source.write_bytes(b"content")
+    back, blobs = lifted({"files": {"data.bin": File(source)}}, store)
+    assert back == {"files": {"data.bin": blobs[0]}}
+    assert store.read(blobs[0]) == b"content"
+    assert again(blobs) == blobs, "a reference needs no store"
+    with pytest.raises(PayloadError, match="missing cannot be sent: No such file"):
+        payload.lift(File(tmp_path / "missing"), store)
+    with pytest.raises(PayloadError, match="cannot travel from here"):
+        payload.pack(File(source))
+
+
+def test_text_and_bytes_may_be_left_where_they_are(store: BlobFolder) -> None:
+    data, blobs = payload.lift({"stdin": b"x" * 2 * LIFT_BYTES, "argv": ["a"]}, store)
+    assert payload.unpack(data, store, leave=True) == {"stdin": blobs[0], "argv": ["a"]}
+
+
+def test_results_with_blobs_are_handed_on(store: BlobFolder) -> None:
+    array = np.arange(100_000.0)
+    result, _ = payload.lift([array, Blob(b"h" * 32, 5)], store)
+    filled = payload.hand_on(payload.pack({"x": Handed("a")}), {"a": result})
+    back = payload.unpack(filled, store)
+    assert isinstance(back, dict)
+    np.testing.assert_array_equal(back["x"][0], array)
+    assert back["x"][1] == Blob(b"h" * 32, 5)
+
+
+def test_what_is_elsewhere_is_one_sentence(store: BlobFolder, tmp_path: Path) -> None:
+    data, blobs = payload.lift(np.zeros(100_000), store)
+    with pytest.raises(PayloadError, match="too large for where it is needed"):
+        payload.unpack(data)
+    store.remove(blobs[0])
+    with pytest.raises(BlobError, match="is not here"):
+        payload.unpack(data, store)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        ["text"],
+        ["text", b"h" * 31, 5],
+        ["text", "h" * 32, 5],
+        ["text", b"h" * 32, -1],
+        ["text", b"h" * 32, True],
+        ["pickle", b"h" * 32, 5],
+        [["O", [1]], b"h" * 32, 5],
+        [["<f8", [-1]], b"h" * 32, 8],
+        [["<f8", [2]], None, 8],
+        [["<f8"], b"h" * 32, 8],
+        [None, b"h" * 32, 5],
+    ],
+)
+def test_what_is_no_lifted_value_is_refused(store: BlobFolder, parts: list[object]) -> None:
+    data = msgpack.packb(msgpack.ExtType(LIFTED_CODE, msgpack.packb(parts)))
+    with pytest.raises((PayloadError, BlobError)):
+        payload.unpack(data, store)
+
+
+@pytest.mark.parametrize("parts", [[], [b"h" * 32], [b"h" * 33, 1], ["h", 1], [b"h" * 32, 2**41], [b"h" * 32, 1.0]])
+def test_what_is_no_reference_is_refused(parts: list[object]) -> None:
+    with pytest.raises(PayloadError):
+        payload.unpack(msgpack.packb(msgpack.ExtType(BLOB_CODE, msgpack.packb(parts))))
+
+
+def test_a_shape_that_does_not_fit_its_blob_is_refused(store: BlobFolder) -> None:
+    blob = store.put(bytes(800))
+    for shape in ([101], [10, 11], [0]):
+        parts = [["<f8", shape], blob.hash, blob.size]
+        with pytest.raises(PayloadError, match="does not have 800 bytes"):
+            payload.unpack(msgpack.packb(msgpack.ExtType(LIFTED_CODE, msgpack.packb(parts))), store)
+
+
+def test_one_large_text_a_thousand_times_is_read_once(store: BlobFolder) -> None:
+    blob = store.put(b"x" * 1_000_000)
+    one = msgpack.ExtType(LIFTED_CODE, msgpack.packb(["text", blob.hash, blob.size]))
+    back = payload.unpack(msgpack.packb([one] * 1000), store)
+    assert isinstance(back, list)
+    assert len({id(item) for item in back}) == 1
+    with pytest.raises(PayloadError, match="large values are too many"):
+        payload.unpack(msgpack.packb([one] * 5000), store)
+
+
+def test_a_whole_in_a_whole_is_refused(store: BlobFolder) -> None:
+    inner = store.put(payload.pack("x"))
+    one = msgpack.packb(msgpack.ExtType(LIFTED_CODE, msgpack.packb(["whole", inner.hash, inner.size])))
+    outer = store.put(one)
+    with pytest.raises(PayloadError, match="what a blob in a payload stands for"):
+        payload.unpack(
+            msgpack.packb(msgpack.ExtType(LIFTED_CODE, msgpack.packb(["whole", outer.hash, outer.size]))), store
+        )

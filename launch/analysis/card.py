@@ -8,6 +8,7 @@
               cost ms   ░ queue     █ run
       ▶ n3    310.000   200.000   110.000  ░░░░░░░░░░░░██████
         n1    415.000         0   415.000  ████████████████████████
+      run  n3 from 9 like it there, 1.2 times the nominal time
       declined  n2  kind: it does not offer this kind
 
 A bar is as long as the bid is dear, and its parts are the terms of the cost. Lines fit the width; what does not fit is
@@ -22,11 +23,12 @@ from collections.abc import Iterator, Sequence
 from ...protocols.contract_events import BidLine, DeclineLine
 from ...protocols.core import State
 from .why import Award, Step, Why
-from .words import BY_COST, REASONS, clean, duration, listed, rule_words
+from .words import BY_COST, REASONS, clean, duration, evidence, listed, rule_words
 
 BIDS_SHOWN = 10
 AWARDS_SHOWN = 3
 STEPS_SHOWN = 30
+EVIDENCE_SHOWN = 4
 BAR_MIN = 12
 BAR_MAX = 60
 NAME_MAX = 16
@@ -111,7 +113,19 @@ class _Card:
         yield from self._wrap(f"Award {award.epoch}: {_verdict(award)}", "", BOLD)
         yield from self._wrap(rule_words(award.rule))
         yield from self._bids(award)
+        yield from self._evidence(award)
         yield from self._absent(award.declines, award.silent)
+
+    def _evidence(self, award: Award) -> Iterator[str]:
+        """What the seconds of the runs rest on, where that is more than the task's own words."""
+        told = [
+            evidence(bid.node, bid.observations, bid.factor)
+            for bid in award.bids
+            if bid.observations is not None and bid.factor is not None
+        ]
+        more = len(told) - EVIDENCE_SHOWN
+        if told:
+            yield from self._wrap("run  " + "; ".join(told[:EVIDENCE_SHOWN]) + (f"; {more} more" if more > 0 else ""))
 
     def _unbid(self) -> Iterator[str]:
         calls = len(self._why.unbid)

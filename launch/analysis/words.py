@@ -60,6 +60,16 @@ def duration(seconds: float) -> str:
     return f"{seconds:.{max(0, 2 - (seconds >= 10) - (seconds >= 100))}f} s"
 
 
+def evidence(node: str, observations: int, factor: float) -> str:
+    """What a node's estimate rests on.
+
+    >>> evidence("n3", 9, 1.25), evidence("n3", 0, 2.0)
+    ('n3 from 9 like it there, 1.25 times the nominal time', 'n3 from what other nodes tell, 2 times the nominal time')
+    """
+    source = f"{observations} like it there" if observations else "what other nodes tell"
+    return f"{node} from {source}, {factor:.3g} times the nominal time"
+
+
 def listed(names: Sequence[str], most: int = 8) -> str:
     """The names, or the first of them and how many more."""
     more = len(names) - most

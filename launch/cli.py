@@ -4,7 +4,8 @@ Data goes to stdout; progress, hints and what went wrong to stderr, and progress
 did wrong is one sentence and an exit code (`problems.py`).
 
 The group knows the commands by name and by their one sentence; a command's module is imported when it is called, or
-when its own help is asked for. So `parley why` and `parley --help` start at once.
+when its own help is asked for. So `parley why` and `parley --help` start at once. What files say (`config.py`) becomes
+the defaults of the command that is called, below the flags that are typed and the environment.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import sys
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from . import commands
@@ -36,6 +38,8 @@ COMMANDS = {
     "doctor": "What is wrong here.",
     "completion": "A script that completes `parley` in your shell.",
 }
+UNCONFIGURED = frozenset({"config", "doctor", "completion"})
+"""These work beside a file that is wrong: two of them tell what is wrong with it."""
 
 
 class Commands(click.Group):
@@ -54,9 +58,24 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"No such command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing and not ctx.params["no_config"]:
+            self._configure(ctx, command, rest)
+        return name, command, rest
+
+    def _configure(self, ctx: click.Context, command: click.Command, args: list[str]) -> None:
+        """The files' settings become defaults of this command. Its help is told whatever is wrong with them."""
+        from . import config
+
+        if command.name in UNCONFIGURED:
+            return
+        try:
+            ctx.default_map = {str(command.name): config.defaults_of(command)}
+        except Problem:
+            if not {"-h", "--help"}.intersection(args):
+                raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -69,7 +88,8 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="parley")
-def parley() -> None:
+@click.option("--no-config", is_flag=True, help="Read no file with settings.")
+def parley(no_config: bool) -> None:
     """Agents on unequal nodes share out work by bargaining."""
 
 
@@ -82,7 +102,7 @@ def main() -> None:
         sys.exit(Exit.USAGE)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "parley"
-        _complain(f"{error.format_message().rstrip('.')}; `{command} --help` tells what there is", error.exit_code)
+        _complain(f"{_sentence(error)}; `{command} --help` tells what there is", error.exit_code)
     except Problem as problem:
         _complain(str(problem), problem.code)
     except (click.Abort, KeyboardInterrupt):
@@ -90,6 +110,15 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read us has gone, e.g. `| head`
         sys.exit(Exit.FAILURE)
+
+
+def _sentence(error: click.UsageError) -> str:
+    """What click says; of a value that stands in the environment, where it stands."""
+    if isinstance(error, click.BadParameter) and error.ctx is not None and error.param is not None:
+        source = error.ctx.get_parameter_source(str(error.param.name))
+        if source is ParameterSource.ENVIRONMENT:
+            return f"{error.param.envvar}: {error.message.rstrip('.')}"
+    return error.format_message().rstrip(".")
 
 
 def _complain(sentence: str, code: int) -> None:

@@ -8,12 +8,16 @@ process that started them: when it goes, however it goes, they go.
     fleet.address -> "tcp://127.0.0.1:40213"
     fleet.kill("n2")
     await fleet.stop()
+
+They share one machine: each has its part of the cores and of the memory, unless its own flags say otherwise. They run
+commands, as whoever starts them might do himself. No settings of files or of the environment reach them.
+
+Invariant: however `start` and `stop` end, every process has ended or is tied to this one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 import sys
@@ -24,10 +28,12 @@ from types import MappingProxyType
 
 import msgspec
 
+from . import machine
 from .problems import Problem
 
 START_S = 20.0
-STOP_S = 3.0
+STOP_S = 5.0
+"""So long they get to leave in peace."""
 NODES_MAX = 64
 
 
@@ -66,7 +72,8 @@ class LocalFleet:
     ) -> LocalFleet:
         """Start one agent per name; all listen when this returns. Raises Problem, with nothing left running.
 
-        `flags` are more flags of `parley up` for every agent, `flags_of` for the one of that name.
+        `flags` are more flags of `parley up` for every agent, such as --tag, `flags_of` for the one of that name;
+        `allow` is what they run besides commands.
         """
         speeds = speeds if speeds is not None else [1.0] * len(names)
         if len(speeds) != len(names) or len(set(names)) != len(names):
@@ -78,7 +85,8 @@ class LocalFleet:
         fleet = cls(run or new_run())
         shared = [f"--slots={slots}", f"--fastest={max(speeds)}", f"--rule={rule}", f"--log-level={level}"]
         shared += [f"--bind={bind}", f"--folder={fleet.run}", "--with-parent", "--json"]
-        shared += [f"--allow={kind}" for kind in allow] + [f"--code={folder}" for folder in code]
+        shared += [f"--have={name}={amount!r}" for name, amount in machine.capacity(len(names)).items()]
+        shared += [f"--allow={kind}" for kind in ("command", *allow)] + [f"--code={folder}" for folder in code]
         shared += flags
         try:
             for place, name in enumerate(names):
@@ -113,23 +121,28 @@ class LocalFleet:
         self._processes[name].kill()
 
     async def stop(self) -> None:
-        """SIGTERM to all, SIGKILL to those that do not go."""
+        """Let all go at once, and kill those that do not."""
         living = [self._processes[name] for name in self.alive]
         for process in living:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-        for process in living:
-            try:
-                await asyncio.wait_for(process.wait(), STOP_S)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+            if process.stdin is not None:
+                process.stdin.close()  # what ties them to us: they leave, as they do when we die
+        try:
+            async with asyncio.timeout(STOP_S):
+                await asyncio.gather(*(process.wait() for process in living))
+        except TimeoutError:
+            pass
+        finally:
+            for process in living:
+                if process.returncode is None:
+                    process.kill()
+        await asyncio.gather(*(process.wait() for process in living))
 
     async def _launch(self, name: str, options: Sequence[str]) -> None:
         self._processes[name] = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "parley", "up", f"--name={name}", *options),
+            *(sys.executable, "-P", "-m", "parley", "--no-config", "up", f"--name={name}", *options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if not name.startswith("PARLEY_UP_")},
         )
 
     async def _listening(self, name: str) -> None:

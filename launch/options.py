@@ -1,19 +1,109 @@
-"""Flags that several commands share, each written once.
+"""Flags that several commands share, each written once; and what a flag's text may be, besides `units.py`.
 
 @click.command()
 @options.agents
 @options.as_json
 def nodes(agents: tuple[str, ...], as_json: bool) -> None: ...
+
+What is checked here is checked wherever the value comes from: a flag, the environment or a file (`config.py`). It is
+the form only; whether a host or a module is there shows when it is used.
 """
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
 import click
+from click.shell_completion import CompletionItem
+
+from .problems import did_you_mean
+
+if TYPE_CHECKING:
+    ParamType: TypeAlias = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # older clicks know no type argument
+
+COMMAND = "command"
+"""The word in --allow that lets a node run any command."""
+_NAMES = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+
+
+class _Form(ParamType):
+    """A text of a certain form."""
+
+    form: ClassVar[re.Pattern[str]]
+    complaint: ClassVar[str]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not self.form.fullmatch(text):
+            self.fail(f"{text!r} {self.complaint}", param, ctx)
+        return text
+
+
+class NodeName(_Form):
+    """What a node is called."""
+
+    name = "name"
+    form = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+    complaint = "is no name for a node: use letters, digits, . _ and -, 64 at most"
+
+
+class Address(_Form):
+    """Where an agent listens. Hosts are looked up when it is used."""
+
+    name = "address"
+    form = re.compile(r"tcp://\S+|ipc://\S+")
+    complaint = "is no address: write tcp://host:port or ipc://path"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from . import discovery
+
+        living = discovery.living()
+        return [
+            CompletionItem(entry.address, help=entry.node) for entry in living if entry.address.startswith(incomplete)
+        ]
+
+
+class Module(_Form):
+    """A module of the owner's own, or something in it."""
+
+    name = "pkg.mod[:name]"
+    form = re.compile(rf"{_NAMES}(?::{_NAMES})?")
+    complaint = "names no module of Python: write pkg.mod or pkg.mod:name"
+
+
+class Member(_Form):
+    """Something in a module of the owner's own."""
+
+    name = "pkg.mod:name"
+    form = re.compile(rf"{_NAMES}:{_NAMES}")
+    complaint = "names nothing in a module of Python: write pkg.mod:Name"
+
+
+class Allowed(_Form):
+    """What a node runs: a function, all of a module's, or any command."""
+
+    name = "pkg.mod:func"
+    form = re.compile(rf"{COMMAND}|{_NAMES}:(?:\*|{_NAMES})")
+    complaint = f"cannot be allowed: write pkg.mod:func, pkg.mod:* or the word {COMMAND}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if ":" not in text and text != COMMAND and (meant := did_you_mean(text, [COMMAND])):
+            self.fail(f"{text!r} cannot be allowed{meant}", param, ctx)
+        return super().convert(text, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(COMMAND)] if COMMAND.startswith(incomplete) else []
+
 
 agents = click.option(
     "--agent",
     "agents",
     multiple=True,
+    type=Address(),
     envvar="PARLEY_AGENT",
     metavar="ADDRESS",
     help="The agent to talk to; may be repeated, one that is dead is passed over.  [default: the newest one here]",

@@ -211,3 +211,15 @@ class Tag(_Read):
         if sign and reads_as_amount(number):
             self.fail(f"{value!r} is an amount, not a tag: write --have {value}", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number in a range; `nan` is in none, which click's own does not see."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if number != number:
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number

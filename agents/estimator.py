@@ -6,7 +6,8 @@ nominal), so that twice as long and half as long cancel out, and old observation
 exponentially weighted moving average). The first few are weighed alike, so that the very first, which often pays for
 caches, is soon corrected; where the work is known, the nominal time counts as one of them.
 
-A kind that was never run here is taken to be as the other nodes tell: the median of their factors. A node whose
+A kind that was never run here is taken to be as the other nodes tell, and a little better, so that it is tried: the
+median of their factors times OPTIMISM. A node whose
 estimate is too high wins nothing, and would never learn better: so an estimate that is not renewed fades with time
 towards that median, or towards the nominal time where the work is known. The node bids lower and lower, until it is
 tried again.
@@ -40,6 +41,7 @@ PATIENCE_S = 1.0
 """An estimate begins to fade when it has not been renewed for so long."""
 FADE_S = 10.0
 """In this time its distance to what it fades to falls to 1/e."""
+OPTIMISM = 0.9
 WORK_UNKNOWN_S = 1.0
 """The work of a task that does not tell it: seconds at speed 1."""
 SECONDS_MIN = 1e-6
@@ -81,7 +83,7 @@ class Estimator:
             median = self._fleet(like)
             if median is None:
                 return nominal, None
-            factor = math.exp(median)
+            factor = OPTIMISM * math.exp(median)
             return _bounded(nominal * factor), Basis(0, factor)
         factor = learnt.factor
         if now - learnt.at > PATIENCE_S:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from parley.agents.agent import MESSAGES, Agent
 from parley.agents.executors.simulated import attempt
 from parley.agents.resources import Resources
@@ -66,6 +68,8 @@ class Fleet:
         self.names = [f"n{number}" for number in range(1, len(speeds) + 1)]
         self.agents: dict[NodeId, Agent] = {}
         self.speeds = dict(zip(self.names, speeds, strict=True))
+        self.slowness = dict.fromkeys(self.names, 1.0)
+        """How many times as long as it should each node takes at present."""
         self._slots = slots
         self._rule = rule
         for name in self.names:
@@ -85,7 +89,8 @@ class Fleet:
 
         def execute(run: Run, now: float) -> tuple[float, Local]:
             finished = attempt(run.task, run.epoch, run.payload, speed)
-            return finished.seconds, finished
+            seconds = finished.seconds * self.slowness[name]
+            return seconds, msgspec.structs.replace(finished, seconds=seconds)
 
         self.wire.add(name, agent, execute, incarnation)
         if entry is not None:

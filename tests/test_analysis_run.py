@@ -162,6 +162,14 @@ def test_one_log_is_a_run_too(tmp_path: Path) -> None:
     assert open_run(write_run(tmp_path, [submit(0, "A1")]) / "n1.jsonl").find("A") == "A1"
 
 
+def test_agents_with_a_folder_each_are_read_together(tmp_path: Path) -> None:
+    for name in ("desk", "lab"):
+        write_run(tmp_path / name, [submit(0, "A1")])
+        (tmp_path / name / "n1.jsonl").rename(tmp_path / name / f"{name}.jsonl")
+    (tmp_path / "lab" / "tasks.jsonl").write_text("not a log\n")
+    assert [file.node for file in open_run(tmp_path).files] == ["desk", "lab"]
+
+
 def test_what_is_no_run_gets_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"there is no run in .*nowhere"):
         open_run(tmp_path / "nowhere")

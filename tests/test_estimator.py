@@ -108,11 +108,11 @@ def test_a_kind_never_seen_here_is_taken_to_be_as_the_others_tell() -> None:
     estimator = Estimator(2.0)
     for node, factor in (("a", 3.0), ("b", 5.0), ("c", 100.0)):
         estimator.told(node, (Estimate("train", 9, factor, 1.0),))
-    assert estimator.estimate(task(work=4.0), 0.0) == (pytest.approx(10.0), Basis(0, pytest.approx(5.0)))
-    assert seconds(estimator, task(work=None), 0.0) == pytest.approx(2.5)
+    assert estimator.estimate(task(work=4.0), 0.0) == (pytest.approx(9.0), Basis(0, pytest.approx(4.5)))
+    assert seconds(estimator, task(work=None), 0.0) == pytest.approx(2.25)
     estimator.told("c", ())
     estimator.told("b", ())
-    assert seconds(estimator, task(work=4.0), 0.0) == pytest.approx(6.0)
+    assert seconds(estimator, task(work=4.0), 0.0) == pytest.approx(5.4)
     estimator.observe(task(work=None), 0.1, 0.0)
     assert seconds(estimator, task(work=None), 0.0) == pytest.approx(0.1)
 

@@ -125,12 +125,13 @@ class Run:
 
 
 def open_run(path: Path) -> Run:
-    """The run in this folder, or the one log in this file. Raises RunError."""
+    """The run in this folder, or in the folders of its nodes below it, or the one log in this file. Raises RunError."""
     try:
         if path.is_file():
             paths = [path]
         elif path.is_dir():
             paths = sorted(child for child in path.glob("*.jsonl") if child.is_file())
+            paths = paths or sorted(child for child in path.glob("*/*.jsonl") if child.stem == child.parent.name)
         else:
             raise RunError(f"there is no run in {path}: `parley demo` makes one, --run DIR names another")
     except OSError as error:

@@ -11,13 +11,20 @@ from .. import options
 
 @click.command()
 @click.argument("task", default="last")
-@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/last"), show_default=True)
+@click.option(
+    "--run",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="The logs.  [default: runs/last, else those of this machine's agents]",
+)
 @options.as_json
-def why(task: str, folder: Path, as_json: bool) -> None:
+def why(task: str, folder: Path | None, as_json: bool) -> None:
     """Who bid what for a task, who declined, who won, and by how much.
 
     TASK is an id, the beginning of one, or `last`.
     """
     from ..analysis import command
+    from ..places import newest_logs
 
-    command.why(folder, task, as_json)
+    command.why(folder or newest_logs(), task, as_json)

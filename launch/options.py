@@ -83,10 +83,10 @@ class Member(_Form):
 
 
 class Allowed(_Form):
-    """What a node runs: a function, all of a module's, or any command."""
+    """What a node runs: a function, all of a module's, all of all modules', or any command."""
 
     name = "pkg.mod:func"
-    form = re.compile(rf"{COMMAND}|{_NAMES}:(?:\*|{_NAMES})")
+    form = re.compile(rf"{COMMAND}|\*:\*|{_NAMES}:(?:\*|{_NAMES})")
     complaint = f"cannot be allowed: write pkg.mod:func, pkg.mod:* or the word {COMMAND}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:

@@ -14,7 +14,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from ..protocols import contract_net, membership, participant, performatives, planning, requests, service
+from ..protocols import (
+    blobs,
+    carrier,
+    contract_net,
+    membership,
+    participant,
+    performatives,
+    planning,
+    requests,
+    service,
+)
 from ..protocols.award_rules import CONTRACT_NET, Rule
 from ..protocols.contract_events import EVENTS as CONTRACT_EVENTS
 from ..protocols.core import (
@@ -42,6 +52,7 @@ from ..protocols.performatives import (
     Finished,
     Grant,
     Inform,
+    Kept,
     NotUnderstood,
     Output,
     Printed,
@@ -53,10 +64,15 @@ from ..protocols.performatives import (
 from ..protocols.requests import AskPlan, NodeLine
 from .estimator import Estimator
 from .payload import hand_on
-from .resources import Listed, Resources, Shop
+from .resources import Listed, NoShelf, Resources, Shelf, Shop
 from .valuation import earliest_finish
 
-MESSAGES: tuple[type[Message], ...] = (*performatives.MESSAGES, *membership.MESSAGES, *requests.MESSAGES)
+MESSAGES: tuple[type[Message], ...] = (
+    *performatives.MESSAGES,
+    *membership.MESSAGES,
+    *requests.MESSAGES,
+    *blobs.MESSAGES,
+)
 """All that may come over the wire."""
 EVENTS: tuple[type[Event], ...] = (*membership.EVENTS, *service.EVENTS, *CONTRACT_EVENTS)
 """All that its roles may tell the log."""
@@ -66,7 +82,8 @@ class Agent:
     """The roles of one node, put together.
 
     `now` is the monotonic time at which it begins; `seed` decides every random choice it makes; `shop` is what its
-    executors offer (default: what its resources list), `own` what its owner makes of its usual valuation.
+    executors offer (default: what its resources list), `own` what its owner makes of its usual valuation; `shelf` is
+    where its large values lie (default: it takes none).
     """
 
     def __init__(
@@ -79,7 +96,9 @@ class Agent:
         rule: Rule = CONTRACT_NET,
         shop: Shop | None = None,
         own: Callable[[participant.Valuation], participant.Valuation] = lambda usual: usual,
+        shelf: Shelf | None = None,
     ) -> None:
+        shelf = shelf if shelf is not None else NoShelf()
         self.node = contact.node
         self._resources = resources
         self._shop = shop if shop is not None else Listed(resources.allow)
@@ -89,18 +108,23 @@ class Agent:
         )
         self.initiator = contract_net.Initiator(contact.node, contact.incarnation, seed, rule)
         self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
-        usual = earliest_finish(contact.node, resources, self._shop, self.estimator)
+        self.carrier = carrier.Carrier(contact.node, shelf.holds)
+        usual = earliest_finish(contact.node, resources, self._shop, self.estimator, shelf.knows)
         self.participant = participant.Participant(
             contact.node, resources.slots, resources.speed, own(usual), self.estimator.observe, resources.amounts
         )
-        self.service = service.Service(self.initiator, self.participant, self._lines, hand_on)
+        self.service = service.Service(
+            self.initiator, self.participant, self._lines, hand_on, self.carrier, shelf.bytes_max // 2
+        )
         self._roles: tuple[Protocol, ...] = (
             self.membership,
             self.initiator,
             self.planner,
             self.participant,
             self.service,
+            self.carrier,
         )
+        self._gatherers: dict[str, Protocol] = {"run": self.participant, "result": self.initiator}
         self._routes = self._routing()
         for role in (self.initiator, self.planner):
             role.receive(PeerUp(self.node), self.node, now)
@@ -114,10 +138,11 @@ class Agent:
             ),
             (
                 self.participant,
-                (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, Output, Grant, PeerDown),
+                (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, Output, Grant, Kept, PeerDown),
             ),
             (self.planner, (AskPlan, PeerUp, PeerDown)),
             (self.service, (*requests.QUESTIONS, Credit, Printed, Completed)),
+            (self.carrier, carrier.LISTENS),
         )
         routes: dict[type[Message], tuple[Protocol, ...]] = {}
         for role, messages in speaks:
@@ -162,7 +187,8 @@ class Agent:
     @property
     def drained(self) -> bool:
         """It was told to drain, and nothing is left to do."""
-        return self.participant.draining and not self.participant.load()[0] and not self.initiator.open_tasks
+        at_work = self.participant.load()[0] or self.participant.left_behind or self.initiator.open_tasks
+        return self.participant.draining and not at_work
 
     def leave(self, now: float) -> Sequence[Effect]:
         """Tell all that this node goes."""
@@ -193,6 +219,9 @@ class Agent:
         return earliest
 
     def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        if isinstance(message, blobs.Gathered):
+            gatherer = self._gatherers.get(message.key[0])
+            return gatherer.receive(message, sender, now) if gatherer is not None else ()
         roles = self._routes.get(type(message))
         if roles is None:
             raise PeerError(f"{sender} sent {type(message).__name__}, which an agent is not told")

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from ..protocols.core import Tag, Task
+from ..protocols.core import BlobHint, Reference, Tag, Task
 from ..protocols.participant import Pricing
 from ..protocols.performatives import Reason, Term
 
@@ -87,6 +87,27 @@ class Listed:
 
     def price(self, task: Task) -> Sequence[Term] | None:
         return None
+
+
+class Shelf(typing.Protocol):
+    """Where a node's large values lie: `holds` one, `knows` one by what everybody may know of it."""
+
+    @property
+    def bytes_max(self) -> int: ...
+    def holds(self, blob: Reference) -> bool: ...
+    def knows(self, hint: BlobHint) -> bool: ...
+
+
+class NoShelf:
+    """A node that takes no large values. Of the simulator."""
+
+    bytes_max = 0
+
+    def holds(self, blob: Reference) -> bool:
+        return False
+
+    def knows(self, hint: BlobHint) -> bool:
+        return False
 
 
 SIZES = frozenset({"memory", "vram", "disk"})

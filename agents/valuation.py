@@ -2,12 +2,15 @@
 
 `earliest_finish` is the default: seconds until the task would be done here. Its terms are `queue` (put in front by the
 participant, who knows its queue), `run` (what the executor knows or the estimator has learnt of the kind) and
-`transfer` (the argument's way to this node). They sum to the cost. What an owner thinks of it stands in `bidder.py`.
+`transfer` (the argument's way to this node, with those of its large values that are not here yet: work goes to where
+its data lies, other things being equal). They sum to the cost. What an owner thinks of it stands in `bidder.py`.
 """
 
 from __future__ import annotations
 
-from ..protocols.core import NodeId
+from collections.abc import Callable
+
+from ..protocols.core import BlobHint, NodeId
 from ..protocols.participant import Asked, Pricing, Valuation
 from .estimator import Estimator
 from .resources import Resources, Shop
@@ -17,8 +20,14 @@ LINK_BYTES_PER_S = 100e6
 """What a link between nodes is taken to carry: a gigabit network."""
 
 
-def earliest_finish(node: NodeId, resources: Resources, shop: Shop, estimator: Estimator) -> Valuation:
-    """Seconds until done here; a refusal for what this node does not offer or lacks."""
+def earliest_finish(
+    node: NodeId,
+    resources: Resources,
+    shop: Shop,
+    estimator: Estimator,
+    knows: Callable[[BlobHint], bool] = lambda hint: False,
+) -> Valuation:
+    """Seconds until done here; a refusal for what this node does not offer or lacks. `knows`: is this blob here?"""
 
     def value(asked: Asked, now: float) -> Pricing:
         task = asked.task
@@ -31,7 +40,10 @@ def earliest_finish(node: NodeId, resources: Resources, shop: Shop, estimator: E
             own = (("run", seconds),)
         if asked.initiator == node:
             return Pricing(tuple(own), basis=basis)
-        transfer = ("transfer", LATENCY_S + task.payload_bytes / LINK_BYTES_PER_S)
+        size = task.payload_bytes
+        if task.blobs:
+            size += sum([hint[1] for hint in set(task.blobs) if not knows(hint)])
+        transfer = ("transfer", LATENCY_S + size / LINK_BYTES_PER_S)
         return Pricing((*own, transfer), basis=basis)
 
     return value

@@ -137,6 +137,14 @@ class Carrier:
         """Somebody here needs it."""
         return blob in self._pins
 
+    def keep(self, key: Key, blobs: Sequence[Reference]) -> None:
+        """These, which are here, are needed until `release`; said again of the same key it adds to them."""
+        want = self._wants.setdefault(key, _Want())
+        for blob in blobs:
+            if blob not in want.blobs:
+                want.blobs[blob] = None
+                self._pins[blob] += 1
+
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         match message:
             case AskPart(blob, offset):
@@ -159,7 +167,7 @@ class Carrier:
             case Gather(key, blobs, sources):
                 return self._gather(key, blobs, sources, now)
             case Release(key):
-                return [*self._release(key), *self._ask_on(now)]
+                return [*self.release(key), *self._ask_on(now)]
             case PeerDown(node):
                 return self._peer_down(node, now)
         raise ProtocolError(f"a carrier is not told {type(message).__name__}")
@@ -179,7 +187,7 @@ class Carrier:
         if self._offers:
             gone = [key for key, want in self._wants.items() if want.until is not None and want.until <= now]
             for key in gone:
-                effects += self._release(key)
+                effects += self.release(key)
         effects += self._ask_on(now)
         self._look_at = now + LOOK_EVERY_S if self._fetches or self._offers else None
         return effects
@@ -187,11 +195,9 @@ class Carrier:
     # -- wanting
 
     def _gather(self, key: Key, blobs: Sequence[Reference], sources: Sequence[NodeId], now: float) -> list[Effect]:
-        want = self._wants.setdefault(key, _Want())
+        self.keep(key, blobs)
+        want = self._wants[key]
         for blob in blobs:
-            if blob not in want.blobs:
-                want.blobs[blob] = None
-                self._pins[blob] += 1
             if not self.holds(blob):
                 if not sources and blob not in self._fetches:
                     return self._fail(key, "a large value that it needs is not here any more: hand it in again")
@@ -223,7 +229,7 @@ class Carrier:
         return [Send(self._node, Gathered(key))]
 
     def _fail(self, key: Key, error: str) -> list[Effect]:
-        effects = self._release(key)
+        effects = self.release(key)
         if key[0] == OFFER:
             return [*effects, Send(key[1], BlobsRefused(key[2], error))]
         return [*effects, Send(self._node, Gathered(key, error))]
@@ -231,7 +237,8 @@ class Carrier:
     def _fail_all(self, fetch: _Fetch, error: str) -> list[Effect]:
         return [effect for key in list(fetch.keys) for effect in self._fail(key, error)]
 
-    def _release(self, key: Key) -> list[Effect]:
+    def release(self, key: Key) -> list[Effect]:
+        """They are needed no longer. What was never kept is no error."""
         want = self._wants.pop(key, None)
         if want is None:
             return []

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from .core import AuctionId, NodeId, State, Task, TaskId
-from .performatives import Basis, Bid, Decline, Reason
+from .core import AuctionId, NodeId, Reference, State, Task, TaskId
+from .performatives import Basis, Bid, Decline, Inform, Reason
 
 RECALL_S = 0.5
 """A task without a bid is called again after this time, doubled each time up to a limit. Answers may take half as long,
@@ -43,22 +43,32 @@ class Contract:
     """One task at its initiator. `due`: when it must be done."""
 
     __slots__ = (
-        "attempts", "auction", "best_s", "bids", "declines", "due", "ending", "epoch", "follow", "key", "lease_until",
-        "losses", "lost", "number", "payload", "recall_s", "revised", "running", "silent", "stage", "task", "timer",
-        "waits", "winner",
+        "attempts", "auction", "best_s", "bids", "blobs", "declines", "due", "ending", "epoch", "follow", "informed",
+        "key", "lease_until", "losses", "lost", "number", "payload", "recall_s", "revised", "running", "silent",
+        "stage", "task", "timer", "waits", "winner",
     )  # fmt: skip
 
     def __init__(
-        self, task: Task, payload: bytes, key: Key, *, follow: bool, waits: bool, due: float | None
+        self,
+        task: Task,
+        payload: bytes,
+        key: Key,
+        *,
+        follow: bool,
+        waits: bool,
+        due: float | None,
+        blobs: tuple[Reference, ...],
     ) -> None:
         self.task = task
         self.payload = payload
+        self.blobs = blobs  # what the payload refers to
         self.key = key
         self.follow = follow  # what it writes is read by somebody
         self.waits = waits  # for a node that can run it, if there is none
         self.due = due
         self.ending: tuple[State, Reason, str] | None = None  # how it is to end as soon as its winner has stopped
         self.running = False  # as far as its winner has told
+        self.informed: Inform | None = None  # it is done, and what its result refers to is on its way here
         self.stage = Stage.UNCALLED
         self.epoch = 0
         self.attempts = 0
@@ -106,6 +116,8 @@ class Contract:
         match self.stage:
             case Stage.AWARDED if self.ending is not None:
                 return State.AWARDED, f"is being stopped on {self.winner}: {self.ending[2]}"
+            case Stage.AWARDED if self.informed is not None:
+                return State.RUNNING, f"done on {self.winner}, from where its result is being fetched"
             case Stage.AWARDED if self.running:
                 return State.RUNNING, f"runs on {self.winner}"
             case Stage.AWARDED:

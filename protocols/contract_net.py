@@ -11,6 +11,7 @@ Graham 1969 (longest task first). An agent is initiator of the tasks handed to i
       | Rejection(tasks) -----------------------> all      published, a little later and many at once
       | <---------------- Renew(tasks) winner              while it holds the lease
       | <------- Inform(value) | Failure(reason) winner    the end, with the load it leaves behind
+      |   what a large result refers to is fetched first: the end counts when nothing can be lost with the winner
 
 What holds at any moment:
 - A task has at most one attempt that counts: the one whose epoch is the task's epoch. Whatever an older epoch brings
@@ -31,6 +32,7 @@ from bisect import insort
 from collections.abc import Mapping, Sequence
 
 from .award_rules import CONTRACT_NET, Offer, Rule
+from .blobs import Gather, Gathered, Key, Release
 from .calls import Calls
 from .contract import RECALL_S, Contract, Replicas, Stage, Standing, unplaced_sentence
 from .contract_events import (
@@ -53,6 +55,7 @@ from .core import (
     PeerUp,
     ProtocolError,
     Publish,
+    Reference,
     Send,
     State,
     Task,
@@ -71,6 +74,7 @@ from .performatives import (
     Failure,
     Fenced,
     Inform,
+    Kept,
     NotUnderstood,
     Proposal,
     Reason,
@@ -126,18 +130,19 @@ class Initiator:
         follow: bool = False,
         waits: bool = False,
         due: float | None = None,
+        blobs: tuple[Reference, ...] = (),
     ) -> Sequence[Effect]:
         """Take a task in. Raises ProtocolError if it is here already.
 
         `follow`: what it writes is passed on; `waits`: if nobody can run it, it waits for somebody who can; `due`: when
-        it must be done, so that bidders are told how much time is left.
+        it must be done, so that bidders are told how much time is left; `blobs`: what the payload refers to, all here.
         """
         if task.id in self._contracts:
             raise ProtocolError(f"task {task.id} is called twice")
         self._arrivals += 1
         terms = task.conditions
         key = (-float(terms.priority), -terms.reward, *self._rule.order(task, self._arrivals))
-        contract = Contract(task, payload, key, follow=follow, waits=waits, due=due)
+        contract = Contract(task, payload, key, follow=follow, waits=waits, due=due, blobs=blobs)
         self._contracts[task.id] = contract
         if task.id != task.origin:
             self._replicas.setdefault(task.origin, Replicas()).open += 1
@@ -150,6 +155,8 @@ class Initiator:
         contract = self._contracts.get(task)
         if contract is None or contract.ending is not None:
             return ()
+        if contract.informed is not None:
+            return self._commit(contract, state, error=detail, reason=reason)
         if contract.stage is Stage.AWARDED:
             contract.ending = (state, reason, detail)
             return [Send(contract.winner, Cancel(contract.auction, task, contract.epoch))]
@@ -188,6 +195,8 @@ class Initiator:
                 return self._inform(message, sender, now)
             case Failure():
                 return self._failure(message, sender, now)
+            case Gathered(key, error):
+                return self._gathered(key, error, now)
             case Renew():
                 return self._renew(message, sender, now)
             case Availability():
@@ -353,6 +362,7 @@ class Initiator:
             contract.number,
             contract.payload,
             contract.follow,
+            contract.blobs,
         )
         effects.append(Send(winner, award))
         return effects
@@ -392,7 +402,32 @@ class Initiator:
         contract = self._held(message.task, message.epoch, sender)
         if contract is None:
             return self._fence(message.task, message.epoch, sender)
+        if message.blobs and contract.informed is None:
+            contract.informed = message
+            contract.timer = 0  # the lease lasts as long as the fetch does, and that ends by itself
+            return [Send(self._node, Gather(_result_of(contract), message.blobs, (sender,)))]
+        if contract.informed is not None:
+            return []
         return self._commit(contract, State.DONE, value=message.value, seconds=message.seconds)
+
+    def _gathered(self, key: Key, error: str, now: float) -> list[Effect]:
+        """What a result refers to is here, so that its winner may die now; or it cannot be had."""
+        contract = self._contracts.get(key[1])
+        if contract is None or contract.informed is None or _result_of(contract) != key:
+            return [Send(self._node, Release(key))]
+        done = contract.informed
+        if error:
+            return self._failed(contract, Reason.DIED, error, done.seconds, b"", now)
+        return self._commit(contract, State.DONE, value=done.value, seconds=done.seconds, blobs=done.blobs)
+
+    def _let_go(self, contract: Contract) -> list[Effect]:
+        """Neither we nor the winner need keep what was being fetched; who keeps it says so itself."""
+        if contract.informed is None:
+            return []
+        kept = Send(contract.winner, Kept(contract.task.id, contract.epoch))
+        effects: list[Effect] = [kept, Send(self._node, Release(_result_of(contract)))]
+        contract.informed = None
+        return effects
 
     def _failure(self, message: Failure, sender: NodeId, now: float) -> list[Effect]:
         self._tell(sender, message, now)
@@ -401,13 +436,18 @@ class Initiator:
             return []  # it could not be cancelled: how it has ended we know
         if contract is None:
             return self._fence(message.task, message.epoch, sender)
-        reason, detail, seconds = message.reason, message.detail, message.seconds
-        if reason in TRANSIENT:
+        if message.reason in TRANSIENT:
             contract.attempts -= 1
-        elif contract.ending is None:
+            return self._lose(contract, message.reason, now)
+        return self._failed(contract, message.reason, message.detail, message.seconds, message.value, now)
+
+    def _failed(
+        self, contract: Contract, reason: Reason, detail: str, seconds: float, value: bytes, now: float
+    ) -> list[Effect]:
+        """An attempt came to nothing: another may be tried, or that was the last."""
+        if contract.ending is None:
             once = contract.task.conditions.at_most_once
             if reason is Reason.ERROR or once or contract.attempts >= contract.task.attempts_max:
-                value = message.value
                 return self._commit(contract, State.FAILED, value=value, error=detail, seconds=seconds, reason=reason)
         return self._lose(contract, reason, now)
 
@@ -450,7 +490,8 @@ class Initiator:
             self._accounts[winner].forget(contract.number)
         contract.lost = reason
         self._reopen(contract, now)
-        return [TaskLost(task=task, epoch=contract.epoch, peer=winner, reason=reason)]
+        lost = TaskLost(task=task, epoch=contract.epoch, peer=winner, reason=reason)
+        return [lost, *self._let_go(contract)]
 
     def _reopened(self, contract: Contract, now: float) -> list[Effect]:
         """All that bid for it are gone."""
@@ -473,6 +514,7 @@ class Initiator:
         error: str = "",
         seconds: float = 0.0,
         reason: Reason | None = None,
+        blobs: tuple[Reference, ...] = (),
     ) -> list[Effect]:
         task = contract.task.id
         del self._contracts[task]
@@ -484,11 +526,12 @@ class Initiator:
         contract.stage = Stage.ENDED
         if task != contract.task.origin:
             self._replica_ended(contract, state)
-        outcome = Outcome(task, state, value, error, winner, contract.epoch, contract.attempts, seconds, reason or "")
+        why = reason or ""
+        outcome = Outcome(task, state, value, error, winner, contract.epoch, contract.attempts, seconds, why, blobs)
         committed = TaskCommitted(
             task=task, epoch=contract.epoch, state=state, peer=winner, attempts=contract.attempts, detail=error
         )
-        return [committed, Send(self._node, Completed(outcome))]
+        return [committed, Send(self._node, Completed(outcome)), *self._let_go(contract)]
 
     def _replica_ended(self, contract: Contract, state: State) -> None:
         """Its node stays taken if it was done there; where all have ended, nothing needs to be known."""
@@ -561,6 +604,11 @@ class Initiator:
             cancel = Send(subject.winner, Cancel(subject.auction, subject.task.id, subject.epoch))
             return [*self._lose(subject, Reason.LEASE, now), cancel]
         return []
+
+
+def _result_of(contract: Contract) -> Key:
+    """By which the carrier knows what we want of it."""
+    return "result", contract.task.id, str(contract.epoch)
 
 
 def _by_cost(offer: Offer) -> tuple[float, NodeId]:

@@ -3,7 +3,8 @@
 The other half of `contract_net.py`, which opens with the whole sequence.
 
     called   -> each task priced on its own: a Proposal with bids and declines, or a Refusal
-    awarded  -> started if a slot and all it needs is free, kept waiting if it is its initiator's next, else declined
+    awarded  -> started if a slot and all it needs is free, kept waiting if it is its initiator's next, else declined;
+                what its payload refers to (carrier.py) is fetched meanwhile, while it waits or holds its slot
     held     -> renewed every quarter of a lease, all attempts of one initiator in one message
     finished -> the next waiting task starts first; then Inform or Failure, with the load left behind
     idle     -> if others than that initiator have calls open here: Availability, published
@@ -21,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from .blobs import Gather, Gathered, Key, Release
 from .contract_events import BidDeclined, BidSubmitted, TaskAccepted, TaskEnded, TaskStarted
 from .core import (
     AuctionId,
@@ -32,6 +34,7 @@ from .core import (
     PeerError,
     ProtocolError,
     Publish,
+    References,
     Resume,
     Run,
     Send,
@@ -54,6 +57,7 @@ from .performatives import (
     Finished,
     Grant,
     Inform,
+    Kept,
     NotUnderstood,
     Output,
     Printed,
@@ -67,6 +71,8 @@ from .performatives import (
 
 OFFERS_MAX = 65_536
 """How many bids are remembered; the oldest is forgotten first."""
+LEFT_BEHIND_MAX = 10_000
+"""So many results wait here for their initiators to fetch what they refer to; the oldest is forgotten first."""
 OVERRUN = 0.1
 """What a task that runs longer than expected is taken to need still: this part of what it has taken so far."""
 
@@ -95,7 +101,9 @@ Valuation = Callable[[Asked, float], Pricing]
 class _Attempt:
     """One awarded attempt, waiting or running."""
 
-    __slots__ = ("auction", "epoch", "follow", "initiator", "lease_s", "payload", "run_s", "started", "task")
+    __slots__ = (
+        "auction", "blobs", "epoch", "follow", "here", "initiator", "lease_s", "payload", "run_s", "started", "task"
+    )  # fmt: skip
 
     def __init__(self, award: Award, initiator: NodeId, run_s: float) -> None:
         self.auction: AuctionId = award.auction
@@ -104,6 +112,8 @@ class _Attempt:
         self.lease_s = award.lease_s
         self.payload = award.payload
         self.follow = award.follow
+        self.blobs = award.blobs
+        self.here = not award.blobs  # all that its payload refers to is here
         self.initiator = initiator
         self.run_s = run_s
         self.started: float | None = None  # None: it waits
@@ -157,6 +167,7 @@ class Participant:
         self._offers: OrderedDict[tuple[NodeId, TaskId], bool] = OrderedDict()  # our bids; are they open still?
         self._open: dict[NodeId, int] = {}  # how many of them are, per initiator
         self._renew_at: float | None = None
+        self._left_behind: dict[Key, NodeId] = {}  # results with blobs that an initiator has not fetched yet
         self._amounts = dict(amounts)
         self._left = dict(amounts)  # of them, beside what runs
         self.draining = False
@@ -198,6 +209,10 @@ class Participant:
             case Grant(task, epoch, size):
                 held = self._held_for(sender, task)
                 return [Resume(task, epoch, size)] if held and held.epoch == epoch else ()
+            case Gathered(key, error):
+                return self._gathered(key, error, now)
+            case Kept(task, epoch):
+                return self._keep_no_longer([("left", task, str(epoch))], sender)
             case Fenced(task, epoch):
                 held = self._held_for(sender, task)
                 return self._drop([held], Reason.LEASE, now) if held and held.epoch != epoch else ()
@@ -316,6 +331,8 @@ class Participant:
             self._renew_at = now + award.lease_s / 4
         self._waiting[task.id] = attempt
         self._queues.setdefault(sender, _Queue()).add(1, run_s)
+        if attempt.blobs:  # they come while it waits; if it need not wait, its slot does
+            effects.append(Send(self._node, Gather(_key("run", attempt), attempt.blobs, (sender,))))
         return effects + self._start_next(now)
 
     def _start_next(self, now: float) -> list[Effect]:
@@ -330,9 +347,14 @@ class Participant:
             task = attempt.task
             self._running[task.id] = attempt
             effects.append(TaskStarted(task=task.id, kind=task.kind, epoch=attempt.epoch))
-            effects.append(Run(task, attempt.epoch, attempt.payload, attempt.follow))
-            attempt.payload = b""
+            if attempt.here:
+                effects.append(self._run(attempt))
         return effects
+
+    @staticmethod
+    def _run(attempt: _Attempt) -> Run:
+        payload, attempt.payload = attempt.payload, b""
+        return Run(attempt.task, attempt.epoch, payload, attempt.follow)
 
     def _leave_queue(self, attempt: _Attempt) -> None:
         del self._waiting[attempt.task.id]
@@ -350,11 +372,14 @@ class Participant:
         task, epoch, seconds = finished.task, finished.epoch, finished.seconds
         reason, detail = finished.reason, finished.error
         effects: list[Effect] = [TaskEnded(task=task, epoch=epoch, seconds=seconds, reason=reason, detail=detail)]
+        if finished.blobs:
+            effects += self._leave_behind(attempt, finished.blobs)
+        effects += self._release(attempt)
         effects += self._start_next(now)
         if reason is None:
             self._observed(attempt.task, seconds, now)
             load, heard = self._load(attempt.initiator, now), self._heard.get(attempt.initiator, 0)
-            inform = Inform(attempt.auction, task, epoch, finished.value, seconds, load, heard)
+            inform = Inform(attempt.auction, task, epoch, finished.value, seconds, load, heard, finished.blobs)
             effects.append(Send(attempt.initiator, inform))
         else:
             effects.append(self._failure(attempt, reason, now, detail, seconds, finished.value))
@@ -372,6 +397,44 @@ class Participant:
         load, heard = self._load(to, now), self._heard.get(to, 0)
         detail = "it has ended here already"
         return Send(to, Failure(auction, task, epoch, Reason.LATE, detail, 0.0, load, heard))
+
+    # -- what is large
+
+    def _gathered(self, key: Key, error: str, now: float) -> list[Effect]:
+        """All that an attempt's payload refers to is here: it may run. Or it cannot be had."""
+        attempt = self._held.get(key[1])
+        if attempt is None or _key("run", attempt) != key:
+            return [Send(self._node, Release(key))]
+        if error:
+            return [*self._drop([attempt], Reason.DIED, now), self._failure(attempt, Reason.DIED, now, error)]
+        if attempt.here:
+            return []
+        attempt.here = True
+        return [self._run(attempt)] if attempt.started is not None else []
+
+    def _release(self, attempt: _Attempt) -> list[Effect]:
+        return [Send(self._node, Release(_key("run", attempt)))] if attempt.blobs else []
+
+    def _leave_behind(self, attempt: _Attempt, blobs: References) -> list[Effect]:
+        """What its result refers to is kept until its initiator has it, or is gone."""
+        key = _key("left", attempt)
+        self._left_behind[key] = attempt.initiator
+        effects: list[Effect] = [Send(self._node, Gather(key, blobs))]
+        if len(self._left_behind) > LEFT_BEHIND_MAX:
+            oldest, initiator = next(iter(self._left_behind.items()))
+            effects += self._keep_no_longer([oldest], initiator)
+        return effects
+
+    def _keep_no_longer(self, keys: Sequence[Key], initiator: NodeId) -> list[Effect]:
+        mine = [key for key in keys if self._left_behind.get(key) == initiator]
+        for key in mine:
+            del self._left_behind[key]
+        return [Send(self._node, Release(key)) for key in mine]
+
+    @property
+    def left_behind(self) -> int:
+        """How many results wait here to be fetched."""
+        return len(self._left_behind)
 
     # -- what tasks take beside a slot
 
@@ -413,6 +476,7 @@ class Participant:
                 effects.append(Stop(task, epoch))
                 taken = now - attempt.started
             effects.append(TaskEnded(task=task, epoch=epoch, seconds=taken, reason=reason, detail=""))
+            effects += self._release(attempt)
         return effects + self._start_next(now) + self._tell_idle(None, now) if dropped else effects
 
     def _orphaned(self, initiator: NodeId, now: float) -> list[Effect]:
@@ -421,7 +485,7 @@ class Participant:
             self._withdraw(*key)
         self._heard.pop(initiator, None)
         held = [attempt for attempt in self._held.values() if attempt.initiator == initiator]
-        return self._drop(held, Reason.ORPHANED, now)
+        return [*self._drop(held, Reason.ORPHANED, now), *self._keep_no_longer(list(self._left_behind), initiator)]
 
     # -- load
 
@@ -456,3 +520,8 @@ class Participant:
         waiting_for_us = sorted(self._open)[:AVAILABILITY_HEARD_MAX]
         heard = tuple((initiator, self._heard.get(initiator, 0)) for initiator in waiting_for_us)
         return [Publish(Availability(self._load("", now), heard))]
+
+
+def _key(what: str, attempt: _Attempt) -> Key:
+    """By which the carrier knows what we want of it."""
+    return what, attempt.task.id, str(attempt.epoch)

@@ -15,7 +15,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from .core import AuctionId, Count, Local, Message, NodeId, Outcome, Payload, Seconds, Task, TaskId, Text
+from .core import AuctionId, Count, Local, Message, NodeId, Outcome, Payload, References, Seconds, Task, TaskId, Text
 from .load import SLOTS_MAX, WAITING_MAX, Load
 
 TASKS_PER_CALL_MAX = 256
@@ -123,7 +123,8 @@ class Refusal(Message, frozen=True, array_like=True):
 class Award(Message, frozen=True, array_like=True):
     """The acceptance; with `follow`, what the attempt writes is passed on.
 
-    `number` rises with each award of this initiator, so that loads can say what they count.
+    `number` rises with each award of this initiator, so that loads can say what they count. `blobs` are what the
+    payload refers to: the initiator's node has them.
     """
 
     auction: AuctionId
@@ -133,6 +134,7 @@ class Award(Message, frozen=True, array_like=True):
     number: Count
     payload: Payload
     follow: bool = False
+    blobs: References = ()
 
 
 class Rejection(Message, frozen=True, array_like=True):
@@ -150,7 +152,10 @@ class Renew(Message, frozen=True, array_like=True):
 
 
 class Inform(Message, frozen=True, array_like=True):
-    """Done: the encoded result, the seconds a slot was held, and the load left behind."""
+    """Done: the encoded result, the seconds a slot was held, and the load left behind.
+
+    `blobs` are what the result refers to: the winner's node has them, and keeps them until it is told `Kept`.
+    """
 
     auction: AuctionId
     task: TaskId
@@ -159,6 +164,14 @@ class Inform(Message, frozen=True, array_like=True):
     seconds: Seconds
     load: Load
     heard: Count
+    blobs: References = ()
+
+
+class Kept(Message, frozen=True, array_like=True):
+    """What this attempt's result refers to is here now, or is not wanted: the winner need not keep it."""
+
+    task: TaskId
+    epoch: Count
 
 
 class Failure(Message, frozen=True, array_like=True):
@@ -207,9 +220,9 @@ class Availability(Message, frozen=True, array_like=True):
 class Finished(Local, frozen=True, array_like=True):
     """The executor's word on an attempt.
 
-    `reason` is None if it was done: then `value` is the result, encoded. Else
-    `error` says in one sentence (more may follow it) what went wrong, and `value` is what it left. DIED and TIMEOUT:
-    another attempt may succeed; ERROR: another would fail as well.
+    `reason` is None if it was done: then `value` is the result, encoded, and `blobs` what it refers to. Else `error`
+    says in one sentence (more may follow it) what went wrong, and `value` is what it left. DIED and TIMEOUT: another
+    attempt may succeed; ERROR: another would fail as well.
     """
 
     task: TaskId
@@ -218,6 +231,7 @@ class Finished(Local, frozen=True, array_like=True):
     value: Payload = b""
     error: Text = ""
     seconds: Seconds = 0.0
+    blobs: References = ()
 
 
 class Stream(enum.IntEnum):
@@ -278,6 +292,7 @@ MESSAGES: tuple[type[Message], ...] = (
     Rejection,
     Renew,
     Inform,
+    Kept,
     Failure,
     Cancel,
     Fenced,

@@ -32,6 +32,7 @@ from .core import (
     NodeId,
     Outcome,
     Payload,
+    References,
     Speed,
     State,
     Task,
@@ -70,7 +71,7 @@ class Submit(Message, frozen=True, array_like=True):
     """Take this task.
 
     It is called when the tasks it comes `after` (ids, or labels of this client) are done. `waits`: if nobody can run
-    it, it waits until somebody can.
+    it, it waits until somebody can. `blobs` are what the payload refers to: they were offered before (`carrier.py`).
     """
 
     task: Task
@@ -79,6 +80,7 @@ class Submit(Message, frozen=True, array_like=True):
     label: Label = ""
     after: Annotated[tuple[Handle, ...], Meta(max_length=AFTER_MAX)] = ()
     waits: bool = False
+    blobs: References = ()
 
 
 class Submitted(Message, frozen=True, array_like=True):

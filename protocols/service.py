@@ -18,8 +18,11 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+import msgspec
+
+from .carrier import OFFER, Carrier
 from .contract_net import Initiator
-from .core import Effect, Event, Message, NodeId, Outcome, ProtocolError, Send, State, Task, TaskId
+from .core import BLOBS_MAX, Effect, Event, Message, NodeId, Outcome, ProtocolError, Send, State, TaskId
 from .participant import Participant
 from .performatives import Completed, Credit, Grant, Output, Printed, Reason
 from .requests import (
@@ -59,6 +62,8 @@ CLIENTS_MAX = 4_096
 """How many clients' trays are kept; the one that has read nothing for longest goes first."""
 WATCHES_MAX = 4_096
 """How many questions wait for tasks to end; the oldest is forgotten first."""
+KEPT_BYTES_MAX = 8 * 1024**3
+"""What results that are kept may refer to; beyond it, the oldest are forgotten."""
 TELL_EVERY_S = 0.2
 """How often a client that waits is told of progress."""
 SILENT_S = 10.0
@@ -86,7 +91,8 @@ class _Entry:
     """A task in the book."""
 
     __slots__ = (
-        "client", "due", "follow", "inputs", "label", "outcome", "parents", "payload", "silent", "task", "waits"
+        "blobs", "client", "due", "follow", "inputs", "label", "outcome", "parents", "payload", "silent", "task",
+        "waits",
     )  # fmt: skip
 
     def __init__(self, submit: Submit, client: NodeId) -> None:
@@ -99,8 +105,15 @@ class _Entry:
         self.due: float | None = None  # when it must be done
         self.parents: dict[TaskId, str] = {}  # that have not ended, and how this task calls them
         self.inputs: dict[str, bytes] = {}  # the results of those that have
+        self.blobs = submit.blobs  # what the payload refers to, and what those results do
         self.outcome: Outcome | None = None
         self.silent = False  # its client no longer reads what it writes
+
+    def take(self, name: str, outcome: Outcome) -> None:
+        """The result of a task that it comes after, and calls so."""
+        self.inputs[name] = outcome.value
+        if outcome.blobs:
+            self.blobs = tuple(dict.fromkeys((*self.blobs, *outcome.blobs)))
 
 
 class _Watch:
@@ -148,7 +161,8 @@ class _Tray:
 
 class Service:
     """The desk of one agent. `nodes` is the fleet as it sees it; `hand_on` puts the results of other tasks into a
-    payload."""
+    payload; `carrier` (without it, no task may have any) keeps what payloads and results refer to, of results no more
+    than `kept_bytes_max`."""
 
     def __init__(
         self,
@@ -156,11 +170,16 @@ class Service:
         participant: Participant,
         nodes: Callable[[], Sequence[NodeLine]],
         hand_on: HandOn,
+        carrier: Carrier | None = None,
+        kept_bytes_max: int = KEPT_BYTES_MAX,
     ) -> None:
         self._initiator = initiator
         self._participant = participant
         self._nodes = nodes
         self._hand_on = hand_on
+        self._carrier = carrier or Carrier("", lambda blob: False)
+        self._kept_bytes_max = kept_bytes_max
+        self._kept_bytes = 0
         self._book: OrderedDict[TaskId, _Entry] = OrderedDict()  # in the order of submission
         self._labels: dict[str, TaskId] = {}
         self._children: dict[TaskId, list[TaskId]] = {}
@@ -258,7 +277,7 @@ class Service:
             if known.outcome is None:
                 entry.parents[parent] = name
             elif known.outcome.state is State.DONE:
-                entry.inputs[name] = known.outcome.value
+                entry.take(name, known.outcome)
             else:
                 return [Send(sender, Refused(task.id, f"it comes after {name}, which is {known.outcome.state}"))]
         self._book[task.id] = entry
@@ -274,6 +293,9 @@ class Service:
             task=task.id, kind=task.kind, work=task.work, payload_bytes=task.payload_bytes, peer=sender
         )
         effects: list[Effect] = [submitted, Send(sender, Submitted(task.id))]
+        if entry.blobs:
+            self._carrier.keep(("task", task.id), entry.blobs)
+            effects += self._carrier.release((OFFER, sender, task.id))
         if not entry.parents:
             effects += self._call(entry, now)
         return effects
@@ -297,6 +319,10 @@ class Service:
             return f"this agent holds {TASKS_MAX} tasks already; try another"
         if submit.label and not self._is_ended(self._labels.get(submit.label, "")):
             return f"the label {submit.label} belongs to a task that has not ended"
+        if task.blobs != tuple([blob.hint for blob in submit.blobs]):
+            return "what its argument refers to is not what it declares"
+        if not all(map(self._carrier.holds, submit.blobs)):
+            return "a large value in its argument is not here: hand it in again"
         return None
 
     def _call(self, entry: _Entry, now: float) -> Sequence[Effect]:
@@ -310,9 +336,15 @@ class Service:
                 return self._completed(Outcome(task.id, State.FAILED, error=str(error), reason=Reason.PAYLOAD), now)
             finally:
                 entry.inputs = {}
-            task = entry.task = _with_size(task, len(payload))
+            if len(entry.blobs) > BLOBS_MAX:
+                many = f"its argument would refer to {len(entry.blobs)} large values: {BLOBS_MAX} is the most"
+                return self._completed(Outcome(task.id, State.FAILED, error=many, reason=Reason.PAYLOAD), now)
+            hints = tuple([blob.hint for blob in entry.blobs])
+            task = entry.task = msgspec.structs.replace(task, payload_bytes=len(payload), blobs=hints)
         follow = entry.follow is Follow.OUTPUT
-        return self._initiator.call(task, payload, now, follow=follow, waits=entry.waits, due=entry.due)
+        return self._initiator.call(
+            task, payload, now, follow=follow, waits=entry.waits, due=entry.due, blobs=entry.blobs
+        )
 
     # -- tasks end
 
@@ -326,12 +358,15 @@ class Service:
         entry = self._book.get(outcome.task)
         if entry is None or entry.outcome is not None:
             return ()
-        entry.outcome, entry.payload, entry.parents, entry.inputs = outcome, b"", {}, {}
+        entry.outcome, entry.payload, entry.parents, entry.inputs, entry.blobs = outcome, b"", {}, {}, ()
         self._followed.pop(outcome.task, None)
         self._open -= 1
         self._ended.append(outcome.task)
         self._ended_bytes += len(outcome.value)
-        effects: list[Effect] = []
+        if outcome.blobs:
+            self._carrier.keep(("kept", outcome.task), outcome.blobs)
+            self._kept_bytes += sum([blob.size for blob in outcome.blobs])
+        effects: list[Effect] = list(self._carrier.release(("task", outcome.task)))
         if entry.follow is not Follow.NOTHING:
             self._trays.setdefault(entry.client, _Tray()).waiting.append(outcome.task)
             effects += self._hand_out(entry.client)
@@ -356,16 +391,25 @@ class Service:
         if outcome.state is not State.DONE:
             error = f"it comes after {name}, which is {outcome.state}: {outcome.error}"[:4096]
             return self._completed(Outcome(child.task.id, State.FAILED, error=error, reason=Reason.PARENT), now)
-        child.inputs[name] = outcome.value
+        child.take(name, outcome)
+        if outcome.blobs:
+            self._carrier.keep(("task", child.task.id), outcome.blobs)
         return () if child.parents else self._call(child, now)
 
     def _forget(self) -> None:
-        """The oldest that have ended, where there are too many, or their results too large."""
-        while len(self._ended) > ENDED_MAX or self._ended_bytes > ENDED_BYTES_MAX:
+        """The oldest that have ended, where there are too many, or their results too large; never the last one."""
+        while len(self._ended) > 1 and (
+            len(self._ended) > ENDED_MAX
+            or self._ended_bytes > ENDED_BYTES_MAX
+            or self._kept_bytes > self._kept_bytes_max
+        ):
             task = self._ended.popleft()
             entry = self._book.pop(task)
             assert entry.outcome is not None
             self._ended_bytes -= len(entry.outcome.value)
+            if entry.outcome.blobs:
+                self._kept_bytes -= sum([blob.size for blob in entry.outcome.blobs])
+                self._carrier.release(("kept", task))
             if self._labels.get(entry.label) == task:
                 del self._labels[entry.label]
 
@@ -512,7 +556,3 @@ class Service:
                 effects.append(Send(standing[2], Grant(task, standing[3], unread)))
         self._look_at = now + SILENT_S if self._followed else None
         return effects
-
-
-def _with_size(task: Task, size: int) -> Task:
-    return Task(task.id, task.kind, task.work, size, task.timeout_s, task.attempts_max, task.terms)

@@ -1,0 +1,69 @@
+"""`parley plan`: who would get a task, in a dry auction."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Any
+
+import click
+
+from .. import options, task_options
+from ..problems import Exit, Problem
+from ..running import run
+
+WIDTH_MAX = 120
+IS_COMMAND = "parley.launch.commands.plan"
+
+
+class _Plan(click.Command):
+    """Notes whether its words stand behind a `--`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[IS_COMMAND] = "--" in args
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Plan)
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="KIND | -- COMMAND...")
+@click.option("--args", "arguments", metavar="JSON", help="Of KIND: an object or a list; @FILE to read it.")
+@task_options.flags(patience="--wait")
+@options.agents
+@options.as_json
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    /,
+    words: tuple[str, ...],
+    arguments: str | None,
+    agents: tuple[str, ...],
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Who would get a task, and why: all nodes are asked for a price, and nobody gets it.
+
+    Either KIND with --args, as `parley submit` has them, or -- and a command, as `parley run` has it.
+    """
+    from .. import plain, planning
+    from ..desk import parse
+
+    terms = task_options.Terms(**flags)
+    if ctx.meta[IS_COMMAND]:
+        if arguments is not None:
+            raise Problem("--args is for a KIND; a command has its own after the --", Exit.USAGE)
+        submission = terms.submission("command", {"argv": list(words)})
+    elif len(words) > 1:
+        raise Problem(f"one KIND, or -- before a command: parley plan -- {' '.join(words)}", Exit.USAGE)
+    else:
+        submission = terms.submission(words[0], parse(arguments if arguments is not None else "{}"))
+    task, planned = run(planning.plan(agents, submission))
+    sentence = planning.unplaced(planned)
+    if as_json:
+        click.echo(plain.line(planning.plan_told(task, planned)))
+    elif sentence is None:
+        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
+        click.echo(planning.card(task, planned, color, width))
+    if sentence is not None:
+        raise Problem(sentence, Exit.UNPLACED)

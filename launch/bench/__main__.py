@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 
 import click
 import msgspec
 
-from . import footprint, makespans, negotiations
-
-PARTS = ("footprint", "negotiations", "makespans")
-
-
-@click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(PARTS))
-@click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout.")
-def bench(parts: tuple[str, ...], as_json: bool) -> None:
-    """Measure all of it, or only these PARTS."""
-    results: dict[str, object] = {}
-    for part in parts or PARTS:
-        results[part] = asyncio.run(
-            {"footprint": _footprint, "negotiations": _negotiations, "makespans": _makespans}[part](as_json)
-        )
-    if as_json:
-        click.echo(msgspec.json.encode(results))
+from . import bulk, footprint, latency, makespans, negotiations, throughput
 
 
 async def _footprint(quiet: bool) -> footprint.Line:
@@ -61,6 +46,66 @@ async def _makespans(quiet: bool) -> list[makespans.Line]:
                 f"worst {line.ours_worst:.3f}   blind pull {line.blind_pull:.3f}   (at most {most:.2f})"
             )
     return lines
+
+
+async def _latency(quiet: bool) -> latency.Line:
+    line = await latency.measure()
+    if not quiet:
+        for name, least, times in (
+            ("one no-op, from submit to result", "   (at most 3 and 10)", line.ours),
+            ("  the same exchange over bare sockets", "", line.bare_exchange),
+            ("  a bare request and its reply", f"   ratio {line.ratio:.1f}", line.bare_request),
+        ):
+            click.echo(f"{name:<45}{times.p50_ms:8.3f} ms   99 of 100 {times.p99_ms:7.3f} ms{least}")
+    return line
+
+
+async def _throughput(quiet: bool) -> throughput.Line:
+    line = await throughput.measure()
+    if not quiet:
+        click.echo(
+            f"no-ops, 4 agents, {line.tasks:,} at once            {line.ours_per_s:8.0f} /s   "
+            f"bare sockets {line.bare_per_s:8.0f} /s   ratio {line.ratio:.2f}   (at least 3,000 /s)"
+        )
+    return line
+
+
+async def _bulk(quiet: bool) -> bulk.Line:
+    line = await bulk.measure()
+    if not quiet:
+        click.echo(
+            f"{line.tasks:,} tasks in one file, until all are done {line.done_s:8.1f} s     "
+            f"handed in after {line.handed_in_s:.1f} s"
+        )
+        memory = "   ".join(f"{name} {peak_mb:.0f}" for name, peak_mb in line.peak_mb.items())
+        click.echo(f"  memory at most, of each process in MB      {memory}   (at most 300)")
+    return line
+
+
+PARTS: dict[str, Callable[[bool], Awaitable[object]]] = {
+    "footprint": _footprint,
+    "latency": _latency,
+    "negotiations": _negotiations,
+    "throughput": _throughput,
+    "makespans": _makespans,
+    "bulk": _bulk,
+}
+
+
+@click.command()
+@click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
+@click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout.")
+def bench(parts: tuple[str, ...], as_json: bool) -> None:
+    """Measure all of it, or only these PARTS."""
+    results: dict[str, object] = {}
+    for part in parts or PARTS:
+        results[part] = asyncio.run(_measured(part, as_json))
+    if as_json:
+        click.echo(msgspec.json.encode(results))
+
+
+async def _measured(part: str, quiet: bool) -> object:
+    return await PARTS[part](quiet)
 
 
 if __name__ == "__main__":

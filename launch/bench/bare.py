@@ -3,6 +3,7 @@
     client -- submit --> n1 -- submitted --> client
     n1 -- call (PUB) --> n2 … nN -- proposal --> n1
     n1 -- award --> winner -- inform --> n1 -- result --> client
+    client -- request --> n1 -- reply --> client                       the shortest thing that can be asked
 
 No validation, no log, no acknowledgement, no lease: msgpack lists over the fewest sockets. n1 bids too, by a function
 call; the winner is drawn at random. Each node is a process of its own:
@@ -21,7 +22,7 @@ from collections.abc import Callable
 import msgpack
 import zmq
 
-CALL, PROPOSAL, AWARD, INFORM, SUBMIT, SUBMITTED, RESULT, HELLO = range(8)
+CALL, PROPOSAL, AWARD, INFORM, SUBMIT, SUBMITTED, RESULT, HELLO, REQUEST, REPLY = range(10)
 Frames = list[bytes]
 
 
@@ -123,6 +124,8 @@ class Initiator:
                 self._award(task, client, bidders)
         elif what == INFORM:
             self._end(task, self._open[task][0])
+        elif what == REQUEST:
+            self._router.send_multipart([sender, msgpack.packb([REPLY, task])], zmq.DONTWAIT)
         elif what == HELLO:
             self._greet(sender, task)
         self._drained.sent()
@@ -149,7 +152,7 @@ class Initiator:
 
 
 class Client:
-    """Keeps a number of tasks in flight."""
+    """Keeps a number of tasks in flight, or waits until all have ended."""
 
     def __init__(self, router: str) -> None:
         self._drained = Drained()
@@ -158,7 +161,9 @@ class Client:
         self._ready = asyncio.Event()
         self.ended = 0
         self._number = 0
-        self._running = True
+        self._keeps = False
+        self._goal = 0
+        self._reached = asyncio.Event()
 
     async def ready(self) -> None:
         while not self._ready.is_set():
@@ -167,27 +172,38 @@ class Client:
             await asyncio.sleep(0.02)
 
     def begin(self, in_flight: int) -> None:
+        self._keeps = True
         for _ in range(in_flight):
-            self._submit()
+            self._send(SUBMIT)
+
+    async def end(self, number: int, what: int = SUBMIT) -> None:
+        """Send so many at once, tasks or requests, and wait until all have ended."""
+        self._goal = self.ended + number
+        self._reached.clear()
+        for _ in range(number):
+            self._send(what)
+        await self._reached.wait()
 
     def close(self) -> None:
-        self._running = False
+        self._keeps = False
         self._drained.close()
 
-    def _submit(self) -> None:
+    def _send(self, what: int) -> None:
         self._number += 1
-        self._socket.send(msgpack.packb([SUBMIT, f"task-{self._number:08}", "echo"]), zmq.DONTWAIT)
+        self._socket.send(msgpack.packb([what, f"task-{self._number:08}", "echo"]), zmq.DONTWAIT)
         self._drained.sent()
 
     def _take(self, frames: Frames) -> None:
         what = msgpack.unpackb(frames[0])[0]
         if what == HELLO:
             self._ready.set()
-        if what != RESULT:
+        if what not in (RESULT, REPLY):
             return
         self.ended += 1
-        if self._running:
-            self._submit()
+        if self._keeps:
+            self._send(SUBMIT)
+        elif self.ended == self._goal:
+            self._reached.set()
 
 
 async def _serve(nodes: int, participant: list[str]) -> None:

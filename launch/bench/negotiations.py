@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import msgspec
 
 from ..client import Connection
-from ..fleet import LocalFleet
 from . import bare
+from .fleets import READY_S, fleet_of
 
 SECONDS = 2.0
 WARM_S = 0.5
@@ -52,14 +50,8 @@ async def measure(nodes: int, in_flight: int) -> Line:
 
 
 async def _ours(nodes: int, in_flight: int) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        names = [f"n{number}" for number in range(1, nodes + 1)]
-        async with (
-            await LocalFleet.start(names, rule="random", run=Path(folder)) as fleet,
-            await Connection.connect([fleet.address]) as client,
-        ):
-            await client.ready(nodes, 30.0)
-            return await _busy(client, in_flight)
+    async with fleet_of(nodes, rule="random") as (_, client):
+        return await _busy(client, in_flight)
 
 
 async def _busy(client: Connection, in_flight: int) -> float:
@@ -84,9 +76,9 @@ async def _busy(client: Connection, in_flight: int) -> float:
 
 
 async def _bare(nodes: int, in_flight: int) -> float:
-    async with _bare_fleet(nodes) as router:
+    async with bare_fleet(nodes) as router:
         client = bare.Client(router)
-        await asyncio.wait_for(client.ready(), 30.0)
+        await asyncio.wait_for(client.ready(), READY_S)
         client.begin(in_flight)
         rate = await _rate(lambda: client.ended)
         client.close()
@@ -102,7 +94,8 @@ async def _rate(ended: Callable[[], int]) -> float:
 
 
 @asynccontextmanager
-async def _bare_fleet(nodes: int) -> AsyncIterator[str]:
+async def bare_fleet(nodes: int) -> AsyncIterator[str]:
+    """So many processes of bare sockets; the address of the first."""
     processes: list[asyncio.subprocess.Process] = []
 
     async def start(*arguments: str) -> asyncio.subprocess.Process:

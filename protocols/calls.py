@@ -13,7 +13,8 @@ The other half, awards and what becomes of them, is `contract_net.py`, which ope
     invite(node)         -> one who has not bid for what is priced is asked directly (Smith's availability)
 
 Invariants: a contract is uncalled, called or priced here, or it is somewhere else; who has answered a call is not asked
-again in it, but for a revised one; whom a call asks is fixed when it opens.
+again in it, but for a revised one; whom a call waits for is fixed when it opens; whoever is rejected in an iterated
+call, or was silent in it, is out of it for good; a stranger's bid is none.
 """
 
 from __future__ import annotations
@@ -157,24 +158,34 @@ class Calls:
         self, auction: AuctionId, bids: Sequence[Bid], declines: Sequence[Decline], sender: NodeId
     ) -> NotUnderstood | None:
         """What is wrong with an answer, if it cannot be taken. Raises PeerError on nonsense."""
-        if not auction.startswith(self._prefix):
+        number = auction.removeprefix(self._prefix)
+        if number == auction or not number.isdecimal() or not 0 < int(number) <= self._made:
             return NotUnderstood(auction, "this conversation is not mine")
-        call = self._open.get(auction)
+        call = self._open_to(sender, auction)
         if call is None:
             return None
         if sender in call.invitees and sender not in call.awaiting:
             return NotUnderstood(auction, "you have answered this call already")
+        if sender not in call.invitees and sender not in self.peers:
+            return NotUnderstood(auction, "you were not asked")
         _check(call, bids, declines, sender)
         return None
+
+    def _open_to(self, sender: NodeId, auction: AuctionId) -> Call | None:
+        """The call, if it can still be answered: a revised one only by those who were asked again."""
+        call = self._open.get(auction)
+        return None if call is not None and call.revised and sender not in call.invitees else call
 
     def answer(
         self, auction: AuctionId, bids: Sequence[Bid], declines: Sequence[Decline], sender: NodeId, now: float
     ) -> list[Effect]:
         """Take an answer that was understood; what comes too late is rejected as late."""
-        call = self._open.get(auction)
+        call = self._open_to(sender, auction)
         late: list[TaskId] = []
         for bid in bids:
             contract = call.contracts[bid.task] if call else None
+            if contract is not None and call is not None and call.revised and contract.outbid(sender):
+                contract = None  # rejected for good
             if contract is None or contract.stage not in (Stage.CALLED, Stage.PRICED):
                 late.append(bid.task)
             else:
@@ -261,7 +272,7 @@ class Calls:
             best_s = tuple(contract.best_s or 0.0 for contract in mine)
             effects.append(Send(node, CallForProposals(auction, tasks, REVISED_S, best_s)))
         for node in self.peers:
-            out = [c.task.id for c in batch if (one := c.declines.get(node)) and one.reason is Reason.OUTBID]
+            out = [c.task.id for c in batch if c.outbid(node)]
             if out:
                 effects.append(Send(node, Rejection(auction, tuple(out), Reason.OUTBID)))
         return effects

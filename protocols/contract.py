@@ -101,6 +101,11 @@ class Contract:
         self.declines[node] = decline
         self.bids.pop(node, None)
 
+    def outbid(self, node: NodeId) -> bool:
+        """It was rejected in an iterated call."""
+        decline = self.declines.get(node)
+        return decline is not None and decline.reason is Reason.OUTBID
+
     def asked(self, now: float) -> Task:
         """The task as others are told it: with the time that is left."""
         if self.due is None or self.task.terms is None:
@@ -136,6 +141,8 @@ class Contract:
         return State.OPEN, "its call comes when those before it are placed"
 
 
+SENTENCE_CHARS_MAX = 4096
+"""An outcome tells no more (`Text` in core.py), however many nodes decline, each in its own words."""
 _SINGULAR = {"do": "does", "have": "has", "lack": "lacks", "are": "is"}
 
 
@@ -149,7 +156,7 @@ def unplaced_sentence(declines: Mapping[NodeId, Decline]) -> str:
     for words, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])):
         verb, _, rest = words.partition(" ")
         reasons.append(f"{count} {_SINGULAR.get(verb, verb) if count == 1 else verb} {rest}".rstrip())
-    return f"0/{len(declines)} nodes can run this: {', '.join(reasons)}"
+    return f"0/{len(declines)} nodes can run this: {', '.join(reasons)}"[:SENTENCE_CHARS_MAX]
 
 
 class Replicas:
@@ -165,7 +172,7 @@ class Replicas:
 class Call:
     """One open call for proposals."""
 
-    __slots__ = ("auction", "awaiting", "batch", "close_at", "contracts", "first", "invitees")
+    __slots__ = ("auction", "awaiting", "batch", "close_at", "contracts", "first", "invitees", "revised")
 
     def __init__(
         self,
@@ -181,4 +188,5 @@ class Call:
         self.invitees = tuple(invitees)
         self.awaiting = set(self.invitees)
         self.first = first  # else its tasks are priced, and it only adds bids or renews them
+        self.revised = first and batch[0].revised > 0  # some are asked again, for less
         self.close_at = close_at

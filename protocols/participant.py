@@ -5,14 +5,16 @@ The other half of `contract_net.py`, which opens with the whole sequence.
     called   -> each task priced on its own: a Proposal with bids and declines, or a Refusal
     awarded  -> started if a slot and all it needs is free, kept waiting if it is its initiator's next, else declined;
                 what its payload refers to (carrier.py) is fetched meanwhile, while it waits or holds its slot
-    held     -> renewed every quarter of a lease, all attempts of one initiator in one message
+    held     -> renewed every quarter of a lease, all attempts of one initiator in one message; what has waited much
+                longer than was to be expected goes back to its initiator
     finished -> the next waiting task starts first; then Inform or Failure, with the load left behind
     idle     -> if others than that initiator have calls open here: Availability, published
     draining -> what waits goes back, what runs ends, nothing more is taken
 
 What holds at any moment: at most `slots` attempts run, together they take no more than this node has; of one task at
 most one epoch is held, for one initiator; nothing is held for an initiator that is gone. Each initiator has a "next" of
-its own and what waits is served in the order of arrival, so that none can crowd out the others.
+its own and what waits is served in the order of arrival, so that none can crowd out the others. Nothing waits for ever
+behind what does not end, not even a task behind the one that waits for its result.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from .core import (
     Task,
     TaskId,
 )
-from .load import RUN_S_MIN, WAITING_MAX, Load, Outlook
+from .load import NEXT_S, RUN_S_MIN, WAITING_MAX, Load, Outlook
 from .performatives import (
     AVAILABILITY_HEARD_MAX,
     Availability,
@@ -75,6 +77,13 @@ LEFT_BEHIND_MAX = 10_000
 """So many results wait here for their initiators to fetch what they refer to; the oldest is forgotten first."""
 OVERRUN = 0.1
 """What a task that runs longer than expected is taken to need still: this part of what it has taken so far."""
+PATIENCE = 3.0
+PATIENCE_S = 3.0
+"""What was accepted waits here for so many times as long as was to be expected then, and at least for so long; then it
+goes back to its initiator. What has kept it waiting is from now on taken to need as long again as it has taken so far,
+and where all slots are held by such, nothing more is accepted."""
+LEASE_S_MIN = 0.01
+"""A shorter lease is not renewed in time: it would keep this node busy with nothing else."""
 
 
 class Pricing(NamedTuple):
@@ -102,26 +111,29 @@ class _Attempt:
     """One awarded attempt, waiting or running."""
 
     __slots__ = (
-        "auction", "blobs", "epoch", "follow", "here", "initiator", "lease_s", "payload", "run_s", "started", "task"
+        "auction", "blobs", "epoch", "follow", "here", "initiator", "lease_s", "overdue", "patient_until", "payload",
+        "run_s", "started", "task",
     )  # fmt: skip
 
-    def __init__(self, award: Award, initiator: NodeId, run_s: float) -> None:
+    def __init__(self, award: Award, initiator: NodeId, run_s: float, patient_until: float) -> None:
         self.auction: AuctionId = award.auction
         self.task = award.task
         self.epoch = award.epoch
-        self.lease_s = award.lease_s
+        self.lease_s = max(award.lease_s, LEASE_S_MIN)
         self.payload = award.payload
         self.follow = award.follow
         self.blobs = award.blobs
         self.here = not award.blobs  # all that its payload refers to is here
         self.initiator = initiator
         self.run_s = run_s
+        self.patient_until = patient_until  # so long it waits
         self.started: float | None = None  # None: it waits
+        self.overdue = False  # others have waited for its end in vain
 
     def remaining_s(self, now: float) -> float:
         """Seconds it is expected to hold its slot still; never zero."""
         taken = now - (now if self.started is None else self.started)
-        return max(self.run_s - taken, OVERRUN * taken, RUN_S_MIN)
+        return max(self.run_s - taken, taken if self.overdue else OVERRUN * taken, RUN_S_MIN)
 
 
 class _Queue:
@@ -227,14 +239,29 @@ class Participant:
     def wake(self, now: float) -> Sequence[Effect]:
         if self._renew_at is None or now < self._renew_at:
             return ()
+        effects = self._give_back(now)
         held: dict[NodeId, list[_Attempt]] = {}
         for attempt in self._held.values():
             held.setdefault(attempt.initiator, []).append(attempt)
         self._renew_at = now + min(attempt.lease_s for attempt in self._held.values()) / 4 if held else None
-        return [
-            Send(initiator, Renew(tuple((one.task.id, one.epoch, one.started is not None) for one in attempts)))
-            for initiator, attempts in sorted(held.items())
-        ]
+        for initiator, attempts in sorted(held.items()):
+            renewed = tuple([(one.task.id, one.epoch, one.started is not None) for one in attempts])
+            effects.append(Send(initiator, Renew(renewed)))
+        return effects
+
+    def _give_back(self, now: float) -> list[Effect]:
+        """What has waited here in vain may be done sooner elsewhere."""
+        in_vain = [attempt for attempt in self._waiting.values() if attempt.patient_until < now]
+        if not in_vain:
+            return []
+        for running in self._running.values():
+            running.overdue = running.started is not None and now - running.started > running.run_s
+        effects: list[Effect] = []
+        for attempt in in_vain:
+            if attempt.started is None:  # else the place of another has let it start
+                effects += self._drop([attempt], Reason.BUSY, now)
+                effects.append(self._failure(attempt, Reason.BUSY, now, "it has waited here in vain"))
+        return effects
 
     # -- bidding
 
@@ -319,7 +346,8 @@ class Participant:
         run_s = max(sum([term[1] for term in pricing.terms]), RUN_S_MIN)
         load = self._load(sender, now)
         room = Outlook(load.ready_s, load.waiting, load.waiting_s).room(run_s) and len(self._waiting) < WAITING_MAX
-        attempt = _Attempt(award, sender, run_s)
+        wait_s = max(load.ready_s[0], self._resources_s(task, now) if task.conditions.amounts else 0.0)
+        attempt = _Attempt(award, sender, run_s, now + max(PATIENCE * wait_s, PATIENCE_S))
         if task.id in self._held or not room or pricing.decline is not None or self.draining:
             reason = Reason.DRAINING if self.draining else pricing.decline or Reason.BUSY
             return [*effects, self._failure(attempt, reason, now, pricing.detail)]
@@ -327,8 +355,8 @@ class Participant:
         self._held[task.id] = attempt
         starts = not self._waiting and len(self._running) < self._slots and self._fits(task)
         effects.append(TaskAccepted(task=task.id, epoch=award.epoch, peer=sender, waiting=not starts))
-        if self._renew_at is None:
-            self._renew_at = now + award.lease_s / 4
+        renew_at = now + attempt.lease_s / 4
+        self._renew_at = renew_at if self._renew_at is None else min(self._renew_at, renew_at)
         self._waiting[task.id] = attempt
         self._queues.setdefault(sender, _Queue()).add(1, run_s)
         if attempt.blobs:  # they come while it waits; if it need not wait, its slot does
@@ -511,7 +539,10 @@ class Participant:
                 ready[soonest] += attempt.run_s
         ready.sort()
         queue = self._queues.get(to)
-        return Load(tuple(ready), queue.tasks if queue else 0, queue.work_s if queue else 0.0, self._speed)
+        waiting, waiting_s = (queue.tasks, queue.work_s) if queue else (0, 0.0)
+        if len(self._running) == self._slots and all(attempt.overdue for attempt in self._running.values()):
+            waiting, waiting_s = max(waiting, self._slots), max(waiting_s, NEXT_S * self._slots)  # no room for a next
+        return Load(tuple(ready), waiting, waiting_s, self._speed)
 
     def _tell_idle(self, told: NodeId | None, now: float) -> list[Effect]:
         """An idle node tells those who wait for it; `told` has just heard it anyway."""

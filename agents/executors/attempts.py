@@ -26,6 +26,8 @@ class Attempts:
 
     def __init__(self) -> None:
         self._running: dict[Attempt, tuple[asyncio.Task[Finished], Window]] = {}
+        self._stopped: set[asyncio.Task[Finished]] = set()
+        """Those that are not over yet."""
 
     def __len__(self) -> int:
         return len(self._running)
@@ -57,11 +59,12 @@ class Attempts:
             running, window = attempt
             window.close()
             running.cancel()
+            self._stopped.add(running)
+            running.add_done_callback(self._stopped.discard)
 
     async def close(self) -> None:
-        """Stops all and returns when their coroutines have ended."""
-        running = [running for running, _ in self._running.values()]
+        """Stops all; returns when the coroutines of these, and of those stopped before, have ended."""
         for task, epoch in list(self._running):
             self.stop(task, epoch)
-        if running:
-            await asyncio.wait(running)
+        if self._stopped:
+            await asyncio.wait(self._stopped)

@@ -151,7 +151,8 @@ class Guard:
                 argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd, start_new_session=True
             )
         except OSError as error:
-            self._tell("refused", number, error.errno or 0, "cwd" if cwd and error.filename == cwd else "argv")
+            at = "cwd" if cwd and error.filename == cwd != argv[0] else "argv"
+            self._tell("refused", number, error.errno or 0, at)
         else:
             self._leaders[number] = _Leader(process)
             self._tell("started", number, process.pid)

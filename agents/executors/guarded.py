@@ -8,7 +8,8 @@
       | <------------- GuardLostError | (end of file)                  |
 
 Invariants: requests go out in order, and none of them blocks. Whatever becomes of the guard, both futures of every
-child are done in the end, and no group is left: if the guard dies first, its groups are killed from here.
+child are done in the end, and no group is left: if the guard dies first, its groups are killed from here (all but one
+that it has started and not yet told us of).
 """
 
 from __future__ import annotations
@@ -66,6 +67,12 @@ class Child:
     def end(self) -> None:
         """Kill what is left of its group."""
         self._guard.send("end", self._number)
+
+    def kill(self) -> None:
+        """The same past the guard, while it is not known that its number may be another's by now."""
+        if self.pid is not None and not self.ended.done():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def fail(self, error: Exception) -> None:
         if not self.exited.done():
@@ -128,7 +135,8 @@ class Guard:
                 async with asyncio.timeout(CLOSE_S):
                     await self._process.wait()
             except TimeoutError:
-                self._process.kill()
+                with suppress(ProcessLookupError):
+                    self._process.kill()
                 await self._process.wait()
 
     async def _spawn(self, theirs: socket.socket) -> None:
@@ -165,9 +173,12 @@ class Guard:
             return
         except OSError:
             data = b""
-        if not data:
+        if data:
+            self._heard(data)
+        else:
             self._lose("the guard of this node's commands has died")
-            return
+
+    def _heard(self, data: bytes) -> None:
         self._replies.feed(data)
         for reply in self._replies:
             self._told(reply)
@@ -191,14 +202,14 @@ class Guard:
         self._loss = sentence
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
-        self._socket.close()
+        with self._socket, suppress(OSError):  # it may have said of some more that they have begun
+            while data := self._socket.recv(READ_BYTES):
+                self._heard(data)
         for _, descriptors in self._requests:
             _close(descriptors)
         self._requests.clear()
         for child in self._children.values():
-            if child.pid is not None:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(child.pid, signal.SIGKILL)
+            child.kill()
             child.fail(GuardLostError(sentence))
         self._children.clear()
 

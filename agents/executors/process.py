@@ -132,7 +132,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
             self._kill_group()
 
     def _kill_group(self) -> None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._transport.get_pid(), signal.SIGKILL)
 
     # --- what asyncio tells us ---------------------------------------------------------------------------------------

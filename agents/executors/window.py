@@ -5,7 +5,7 @@ is read; while it is empty, the pipes are left alone, and whoever writes into th
 Where nobody follows, or no longer, there is always room and nothing is told.
 
     pipe                       window                     runtime
-      | room? -> 262,144         |                          |
+      | room? -> 65,536          |                          |
       | tell(OUT, 65,536) -----> | Output ----------------> |
       | room? -> 0               |                          |
       | <--------------- on_room | <------- resume(65,536)  |

@@ -48,6 +48,7 @@ from .window import Window
 KIND = "command"
 TAIL_BYTES_MAX = 64 * 1024
 """So much of the end of each stream is kept, in UTF-8."""
+CHARACTER_BYTES_MAX = 4
 GRACE_S = 2.0
 """So long a command may take to end after SIGTERM."""
 LAST_WORDS_S = 1.0
@@ -96,7 +97,12 @@ class Command(NamedTuple):
 
     @property
     def name(self) -> str:
-        return self.argv[0].decode()[:NAME_CHARS_MAX]
+        return _in_a_sentence(self.argv[0].decode())[:NAME_CHARS_MAX]
+
+
+def _in_a_sentence(text: str) -> str:
+    """On one line, and without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
 
 
 def _is_word(text: object) -> bool:
@@ -124,7 +130,7 @@ class Tail:
         """The last TAIL_BYTES_MAX bytes of it, as whole characters; what is none is replaced."""
         kept = self._kept[-TAIL_BYTES_MAX:]
         if self.size > TAIL_BYTES_MAX:
-            begin = next((i for i in range(min(3, len(kept))) if kept[i] & 0xC0 != 0x80), 0)
+            begin = next((i for i in range(CHARACTER_BYTES_MAX) if kept[i] & 0xC0 != 0x80), 0)
             del kept[:begin]
         text = kept.decode(errors="replace").encode()  # a byte that is no character has become three
         return text[-TAIL_BYTES_MAX:].decode(errors="ignore")
@@ -170,7 +176,10 @@ class _Running:
         self._child.end()
         await asyncio.wait([self._child.ended], timeout=END_S)
         self.over = True
-        return self._child.ended.result() if self._child.ended.done() else 0.0
+        if self._child.ended.done():
+            return self._child.ended.result()
+        self._child.kill()  # the guard hangs, or the system does
+        return 0.0
 
     async def stop(self) -> None:
         """Asks its group to end, then kills it."""
@@ -196,8 +205,8 @@ class _Running:
         """It has exited, or was killed by a signal."""
         if code == 0:
             return _End(None, "", self.value(0))
-        said = self._tails[Stream.ERR].text().split("\n")
-        last = next((line for line in map(str.strip, reversed(said)) if line), "")[:LINE_CHARS_MAX]
+        said = self._tails[Stream.ERR].text().splitlines()
+        last = next((line for line in map(_in_a_sentence, reversed(said)) if line), "")[:LINE_CHARS_MAX]
         how = f"exited with {code}" if code > 0 else f"was killed by signal {-code}{_named(-code)}"
         error = f"{self._command.name} {how}{': ' if last else ''}{last}"
         return _End(Reason.ERROR, error, self.value(code if code > 0 else EXIT_SIGNAL - code))
@@ -343,7 +352,8 @@ def _refused(command: Command, refusal: RefusedError) -> _End:
         return _End(Reason.DIED, f"no command could be started: {refusal}", b"")
     code = EXIT_NOT_EXECUTABLE
     if refusal.folder:
-        error = f"{command.name} cannot be run in {(command.cwd or b'').decode()[:NAME_CHARS_MAX]}: {refusal}"
+        folder = _in_a_sentence((command.cwd or b"").decode())[:NAME_CHARS_MAX]
+        error = f"{command.name} cannot be run in {folder}: {refusal}"
     elif refusal.number in (errno.ENOENT, errno.ENOTDIR):
         code = EXIT_NOT_FOUND
         error = f"{command.name} is not found on this node"

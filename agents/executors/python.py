@@ -82,12 +82,14 @@ class PythonExecutor:
         self._warm: list[WorkerProcess] = []
         self._workers: set[WorkerProcess] = set()
         """All that are not yet gone: busy, warm, or killed a moment ago."""
+        self._warming = asyncio.Lock()
         self._closed = False
 
     async def warm(self) -> None:
         """Start the workers now, so that the first tasks need not wait for them."""
-        while self._allow and len(self._workers) < self._slots and not self._closed:
-            self._warm.append(await self._spawn())
+        async with self._warming:
+            while self._allow and len(self._workers) < self._slots and not self._closed:
+                self._warm.append(await self._spawn())
 
     def offers(self, kind: str) -> bool:
         return allows(self._allow, kind)
@@ -112,8 +114,9 @@ class PythonExecutor:
 
     async def close(self) -> None:
         self._closed = True
-        self._warm.clear()
         await self._attempts.close()
+        async with self._warming:  # none is on its way any more
+            self._warm.clear()
         for worker in self._workers:
             worker.kill()
         if self._workers:
@@ -154,7 +157,7 @@ class PythonExecutor:
         finally:
             if worker:
                 worker.release()
-                if warm:
+                if warm and len(self._warm) + len(self._attempts) <= self._slots:  # we are one of these attempts
                     self._warm.append(worker)
                 else:
                     worker.kill()

@@ -83,9 +83,8 @@ class HandingIn:
         self._bytes += entry.size
         while self._under_way and (self._is_full() or self._under_way[0].answered):
             await self._settle_first()
-        while len(self._open) >= OPEN_MAX and self._lost is None:
-            self._room.clear()
-            await self._room.wait()
+        if len(self._open) >= OPEN_MAX:
+            await self._until_open(OPEN_MAX - UNDER_WAY_MAX)  # many at a time: they share packets
         self._raise()
 
     async def answered(self) -> None:
@@ -97,10 +96,14 @@ class HandingIn:
     async def finish(self) -> None:
         """Until all are answered, and, where that is wanted, have ended. Raises Problem as `answered` does."""
         await self.answered()
-        while self._open and self._lost is None:
+        await self._until_open(0)
+        self._raise()
+
+    async def _until_open(self, most: int) -> None:
+        """No more than so many have not ended, or the agent is lost."""
+        while len(self._open) > most and self._lost is None:
             self._room.clear()
             await self._room.wait()
-        self._raise()
 
     def _raise(self) -> None:
         if self._lost is not None:

@@ -187,7 +187,7 @@ def _parsed(file: Path) -> Mapping[str, Any]:
         with file.open("rb") as opened:
             text = opened.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
+        raise ValueError(f"cannot be read: {(error.strerror or str(error)).lower()}") from None
     if len(text) > FILE_BYTES_MAX:
         raise ValueError(f"has more than {FILE_BYTES_MAX:,} bytes, which are no settings")
     try:

@@ -165,6 +165,8 @@ class Duration(_Read):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         duration = super().convert(value, param, ctx)
+        if not 0.0 <= duration <= SECONDS_MAX:  # a number, as a file may hold
+            self.fail(f"{value!r} is no duration: write 30s, 5m, 1h30m or 250ms", param, ctx)
         if self.positive and not duration > 0:
             self.fail(f"{value!r} is no time at all: write 30s, 5m or 1h30m", param, ctx)
         return duration

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -38,6 +41,55 @@ async def fleet_of(
     finally:
         await fleet.stop()
     await all_gone(processes)
+
+
+class Agent(NamedTuple):
+    """One `parley up` as a person starts it."""
+
+    process: subprocess.Popen[str]
+    name: str
+    address: str
+
+    def end(self, number: signal.Signals, timeout_s: float = 20.0) -> tuple[int, str]:
+        """Send this signal; its exit code, and what it said on stderr."""
+        self.process.send_signal(number)
+        _, said = self.process.communicate(timeout=timeout_s)
+        return self.process.returncode, said
+
+
+@contextmanager
+def agent(*flags: str, home: Path, env: Mapping[str, str] | None = None) -> Iterator[Agent]:
+    """`parley up` with these flags, in a home of its own, listening; whatever happens it is gone afterwards."""
+    process = subprocess.Popen(
+        [*PARLEY, "up", "--json", *flags],
+        cwd=home,
+        env=at_home(home, env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise AssertionError(f"it did not start: {process.communicate(timeout=READY_S)[1]}")
+        told = json.loads(line)
+        yield Agent(process, told["node"], told["address"])
+    finally:
+        members = family(process.pid)
+        process.kill()
+        process.communicate()
+        _, living = psutil.wait_procs(members, 10.0)
+        assert not living
+
+
+def at_home(home: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """An environment in which nothing of this machine's own agents and settings is found."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
+    places = {"CONFIG": home / "config", "STATE": home / "state", "CACHE": home / "cache"}
+    xdg = {f"XDG_{name}_HOME": str(place) for name, place in places.items()}
+    return {**clean, **xdg, "HOME": str(home), "XDG_RUNTIME_DIR": str(home), **(env or {})}
 
 
 def family(pid: int) -> list[psutil.Process]:

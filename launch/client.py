@@ -290,7 +290,7 @@ class Connection:
         if handle is None:
             return
         if not handle.sent:
-            self._end(task, Outcome(task, State.CANCELLED, error="cancelled before it was handed in"))
+            self._end(task, never_handed_in(task))
             return
         self._given_up.append(task)
         if len(self._given_up) == 1:
@@ -459,6 +459,11 @@ class Connection:
                 except Problem as forgotten:
                     error = f"it is {line.state}, but {forgotten}"
                     self._end(line.task, Outcome(line.task, State.UNKNOWN, error=error))
+
+
+def never_handed_in(task: str) -> Outcome:
+    """The end of a task that was given up before any agent knew of it."""
+    return Outcome(task, State.CANCELLED, error="cancelled before it was handed in")
 
 
 def _settle(future: asyncio.Future[T], value: T) -> None:

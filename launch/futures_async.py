@@ -22,11 +22,11 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from ..protocols.core import Outcome, State
 from ..protocols.requests import NodeLine, Submit, TaskLine
-from .client import CONNECT_S, AgentUnreachable, Connection, addresses_of
+from .client import CONNECT_S, AgentUnreachable, Connection, addresses_of, never_handed_in
 from .futures_calls import Awaited, Function, TaskOptions, submission
 from .futures_ends import value_of
 from .futures_fleet import FleetOptions, OwnFleet
@@ -51,6 +51,11 @@ class AsyncFuture(asyncio.Future[T], Awaited):
     def node(self) -> str | None:
         """Where it was done; None: nowhere, or not yet."""
         return self.outcome.node if self.outcome is not None else None
+
+    @property
+    def later(self) -> T:
+        """Itself, for type checkers: in the arguments of another call it stands for its value."""
+        return cast(T, self)
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Give the task up, whether it waits or runs: True unless it is done. Its work stops soon after."""
@@ -155,6 +160,7 @@ class _Errands:
     def _hand_in(self, future: AsyncFuture[Any], submit: Submit) -> None:
         assert self._connection is not None
         if future.cancelled():
+            future.end(never_handed_in(future.task))
             self._over(future)
         else:
             self._connection.hand_in(submit).outcome.add_done_callback(partial(self._ended, future))

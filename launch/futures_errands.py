@@ -23,13 +23,13 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ..agents.payload import PayloadError
 from ..protocols.core import Outcome, State
 from ..protocols.requests import Submit
 from . import futures_loop
-from .client import AgentUnreachable, Connection
+from .client import AgentUnreachable, Connection, never_handed_in
 from .futures_calls import Awaited
 from .futures_ends import exception_of, value_of
 from .futures_loop import FORKED, FROM_WITHIN
@@ -60,6 +60,11 @@ class Future(concurrent.futures.Future[T], Awaited):
     def node(self) -> str | None:
         """Where it was done; None: nowhere, or not yet."""
         return self.outcome.node if self.outcome is not None else None
+
+    @property
+    def later(self) -> T:
+        """Itself, for type checkers: in the arguments of another call it stands for its value."""
+        return cast(T, self)
 
     def cancel(self) -> bool:
         """Give the task up, whether it waits or runs: True unless the future is done.
@@ -243,6 +248,7 @@ class Errands:
         assert self._connection is not None
         if future.cancelled():
             self._taken()
+            future.end(never_handed_in(future.task))
             self._over(future)
             return
         handle = self._connection.hand_in(submit)

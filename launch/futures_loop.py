@@ -105,7 +105,12 @@ class LoopThread:
         """What has been posted so far; what comes meanwhile waits for the next turn: the sockets want theirs."""
         self._called = False
         for _ in range(len(self._inbox)):
-            self._inbox.popleft()()
+            callback = self._inbox.popleft()
+            try:
+                callback()
+            except Exception as error:  # a bug of ours: told, and no reason for the others to wait for ever
+                context = {"message": "a callback has failed", "exception": error}
+                self._loop.call_exception_handler(context)
         if self._inbox and not self._called:
             self._called = True
             self._loop.call_soon(self._drain)

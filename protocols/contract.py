@@ -43,9 +43,9 @@ class Contract:
     """One task at its initiator. `due`: when it must be done."""
 
     __slots__ = (
-        "attempts", "auction", "best_s", "bids", "blobs", "declines", "due", "ending", "epoch", "follow", "informed",
-        "key", "lease_until", "losses", "lost", "number", "payload", "recall_s", "revised", "running", "silent",
-        "stage", "task", "timer", "waits", "winner",
+        "attempts", "auction", "baffled", "best_s", "bids", "blobs", "declines", "due", "ending", "epoch", "follow",
+        "informed", "key", "lease_until", "losses", "lost", "number", "payload", "recall_s", "revised", "running",
+        "silent", "stage", "task", "timer", "waits", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +76,7 @@ class Contract:
         self.bids: dict[NodeId, Standing] = {}
         self.declines: dict[NodeId, Decline] = {}
         self.silent: tuple[NodeId, ...] = ()
+        self.baffled: frozenset[NodeId] = frozenset()  # who has not understood an award of it
         self.revised = 0  # how often bidders were asked for less in this call
         self.best_s: float | None = None  # and the best cost when they were asked last
         self.recall_s = RECALL_S

@@ -254,6 +254,7 @@ class Initiator:
 
     def _unbid(self, contract: Contract, now: float) -> list[Effect]:
         """Nobody can run it: say so at once if that is for good, else call it again later."""
+        contract.baffled = frozenset()  # next time they may have understood
         declines = _decline_lines(contract)
         failed = AuctionFailed(
             auction=contract.auction, task=contract.task.id, declines=declines, silent=contract.silent
@@ -305,7 +306,11 @@ class Initiator:
         return effects
 
     def _offers(self, contract: Contract, outlooks: Mapping[NodeId, Outlook]) -> list[Offer]:
-        """The bids as they stand in the plan; a node that has another replica of the task counts as declining."""
+        """The bids as they stand in the plan; a node that has another replica of the task, or has not understood its
+        award, counts as declining."""
+        for node in contract.baffled:
+            if node in contract.bids:
+                contract.decline(node, Decline(contract.task.id, Reason.BUSY, "have not understood its award"))
         if contract.task.id != contract.task.origin:
             for node in self._replicas[contract.task.origin].sites.values():
                 if node in contract.bids:
@@ -456,6 +461,7 @@ class Initiator:
         contract = self._contracts.get(message.about)
         if contract is not None and contract.stage is Stage.AWARDED and contract.winner == sender:
             contract.attempts -= 1
+            contract.baffled |= {sender}
             return self._lose(contract, Reason.BUSY, now)
         self._due = now
         return self._calls.silent(message.about, sender, now)

@@ -44,30 +44,30 @@ class Lines:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Lines without their ends; empty ones too."""
-        held = b""
+        held: list[bytes] = []  # pieces of a line whose end has not been seen
+        size = 0
         while piece := await self._piece():
-            *whole, rest = piece.split(b"\n")
-            if not whole:
-                held += rest
-            else:
-                for line in (held + whole[0], *whole[1:]):
-                    self._check(line)
+            first, *others = piece.split(b"\n")
+            held.append(first)
+            size += len(first)
+            self._check(size)
+            if others:
+                for line in (b"".join(held), *others[:-1]):
                     self.number += 1
                     yield line
-                held = rest
-            self._check(held)
-        if held:
+                held, size = [others[-1]], len(others[-1])
+        if size:
             self.number += 1
-            yield held
+            yield b"".join(held)
 
     def close(self) -> None:
         """Not while a thread may read it: then it stays open until the process ends."""
         if self._is_file:
             os.close(self._fd)
 
-    def _check(self, line: bytes) -> None:
-        """The one after `number`."""
-        if len(line) > LINE_BYTES_MAX:
+    def _check(self, size: int) -> None:
+        """Of the line after `number`."""
+        if size > LINE_BYTES_MAX:
             raise Problem(f"line {self.number + 1} of {self.name} has more than {LINE_BYTES_MAX:,} bytes", Exit.USAGE)
 
     async def _piece(self) -> bytes:

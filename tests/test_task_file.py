@@ -74,12 +74,24 @@ BAD = [
     ("no kind", b'{"args": {}}', r"kind is missing"),
     ("no args", b'{"kind": "echo"}', r"args is missing"),
     ("args that are a number", b'{"kind": "echo", "args": 1}', r"args is an object or a list, not a whole number"),
-    ("a key that is nearly one", b'{"kind": "echo", "args": {}, "prority": 1}', r"no key 'prority': did you mean priority"),
-    ("a key that is none", b'{"kind": "echo", "args": {}, "zzz": 1}', r"no key 'zzz': the keys are kind, args, id, work"),
+    (
+        "a key that is nearly one",
+        b'{"kind": "echo", "args": {}, "prority": 1}',
+        r"no key 'prority': did you mean priority",
+    ),
+    (
+        "a key that is none",
+        b'{"kind": "echo", "args": {}, "zzz": 1}',
+        r"no key 'zzz': the keys are kind, args, id, work",
+    ),
     ("a kind that is no text", b'{"kind": 1, "args": {}}', r"kind is text, not a whole number"),
     ("an empty kind", b'{"kind": "", "args": {}}', r"a kind has 1 to 128 characters"),
     ("half a priority", b'{"kind": "echo", "args": {}, "priority": 1.5}', r"priority is a whole number, not a number"),
-    ("too high a priority", b'{"kind": "echo", "args": {}, "priority": 1001}', r"priority is a whole number from -1000"),
+    (
+        "too high a priority",
+        b'{"kind": "echo", "args": {}, "priority": 1001}',
+        r"priority is a whole number from -1000",
+    ),
     ("work below zero", b'{"kind": "echo", "args": {}, "work": -1}', r"work is from 0"),
     ("no time at all", b'{"kind": "echo", "args": {}, "timeout_s": 0}', r"timeout_s is above 0"),
     ("a need that is none", b'{"kind": "echo", "args": {}, "need": ["vram<8GiB"]}', r"'vram<8GiB' is no need"),
@@ -90,7 +102,7 @@ BAD = [
     ("no replicas", b'{"kind": "echo", "args": {}, "replicas": 0}', r"replicas is a whole number from 1 to 64"),
     ("not UTF-8", b'{"kind": "\xff", "args": {}}', r"not UTF-8"),
     ("too deep", b'{"kind": "echo", "args": ' + b"[" * 50_000, r"nested too deep"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("line", "sentence"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
@@ -109,9 +121,10 @@ def test_what_comes_before_a_bad_line_has_been_read(tmp_path: Path) -> None:
 
     async def some() -> list[object]:
         found: list[object] = []
+        tasks = submissions(Lines(str(path)), FLAGS, Follow.NOTHING)
+        found += [(await anext(tasks)).arguments, (await anext(tasks)).arguments]
         with pytest.raises(Problem, match="line 3"):
-            async for one in submissions(Lines(str(path)), FLAGS, Follow.NOTHING):
-                found.append(one.arguments)
+            await anext(tasks)
         return found
 
     assert asyncio.run(some()) == [[1], [2]]
@@ -153,7 +166,8 @@ def test_a_slow_pipe_holds_nothing_up(tmp_path: Path) -> None:
         kinds: list[str] = []
         turns = asyncio.Event()
         asyncio.get_running_loop().call_soon(turns.set)
-        reading = asyncio.create_task(anext(found := submissions(file, FLAGS, Follow.NOTHING)))
+        found = submissions(file, FLAGS, Follow.NOTHING)
+        reading = asyncio.ensure_future(anext(found))
         await turns.wait()  # the loop runs although nothing has been written
         os.write(writer, b'{"kind": "a", "args": []}\n{"kind"')
         kinds.append((await reading).kind)

@@ -248,7 +248,7 @@ class BlobFolder:
     def tidy(self, *, alone: bool = False) -> None:
         """Takes away what processes that are gone have begun and not finished; all of it where we are `alone`."""
         for path in self._new.glob("*"):
-            if alone or _is_gone(path.name.partition(".")[0]):
+            if alone or is_gone(path.name.partition(".")[0]):
                 path.unlink(missing_ok=True)
         for path in (self.root / "work").glob("*") if alone else ():
             shutil.rmtree(path, ignore_errors=True)
@@ -272,7 +272,7 @@ def _named(entry: os.DirEntry[str]) -> Blob | None:
     return Blob(bytes.fromhex(name), entry.stat().st_size)
 
 
-def _is_gone(pid: str) -> bool:
+def is_gone(pid: str) -> bool:
     """No process of ours has this number."""
     if not pid.isdigit():
         return True

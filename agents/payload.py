@@ -173,6 +173,23 @@ def hand_on(data: bytes, results: Mapping[str, bytes]) -> bytes:
     return filled
 
 
+def blobs_of(data: bytes) -> list[Blob]:
+    """What the packed value refers to, without the values themselves. Raises PayloadError."""
+    found: dict[Blob, None] = {}
+
+    def note(code: int, body: bytes) -> None:
+        if code in (BLOB_CODE, LIFTED_CODE):
+            match msgpack.unpackb(body)[-2:]:
+                case [bytes(digest), int(size)] if _is_blob(digest, size):
+                    found[Blob(digest, size)] = None
+
+    try:
+        msgpack.unpackb(data, ext_hook=note, strict_map_key=False)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise PayloadError(f"these bytes are no payload: {error}") from None
+    return list(found)
+
+
 def unpack(data: bytes, store: Store | None = None, *, leave: bool = False) -> object:
     """The value that `pack` or `lift` was given. Arrays are fresh and writable.
 

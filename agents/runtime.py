@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..protocols.award_rules import CONTRACT_NET, Rule
+from ..protocols.blobs import CheckBlob, DropParts, ReadPart, WritePart
 from ..protocols.contract_events import MessageDropped
 from ..protocols.core import (
     Connect,
@@ -36,6 +37,7 @@ from ..protocols.core import (
 )
 from ..protocols.membership import Contact, Disconnected, Subscribed
 from ..protocols.participant import Valuation
+from ..protocols.performatives import Finished, Output, Reason
 from ..transport.address import advertised
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
@@ -43,6 +45,8 @@ from ..transport.links import Cause, Links
 from ..transport.zeromq import AddressError, Endpoint
 from .agent import MESSAGES, Agent
 from .bidder import ThisNode, valuation_of
+from .blob_shell import BlobShell
+from .blobs import BLOBS_BYTES_MAX, BlobStore
 from .events import EventLog, Level, NodeLoad, NodeStarted, NodeStopped
 from .executors.base import Executor
 from .executors.command import KIND as COMMAND
@@ -64,7 +68,8 @@ class Node:
 
     `advertise` is the address that others are told, where `bind` is none for them. `http` are model servers;
     `valuation` and `executors` name the owner's own (`bidder.py`, `executors/own.py`), to be found in `code`. The word
-    `command` in what the resources allow makes it run commands. Raises AddressError, LogError, BidderError, HttpError
+    `command` in what the resources allow makes it run commands. `blobs_bytes_max` bounds what it keeps of large values,
+    in a folder of its own below `folder`. Raises AddressError, LogError, BidderError, HttpError
     or ExecutorError, each of one sentence.
     """
 
@@ -84,6 +89,7 @@ class Node:
         seed: int = 0,
         rule: Rule = CONTRACT_NET,
         level: Level = "info",
+        blobs_bytes_max: int = BLOBS_BYTES_MAX,
     ) -> None:
         self.name = name
         self._slots = resources.slots
@@ -96,6 +102,7 @@ class Node:
         incarnation = time.time_ns() // 1_000
         clock = HybridClock(time.time)
         self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
+        self._blobs = BlobStore(folder / "blobs" / name, bytes_max=blobs_bytes_max)
         self._links = Links(name, incarnation, Codec(MESSAGES), clock)
         self._endpoint = Endpoint(
             self._links,
@@ -114,7 +121,18 @@ class Node:
             self._endpoint.close()
             raise
         contact = Contact(name, incarnation, self.address, announcements, resources.slots, resources.speed)
-        self._agent = Agent(contact, resources, time.monotonic(), seed=seed, rule=rule, shop=self._workshop, own=own)
+        self._agent = Agent(
+            contact,
+            resources,
+            time.monotonic(),
+            seed=seed,
+            rule=rule,
+            shop=self._workshop,
+            own=own,
+            shelf=self._blobs,
+        )
+        self._blobs.keepers.append(self._agent.carrier.pinned)
+        self._blob_shell = BlobShell(self._blobs, self._tell)
         self._write(
             NodeStarted(
                 incarnation=incarnation,
@@ -146,14 +164,15 @@ class Node:
         """Those of the owner first, so that they may take a kind over."""
         slots, speed, fastest = resources.slots, resources.speed, resources.fastest
         env = {"PARLEY_AGENT": self.address}  # what runs here may hand tasks in itself
-        executors: list[Executor] = [load_executor(name, code) for name in own]
+        blobs = self._blobs.folder
+        executors: list[Executor] = [load_executor(name, code, blobs) for name in own]
         executors.append(SimulatedExecutor(speed))
         if COMMAND in resources.allow:
-            executors.append(CommandExecutor(speed=speed, fastest=fastest, env=env))
+            executors.append(CommandExecutor(speed=speed, fastest=fastest, env=env, blobs=blobs))
         if http:
             from .executors.http import HttpExecutor
 
-            executors += [HttpExecutor(url, key=http_key, slots=slots) for url in http]
+            executors += [HttpExecutor(url, key=http_key, slots=slots, blobs=blobs) for url in http]
         python = PythonExecutor(
             [kind for kind in resources.allow if kind != COMMAND],
             slots=slots,
@@ -162,6 +181,7 @@ class Node:
             code=code,
             env=env,
             on_line=lambda task, line: print(f"{self.name} {task}: {line}", file=sys.stderr),
+            blobs=blobs.root,
         )
         self._warming = self._loop.create_task(python.warm())
         return [*executors, python]
@@ -201,6 +221,7 @@ class Node:
         if self._log_timer is not None:
             self._log_timer.cancel()
         await self._workshop.close()
+        self._blob_shell.close()
         self._log.write(NodeStopped(reason=reason), time.monotonic(), None)
         self._log.close()
         self._endpoint.close()
@@ -224,6 +245,13 @@ class Node:
         """Something happened on this node."""
         self._perform(self._agent.receive(message, self.name, time.monotonic()), None)
         self._end_turn_soon()
+
+    def _tell_end(self, message: Finished | Output) -> None:
+        """An executor speaks. What a result refers to is there before the result is told."""
+        if isinstance(message, Finished) and message.blobs and (refusal := self._blobs.adopt(message.blobs)):
+            task, epoch, seconds = message.task, message.epoch, message.seconds
+            message = Finished(task, epoch, Reason.DIED, error=refusal, seconds=seconds)
+        self._tell(message)
 
     def _on_turn(self) -> None:
         """All that had come has been told: wake what is due, set the timer."""
@@ -270,7 +298,7 @@ class Node:
                 case Publish(message):
                     self._links.publish(message, now)
                 case Run(task, epoch, payload, follow):
-                    self._workshop.start(task, epoch, payload, self._tell, follow=follow)
+                    self._workshop.start(task, epoch, payload, self._tell_end, follow=follow)
                 case Resume(task_id, epoch, size):
                     self._workshop.resume(task_id, epoch, size)
                 case Stop(task_id, epoch):
@@ -279,6 +307,8 @@ class Node:
                     self._connect(node, incarnation, address, announcements)
                 case Disconnect(node):
                     self._endpoint.disconnect(node)
+                case ReadPart() | WritePart() | DropParts() | CheckBlob():
+                    self._blob_shell.perform(effect)
         self._endpoint.flush()
 
     def _end_turn_soon(self) -> None:

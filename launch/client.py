@@ -19,6 +19,7 @@ import contextlib
 import itertools
 import os
 import secrets
+import tempfile
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -61,7 +62,9 @@ from ..transport.clock import HybridClock
 from ..transport.codec import Codec
 from ..transport.links import Cause, Links
 from ..transport.zeromq import AddressError, Endpoint
+from .porter import Porter
 from .problems import Exit, Problem
+from .spool import SPOOL
 from .submission import Submission
 
 CONNECT_S = 3.0
@@ -142,6 +145,8 @@ class Connection:
         self._outbox: deque[Submit] = deque()  # submissions that wait for earlier ones to be answered
         self._unanswered: dict[str, int] = {}  # bytes of each submission under way
         self._unanswered_bytes = 0
+        self._offered: dict[str, bool] = {}  # tasks with large values: has the agent taken these?
+        self._porter_: Porter | None = None
         self._given_up: list[str] = []  # tasks to be cancelled at the end of this turn
         self._results = 0
         self._results_told = 0
@@ -205,7 +210,10 @@ class Connection:
 
     async def result(self, task: str) -> Outcome:
         """How it ended, as soon as it has. Raises Problem for an unknown task."""
-        return (await self._ask(lambda request: AskResult(request, task), ResultOf)).outcome
+        outcome = (await self._ask(lambda request: AskResult(request, task), ResultOf)).outcome
+        if outcome.blobs:
+            await self._porter().fetch(outcome.blobs)
+        return outcome
 
     async def cancel(self, which: Sequence[str]) -> Cancelled:
         """Give these tasks up; answered when all of them have stopped. Raises Problem for unknown ones."""
@@ -281,6 +289,9 @@ class Connection:
             return handle
         self._handles[handle.task] = handle
         self._outbox.append(submit)
+        if submit.blobs:
+            self._offered[handle.task] = False
+            self._porter().offer(handle.task, submit.blobs)
         self._submit_next()
         return handle
 
@@ -319,6 +330,8 @@ class Connection:
                 continue
             if self._unanswered and self._unanswered_bytes + size > UNANSWERED_BYTES_MAX:
                 return
+            if self._offered and not self._offered.get(handle.task, True):
+                return  # in order: what comes after it must not arrive before it
             submit = self._outbox.popleft()
             handle.sent = True
             self._unanswered[submit.task.id] = size
@@ -327,7 +340,44 @@ class Connection:
 
     def _answered(self, task: str) -> None:
         self._unanswered_bytes -= self._unanswered.pop(task, 0)
+        self._offered_no_more(task)
         self._submit_next()
+
+    def _porter(self) -> Porter:
+        """Made when something is large."""
+        if self._porter_ is None:
+            agent = self._links.name(self._agent) or self._agent
+            try:
+                self._porter_ = Porter(self._links.node, agent, self._endpoint.send, self._values_taken)
+            except OSError as error:
+                raise Problem(f"there is no room for large values in {tempfile.gettempdir()}: {error}") from None
+        return self._porter_
+
+    def _values_taken(self, task: str, error: str) -> None:
+        """The agent has the large values of a task, or will not have them."""
+        if task not in self._offered:
+            return
+        self._offered[task] = True
+        if error:
+            self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
+        self._submit_next()
+
+    def _offered_no_more(self, task: str) -> None:
+        if self._offered.pop(task, None) is not None and self._porter_ is not None:
+            self._porter_.done(task)
+
+    async def _end_with_values(self, outcome: Outcome) -> None:
+        """Its result is told when what it refers to is here."""
+        try:
+            await self._porter().fetch(outcome.blobs)
+        except AgentUnreachable:
+            raise
+        except Problem as problem:
+            handle = self._handles.pop(outcome.task, None)
+            if handle is not None:
+                handle.fail(problem)
+        else:
+            self._end(outcome.task, outcome)
 
     def _on_turn(self) -> None:
         """Tell now and then how many results have been read: the agent waits for it when many were not."""
@@ -355,7 +405,10 @@ class Connection:
             case Result(outcome):
                 self._results += 1
                 self._unread_bytes += len(outcome.value)
-                self._end(outcome.task, outcome)
+                if outcome.blobs and outcome.task in self._handles:
+                    self._go_on(self._end_with_values(outcome))
+                else:
+                    self._end(outcome.task, outcome)
             case Refused(task, error):
                 self._answered(task)
                 self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
@@ -367,9 +420,11 @@ class Connection:
                     if handle.follow is Follow.NOTHING:
                         del self._handles[task]
             case _:
-                raise PeerError(f"{sender} sent {type(message).__name__}, which a client is not told")
+                if self._porter_ is None or not self._porter_.receive(message, sender):
+                    raise PeerError(f"{sender} sent {type(message).__name__}, which a client is not told")
 
     def _end(self, task: str, outcome: Outcome) -> None:
+        self._offered_no_more(task)
         handle = self._handles.pop(task, None)
         if handle is not None:
             _settle(handle.taken, None)
@@ -393,6 +448,9 @@ class Connection:
         self._lost = sentence
         handles, self._handles = self._handles, {}
         self._outbox.clear()
+        self._offered.clear()
+        if self._porter_ is not None:
+            self._porter_.close(AgentUnreachable(sentence))
         for handle in handles.values():
             handle.fail(AgentUnreachable(sentence))
         for answers in self._asked.values():
@@ -474,7 +532,7 @@ def _settle(future: asyncio.Future[T], value: T) -> None:
 def result(outcome: Outcome) -> object:
     """The value of a task that is done; raises Problem with its error otherwise."""
     if outcome.state is State.DONE:
-        return unpack(outcome.value)
+        return unpack(outcome.value, SPOOL)
     raise failure(outcome, outcome.error)
 
 

@@ -24,6 +24,7 @@ from ..agents.payload import PayloadError, unpack
 from ..protocols.core import Outcome, State
 from ..protocols.performatives import Reason
 from .problems import Exit, Problem
+from .spool import SPOOL
 
 _RAISED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:: (.*))?", re.DOTALL)
 _TRACEBACK = re.compile(r"\n(?:Traceback \(most recent call last\):|  \+ Exception Group Traceback)")
@@ -46,7 +47,7 @@ class TaskError(Problem):
     def value(self) -> object:
         """What it left all the same, such as a command's exit code; None: nothing."""
         try:
-            return unpack(self.outcome.value) if self.outcome.value else None
+            return unpack(self.outcome.value, SPOOL) if self.outcome.value else None
         except PayloadError:
             return None
 
@@ -81,7 +82,7 @@ def value_of(outcome: Outcome) -> object:
     error = exception_of(outcome)
     if error is not None:
         raise error
-    return unpack(outcome.value)
+    return unpack(outcome.value, SPOOL)
 
 
 def exception_of(outcome: Outcome) -> Exception | None:

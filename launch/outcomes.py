@@ -13,6 +13,7 @@ import msgspec
 from ..agents.payload import unpack
 from ..protocols.core import ENDED, Outcome, State
 from .problems import Exit, Problem
+from .spool import SPOOL
 
 
 class ResultLine(msgspec.Struct, frozen=True):
@@ -32,7 +33,7 @@ def result_line(outcome: Outcome) -> ResultLine:
     return ResultLine(
         outcome.task,
         outcome.state,
-        unpack(outcome.value) if outcome.value else None,
+        unpack(outcome.value, SPOOL) if outcome.value else None,
         outcome.node,
         outcome.epoch,
         outcome.attempts,

@@ -27,6 +27,7 @@ from .desk import connected
 from .outcomes import ResultLine, result_line
 from .outlet import Outlet
 from .problems import Exit, Problem
+from .spool import SPOOL
 from .submission import Submission
 
 STOP_S = 10.0
@@ -157,7 +158,7 @@ async def _tell(agent: Connection, handle: Handle, following: _Following) -> Non
 
 def _left(outcome: Outcome) -> dict[object, object] | None:
     """What a command has left: its exit code, and how much it has written."""
-    value = unpack(outcome.value) if outcome.value else None
+    value = unpack(outcome.value, SPOOL) if outcome.value else None
     return value if isinstance(value, dict) else None
 
 

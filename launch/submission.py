@@ -18,13 +18,16 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import PurePath
+from tempfile import gettempdir
 from types import MappingProxyType
 
-from ..agents.payload import Handed, PayloadError, pack
-from ..protocols.core import NO_CONDITIONS, Conditions, Task
+from ..agents.blobs import references
+from ..agents.payload import Handed, PayloadError, lift
+from ..protocols.core import NO_CONDITIONS, Conditions, Reference, Task
 from ..protocols.requests import AFTER_MAX, Follow, Submit
 from . import units
 from .problems import Exit, Problem
+from .spool import SPOOL
 
 ATTEMPTS_MAX = 100
 REPLICAS_MAX = 64
@@ -104,17 +107,22 @@ class Submission:
     def submits(self) -> list[Submit]:
         """New tasks of this form: one, or one per replica. Raises TaskRefused for an argument that cannot travel."""
         try:
-            payload = pack(self.arguments)
+            payload, lifted = lift(self.arguments, SPOOL)
         except PayloadError as error:
             raise _refused(str(error)) from None
+        except OSError as error:
+            raise _refused(f"there is no room for a large value in {gettempdir()}: {error.strerror or error}") from None
+        blobs = references(lifted)
         after = tuple(dict.fromkeys([*self.after, *_handed(self.arguments)]))
         if len(after) > AFTER_MAX:
             raise _refused(f"a task comes after {AFTER_MAX} others at most, not {len(after)}")
         origin = new_task_id()
         places = [""] if self.replicas == 1 else [str(place) for place in range(1, self.replicas + 1)]
-        return [self._submit(origin, place, payload, after) for place in places]
+        return [self._submit(origin, place, payload, after, blobs) for place in places]
 
-    def _submit(self, origin: str, place: str, payload: bytes, after: tuple[str, ...]) -> Submit:
+    def _submit(
+        self, origin: str, place: str, payload: bytes, after: tuple[str, ...], blobs: tuple[Reference, ...]
+    ) -> Submit:
         task = Task(
             f"{origin}/{place}" if place else origin,
             self.kind,
@@ -123,9 +131,10 @@ class Submission:
             float(self.timeout_s),
             self.attempts,
             self.terms,
+            tuple([blob.hint for blob in blobs]),
         )
         label = f"{self.label}.{place}" if self.label and place else self.label
-        return Submit(task, payload, self.follow, label, after, self.waits)
+        return Submit(task, payload, self.follow, label, after, self.waits, blobs)
 
     def _check_names(self) -> None:
         """The words of its label and of those it comes after."""

@@ -13,6 +13,7 @@ import pytest
 
 from parley.agents import blobs as module
 from parley.agents.blob_folder import BlobFolder
+from parley.agents.blob_shell import BlobShell
 from parley.agents.blobs import BlobStore, references
 from parley.agents.payload import Blob
 from parley.protocols.blobs import (
@@ -39,12 +40,12 @@ class Desk:
     def __init__(self, root: Path, bytes_max: int = 10**9) -> None:
         self.told: asyncio.Queue[Message] = asyncio.Queue()
         self.pinned: set[Reference] = set()
-        self.store = BlobStore(
-            root, bytes_max=bytes_max, pinned=self.pinned.__contains__, tell=self.told.put_nowait
-        )
+        self.store = BlobStore(root, bytes_max=bytes_max)
+        self.store.keepers.append(self.pinned.__contains__)
+        self.shell = BlobShell(self.store, self.told.put_nowait)
 
     async def do(self, effect: Effect) -> Message:
-        self.store.perform(effect)
+        self.shell.perform(effect)
         return await asyncio.wait_for(self.told.get(), 10)
 
     async def write(self, data: bytes, blob: Reference | None = None) -> Message:
@@ -81,14 +82,14 @@ async def test_parts_become_a_blob_at_the_last_one(tmp_path: Path) -> None:
     for offset in (0, PART_BYTES, 2 * PART_BYTES):
         part = DATA[offset : offset + PART_BYTES]
         assert await desk.do(ReadPart(blob, offset, "n2")) == PartRead("n2", blob, offset, part)
-    desk.store.close()
+    desk.shell.close()
 
 
 async def test_an_empty_blob_is_written(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     assert await desk.write(b"") == PartWritten(reference(b""), 0)
     assert desk.store.holds(reference(b""))
-    desk.store.close()
+    desk.shell.close()
 
 
 async def test_what_hashes_to_something_else_is_spoilt_and_leaves_nothing(tmp_path: Path) -> None:
@@ -98,18 +99,18 @@ async def test_what_hashes_to_something_else_is_spoilt_and_leaves_nothing(tmp_pa
     assert not desk.store.holds(reference(DATA))
     assert files(tmp_path) == []
     assert await desk.write(DATA) == PartWritten(reference(DATA), len(DATA)), "it may come again"
-    desk.store.close()
+    desk.shell.close()
 
 
 async def test_what_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     desk = Desk(tmp_path, bytes_max=len(DATA))
     blob = reference(DATA)
     await desk.do(WritePart(blob, 0, DATA[:PART_BYTES]))
-    desk.store.perform(WritePart(blob, PART_BYTES, DATA[PART_BYTES : 2 * PART_BYTES]))
-    desk.store.perform(DropParts(blob))
+    desk.shell.perform(WritePart(blob, PART_BYTES, DATA[PART_BYTES : 2 * PART_BYTES]))
+    desk.shell.perform(DropParts(blob))
     assert await desk.write(DATA) == PartWritten(blob, len(DATA)), "and its room is free again"
     assert files(tmp_path) == [desk.store.folder.path(Blob(blob.hash, blob.size))]
-    desk.store.close()
+    desk.shell.close()
 
 
 async def test_the_least_recently_used_makes_room_and_what_is_pinned_does_not(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ async def test_the_least_recently_used_makes_room_and_what_is_pinned_does_not(tm
     assert desk.store.bytes == 3000
     assert sum(path.stat().st_size for path in files(tmp_path)) == 3000
     assert not desk.store.knows(one.hint)
-    desk.store.close()
+    desk.shell.close()
 
 
 async def test_a_full_store_refuses_in_one_sentence(tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ async def test_a_full_store_refuses_in_one_sentence(tmp_path: Path) -> None:
     theirs = desk.store.folder.put(b"z" * 1001)
     assert "no room" in desk.store.adopt(references([theirs]))
     assert not desk.store.folder.has(theirs)
-    desk.store.close()
+    desk.shell.close()
 
 
 async def test_what_is_on_its_way_has_its_room(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ async def test_what_is_on_its_way_has_its_room(tmp_path: Path) -> None:
     assert "no room" in told.error
     await desk.do(WritePart(blob, PART_BYTES, DATA[PART_BYTES : 2 * PART_BYTES]))
     assert await desk.do(WritePart(blob, 2 * PART_BYTES, DATA[2 * PART_BYTES :])) == PartWritten(blob, len(DATA))
-    desk.store.close()
+    desk.shell.close()
 
 
 async def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +169,7 @@ async def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
     told = await desk.write(DATA[:10])
     assert isinstance(told, PartWritten)
     assert told.error == "the disk of this node is full: there is no room for a large value"
-    desk.store.close()
+    desk.shell.close()
 
 
 async def test_a_restart_finds_what_was_there(tmp_path: Path) -> None:
@@ -180,12 +181,12 @@ async def test_a_restart_finds_what_was_there(tmp_path: Path) -> None:
     assert again.store.holds(old)
     assert again.store.bytes == 600
     assert len(files(tmp_path)) == 2, "what was unfinished is gone"
-    again.store.close()
+    again.shell.close()
     third = Desk(tmp_path, bytes_max=700)
     third.put(b"more" * 100)
     assert [third.store.holds(blob) for blob in (old, new)] == [False, True], "the older of the two went"
-    third.store.close()
-    desk.store.close()
+    third.shell.close()
+    desk.shell.close()
 
 
 async def test_a_spoilt_blob_is_thrown_away_when_it_is_doubted(tmp_path: Path) -> None:
@@ -195,12 +196,12 @@ async def test_a_spoilt_blob_is_thrown_away_when_it_is_doubted(tmp_path: Path) -
     path.write_bytes(b"!" + path.read_bytes()[1:])
     assert desk.store.holds(bad), "nobody has looked yet"
     for blob in (good, bad):
-        desk.store.perform(CheckBlob(blob))
+        desk.shell.perform(CheckBlob(blob))
     assert await desk.do(ReadPart(bad, 0, "n2")) == PartRead("n2", bad, 0, None), "read behind the check"
     assert not desk.store.holds(bad)
     assert not desk.store.knows(bad.hint)
     assert desk.store.holds(good)
-    desk.store.close()
+    desk.shell.close()
 
 
 async def test_what_workers_left_without_a_word_is_found_and_bounded(
@@ -212,7 +213,7 @@ async def test_what_workers_left_without_a_word_is_found_and_bounded(
     desk.put(b"y" * 1001)
     assert not desk.store.folder.has(orphan)
     assert desk.store.bytes == 1001
-    desk.store.close()
+    desk.shell.close()
 
 
 async def test_what_is_not_there_cannot_be_adopted(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ async def test_what_is_not_there_cannot_be_adopted(tmp_path: Path) -> None:
     assert "is not there" in desk.store.adopt([reference(DATA)])
     there = desk.store.folder.put(DATA)
     assert "is not there" in desk.store.adopt([Reference(there.hash, 5)])
-    desk.store.close()
+    desk.shell.close()
 
 
 def test_the_folder_belongs_to_its_user_alone(tmp_path: Path) -> None:

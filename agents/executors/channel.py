@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 
 import msgpack
 
-from ..payload import BYTES_MAX
+from ..payload import BLOBS_MAX, BYTES_MAX, HASH_BYTES, Blob
 
 HEAD_BYTES_MAX = 64 * 1024
 ERROR_CHARS_MAX = 4096
@@ -55,12 +55,16 @@ class Reply(NamedTuple):
     """The packed `value` of a call that returned, else the `error`: one sentence, a traceback may follow it.
 
     `seconds` is what the call took, the sleep that makes a slow node slow included; importing the function is not.
+    `blobs` are what the value refers to: they lie in the folder that the worker was told of. `again`: it failed for
+    something that may be otherwise the next time.
     """
 
     ok: bool
     value: bytes
     error: str
     seconds: float
+    blobs: tuple[Blob, ...] = ()
+    again: bool = False
 
 
 def encode_request(request: Request) -> Frame:
@@ -70,7 +74,8 @@ def encode_request(request: Request) -> Frame:
 
 def encode_reply(reply: Reply) -> Frame:
     """What is to be written, one after the other."""
-    return _encode((reply.ok, reply.error, reply.seconds), reply.value)
+    blobs = [[blob.hash, blob.size] for blob in reply.blobs]
+    return _encode((reply.ok, reply.error, reply.seconds, blobs, reply.again), reply.value)
 
 
 def _encode(parts: tuple[object, ...], payload: bytes) -> Frame:
@@ -89,9 +94,20 @@ def decode_request(frame: Frame) -> Request:
 def decode_reply(frame: Frame) -> Reply:
     head, value = frame
     match _decode(head):
-        case [bool(ok), str(error), float(seconds)] if len(error) <= ERROR_CHARS_MAX and 0.0 <= seconds <= SECONDS_MAX:
-            return Reply(ok, value, error, seconds)
+        case [bool(ok), str(error), float(seconds), [*parts], bool(again)] if _are_bounded(error, seconds, parts):
+            return Reply(ok, value, error, seconds, tuple(map(_blob, parts)), again)
     raise ChannelError("the worker sent a frame that is no reply")
+
+
+def _are_bounded(error: str, seconds: float, blobs: list[object]) -> bool:
+    return len(error) <= ERROR_CHARS_MAX and 0.0 <= seconds <= SECONDS_MAX and len(blobs) <= BLOBS_MAX
+
+
+def _blob(parts: object) -> Blob:
+    match parts:
+        case [bytes(digest), int(size)] if len(digest) == HASH_BYTES and 0 <= size <= 2**40:
+            return Blob(digest, size)
+    raise ChannelError("the worker sent a reply with what is no blob")
 
 
 def _decode(head: bytes) -> object:

@@ -3,10 +3,14 @@
 The argument says what to run, in the words of `exec`: `argv` and never a line for a shell.
 
     {"argv": [text, ...], "cwd": text, "env": {text: text}, "stdin": text or bytes}       only argv must be there
+    {"argv": [...], "files": {"data/x.bin": Blob}, "keep": ["model.bin"]}                 in a folder of its own
 
 The value says how it went, whether the attempt is done (exit 0), an ERROR or a TIMEOUT:
 
     {"exit": int, "out": text, "err": text, "out_bytes": int, "err_bytes": int}
+
+With `files` or `keep` it runs in a private folder (work_folder.py) and finds its files there (blobs, text or bytes).
+What it has left under the names to keep is in the value if it exits with 0, as "files": {name: Blob}.
 
 `exit` as a shell tells it: the command's own, 128 + n if signal n killed it, 127 and 126 if there is no such command or
 it cannot be executed, 124 if it took too long. `out` and `err` are the ends of the two streams.
@@ -32,18 +36,21 @@ import asyncio
 import errno
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 from ...protocols.core import Tag, Task
 from ...protocols.performatives import Finished, Reason, Stream, Term
-from ..payload import PayloadError, pack, unpack
+from ..blob_folder import BlobError, BlobFolder
+from ..blobs import references
+from ..payload import Blob, PayloadError, pack, unpack
 from .attempts import Attempts
 from .base import Tell
 from .guarded import Child, Guard, GuardLostError, RefusedError
 from .pipes import Feed, Pipe, open_pipe
 from .window import Window
+from .work_folder import FILES_MAX, MissingError, WorkFolder, is_file_name
 
 KIND = "command"
 TAIL_BYTES_MAX = 64 * 1024
@@ -70,12 +77,14 @@ class Command(NamedTuple):
     argv: list[bytes]
     cwd: bytes | None
     env: dict[bytes, bytes]
-    stdin: bytes
+    stdin: bytes | Blob
+    files: dict[str, bytes | Blob]
+    keep: list[str]
 
     @classmethod
-    def read(cls, payload: bytes) -> Command:
+    def read(cls, payload: bytes, blobs: BlobFolder | None = None) -> Command:
         """Raises PayloadError: one sentence that says what is wrong with the argument."""
-        argument = unpack(payload) if payload else None
+        argument = unpack(payload, blobs, leave=True) if payload else None
         if not isinstance(argument, dict) or not set(argument) <= set(cls._fields):
             raise PayloadError(f"{_TAKES}, and nothing else")
         argv, cwd = argument.get("argv"), argument.get("cwd")
@@ -86,14 +95,29 @@ class Command(NamedTuple):
             raise PayloadError(f"{_TAKES}: cwd must be the path of a folder")
         if not isinstance(env, dict) or not all(_is_name(name) and _is_word(env[name]) for name in env):
             raise PayloadError(f"{_TAKES}: env must be names with text")
-        if not isinstance(stdin, (str, bytes)):
+        if not isinstance(stdin, (str, bytes, Blob)):
             raise PayloadError(f"{_TAKES}: stdin must be text or bytes")
+        files, keep = argument.get("files", {}), argument.get("keep", [])
+        if not isinstance(files, dict) or not all(map(is_file_name, files)) or len(files) > FILES_MAX:
+            raise PayloadError(f"{_TAKES}: files must be up to {FILES_MAX} names, such as data/x.bin, with contents")
+        if not all(isinstance(content, (str, bytes, Blob)) for content in files.values()):
+            raise PayloadError(f"{_TAKES}: a file is given as a blob, text or bytes")
+        if not isinstance(keep, list) or not all(map(is_file_name, keep)) or len(keep) > FILES_MAX:
+            raise PayloadError(f"{_TAKES}: keep must be a list of up to {FILES_MAX} names, such as model.bin")
+        if (files or keep) and cwd is not None:
+            raise PayloadError("a command with files runs in a folder of its own, so it cannot have a cwd")
         return cls(
             [word.encode() for word in argv],
             cwd.encode() if cwd else None,
             {name.encode(): value.encode() for name, value in env.items()},
             stdin.encode() if isinstance(stdin, str) else stdin,
+            {name: content.encode() if isinstance(content, str) else content for name, content in files.items()},
+            keep,
         )
+
+    @property
+    def has_files(self) -> bool:
+        return bool(self.files or self.keep or isinstance(self.stdin, Blob))
 
     @property
     def name(self) -> str:
@@ -142,26 +166,67 @@ class _End(NamedTuple):
     reason: Reason | None
     error: str
     value: bytes
+    blobs: Sequence[Blob] = ()
+
+
+class _Place:
+    """Where a command with files runs, and what it reads. `make`, `collect` and `remove` block."""
+
+    def __init__(self, store: BlobFolder) -> None:
+        self._store = store
+        self._folder: WorkFolder | None = None
+        self.stdin: int | None = None
+
+    def make(self, command: Command) -> Command:
+        """The command, in its folder. Raises PayloadError, BlobError and OSError."""
+        if isinstance(command.stdin, Blob):
+            self.stdin = self._store.open(command.stdin)
+        if not command.files and not command.keep:
+            return command
+        self._folder = WorkFolder(self._store)
+        self._folder.fill(command.files)
+        return command._replace(cwd=os.fsencode(self._folder.path))
+
+    def collect(self, command: Command) -> dict[str, Blob]:
+        """Raises MissingError and OSError."""
+        return self._folder.collect(command.keep) if self._folder is not None else {}
+
+    def remove(self) -> None:
+        if self.stdin is not None:
+            os.close(self.stdin)
+            self.stdin = None
+        if self._folder is not None:
+            self._folder.remove()
 
 
 class _Running:
     """One command that was asked for: its process and its output. Raises OSError if it can have no pipes."""
 
-    def __init__(self, guard: Guard, command: Command, env: Mapping[bytes, bytes], window: Window) -> None:
+    def __init__(
+        self, guard: Guard, command: Command, env: Mapping[bytes, bytes], window: Window, place: _Place | None
+    ) -> None:
         self._command = command
+        self.place = place
+        text = command.stdin if isinstance(command.stdin, bytes) else b""
         self._window = window
         self._tails = {Stream.OUT: Tail(), Stream.ERR: Tail()}
         with ExitStack() as undo:
             out, their_out = open_pipe(undo)
             err, their_err = open_pipe(undo)
-            their_in, into = open_pipe(undo) if command.stdin else (os.open(os.devnull, os.O_RDONLY), None)
+            their_in, into = open_pipe(undo) if text else (self._input(), None)
             undo.pop_all()
         self._child: Child = guard.start(command.argv, env, command.cwd, [their_in, their_out, their_err])
-        self._feed = None if into is None else Feed(into, command.stdin)
+        self._feed = None if into is None else Feed(into, text)
         self._pipes = [self._pipe(out, Stream.OUT), self._pipe(err, Stream.ERR)]
         window.on_room = self._look
         self.over = False
         """Nothing of it is left."""
+
+    def _input(self) -> int:
+        """A file, where that is its input; else nothing."""
+        if self.place is not None and self.place.stdin is not None:
+            return os.dup(self.place.stdin)
+        return os.open(os.devnull, os.O_RDONLY)
 
     async def exited(self) -> int:
         """Its exit code (below zero: the signal that killed it), after its last words. Raises RefusedError and
@@ -215,6 +280,19 @@ class _Running:
         out, err = self._tails[Stream.OUT], self._tails[Stream.ERR]
         return _value(code, out, err)
 
+    async def outcome_with_files(self) -> _End:
+        """It has exited with 0, and nothing of it is left: what it was to keep is in the value."""
+        assert self.place is not None
+        try:
+            files = await asyncio.to_thread(self.place.collect, self._command)
+        except MissingError as missing:
+            error = f"{self._command.name} exited with 0 and has left no file {_in_a_sentence(str(missing))}"
+            return _End(Reason.ERROR, error, self.value(0))
+        except OSError as failure:
+            return _End(Reason.DIED, f"what {self._command.name} left cannot be kept: {failure}", self.value(0))
+        value = _value(0, self._tails[Stream.OUT], self._tails[Stream.ERR], files)
+        return _End(None, "", value, list(dict.fromkeys(files.values())))
+
     def _pipe(self, fd: int, stream: Stream) -> Pipe:
         tail = self._tails[stream]
 
@@ -232,7 +310,8 @@ class _Running:
 class CommandExecutor:
     """An `Executor` for commands, where they are `allowed`; it takes as many at once as it is given.
 
-    `env` is set for every command. `speed`, and the `fastest` in the local fleet: see above.
+    `env` is set for every command. `speed`, and the `fastest` in the local fleet: see above. `blobs` is where its files
+    come from and go to; None: it takes and keeps none.
     """
 
     def __init__(
@@ -242,10 +321,12 @@ class CommandExecutor:
         speed: float = 1.0,
         fastest: float = 1.0,
         env: Mapping[str, str] | None = None,
+        blobs: BlobFolder | None = None,
     ) -> None:
         if speed <= 0.0:
             raise ValueError(f"a node's speed must be above zero, not {speed}")
         self._allowed = allowed
+        self._blobs = blobs
         self._slowdown = max(fastest / speed - 1.0, 0.0)
         self._env = {os.fsencode(name): os.fsencode(value) for name, value in (env or {}).items()}
         self._attempts = Attempts()
@@ -283,8 +364,8 @@ class CommandExecutor:
     async def _run(self, task: Task, epoch: int, payload: bytes, window: Window) -> Finished:
         clock = asyncio.get_running_loop().time
         began = clock()
-        reason, error, value = await self._attempt(task, epoch, payload, window)
-        return Finished(task.id, epoch, reason, value, error, clock() - began)
+        reason, error, value, blobs = await self._attempt(task, epoch, payload, window)
+        return Finished(task.id, epoch, reason, value, error, clock() - began, references(blobs))
 
     async def _attempt(self, task: Task, epoch: int, payload: bytes, window: Window) -> _End:
         until = asyncio.get_running_loop().time() + task.timeout_s
@@ -292,19 +373,22 @@ class CommandExecutor:
             return _End(Reason.DIED, "this node is shutting down", b"")
         if not self.offers(task.kind):
             return _End(Reason.ERROR, f"this node does not run {task.kind}: start it with --allow {task.kind}", b"")
+        place: _Place | None = None
         try:
-            command = Command.read(payload)
-            running = _Running(self._living_guard(), command, self._environment(task, epoch, command), window)
-        except PayloadError as error:
-            return _End(Reason.ERROR, str(error), b"")
-        except OSError as error:
-            return _End(Reason.DIED, f"no command could be started: {error}", b"")
+            command = Command.read(payload, self._blobs)
+            if command.has_files:
+                place, command = await self._placed(command)
+            running = _Running(self._living_guard(), command, self._environment(task, epoch, command), window, place)
+        except (PayloadError, BlobError, OSError) as error:
+            if place is not None:
+                self._remove_later(place)
+            return _not_started(error)
         try:
             async with asyncio.timeout_at(until):
                 code = await running.exited()
                 await asyncio.sleep(self._slowdown * await running.end())
             await running.told(until)
-            return running.outcome(code)
+            return running.outcome(code) if code or not command.keep else await running.outcome_with_files()
         except TimeoutError:
             await running.stop()
             await running.told(until)
@@ -320,6 +404,8 @@ class CommandExecutor:
         finally:
             if running.over:
                 running.close()
+                if place is not None:
+                    self._remove_later(place)
             else:
                 self._stop_later(running)
 
@@ -331,10 +417,37 @@ class CommandExecutor:
                 await running.stop()
             finally:
                 running.close()
+                if running.place is not None:
+                    await asyncio.to_thread(running.place.remove)
 
-        stopping = asyncio.get_running_loop().create_task(stop())
-        self._stopping.add(stopping)
-        stopping.add_done_callback(self._stopping.discard)
+        self._later(stop())
+
+    async def _placed(self, command: Command) -> tuple[_Place, Command]:
+        """In a folder of its own. If it is stopped meanwhile, the folder goes when it has been made."""
+        if self._blobs is None:
+            raise PayloadError("this node takes no files for commands")
+        place = _Place(self._blobs)
+        making = asyncio.ensure_future(asyncio.to_thread(place.make, command))
+        try:
+            return place, await asyncio.shield(making)
+        except BaseException:
+            self._remove_later(place, making)
+            raise
+
+    def _remove_later(self, place: _Place, making: asyncio.Future[Command] | None = None) -> None:
+        async def remove() -> None:
+            if making is not None:
+                await asyncio.wait([making])
+                making.exception()
+            await asyncio.to_thread(place.remove)
+
+        self._later(remove())
+
+    def _later(self, work: Coroutine[object, object, None]) -> None:
+        """`close` waits for it."""
+        working = asyncio.get_running_loop().create_task(work)
+        self._stopping.add(working)
+        working.add_done_callback(self._stopping.discard)
 
     def _living_guard(self) -> Guard:
         """Raises OSError if there can be none."""
@@ -345,6 +458,14 @@ class CommandExecutor:
     def _environment(self, task: Task, epoch: int, command: Command) -> dict[bytes, bytes]:
         own = {b"PARLEY_TASK": task.id.encode(), b"PARLEY_EPOCH": b"%d" % epoch}
         return {**os.environb, **own, **self._env, **command.env}
+
+
+def _not_started(error: Exception) -> _End:
+    if isinstance(error, PayloadError):
+        return _End(Reason.ERROR, str(error), b"")
+    if isinstance(error, BlobError):
+        return _End(Reason.DIED, str(error), b"")
+    return _End(Reason.DIED, f"no command could be started: {error}", b"")
 
 
 def _refused(command: Command, refusal: RefusedError) -> _End:
@@ -362,8 +483,9 @@ def _refused(command: Command, refusal: RefusedError) -> _End:
     return _End(Reason.ERROR, error, _value(code, Tail(), Tail()))
 
 
-def _value(code: int, out: Tail, err: Tail) -> bytes:
-    return pack({"exit": code, "out": out.text(), "err": err.text(), "out_bytes": out.size, "err_bytes": err.size})
+def _value(code: int, out: Tail, err: Tail, files: dict[str, Blob] | None = None) -> bytes:
+    said = {"exit": code, "out": out.text(), "err": err.text(), "out_bytes": out.size, "err_bytes": err.size}
+    return pack(said if files is None else {**said, "files": files})
 
 
 def _named(number: int) -> str:

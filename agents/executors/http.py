@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from ...protocols.core import ProtocolError, Tag, Task
 from ...protocols.performatives import OUTPUT_BYTES_MAX, OUTPUT_UNREAD_MAX, Finished, Output, Reason, Stream, Term
+from ..blob_folder import BlobError, BlobFolder
 from ..payload import BYTES_MAX, PayloadError, pack, unpack
 from .base import Attempt, Tell
 from .http_connection import Connection
@@ -135,11 +136,13 @@ class HttpExecutor:
         slots: int = 1,
         allow_public: bool = False,
         clock: Callable[[], float] | None = None,
+        blobs: BlobFolder | None = None,
     ) -> None:
         if slots < 1:
             raise ValueError(f"a node has at least one slot, not {slots}")
         loop = asyncio.get_running_loop()
         self._slots = slots
+        self._blobs = blobs  # where a large prompt lies
         self._clock = clock or loop.time
         self._connection = Connection(url, key, allow_public=allow_public)
         self._models = Models(self._connection, self._clock)
@@ -263,7 +266,10 @@ class HttpExecutor:
         own_name = self._models.own_name(model)
         if own_name is None:
             raise Failed(Reason.DIED, self.trouble or f"the model server at {self.url} does not have {model} now")
-        arguments = unpack(payload)
+        try:
+            arguments = unpack(payload, self._blobs)
+        except BlobError as error:
+            raise Failed(Reason.DIED, str(error)) from None
         body = request(verb, own_name, arguments)
         asked.start = self._start(model)
         asked.sent_at = self._clock()

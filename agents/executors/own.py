@@ -32,7 +32,9 @@ from typing import Protocol
 
 from ...protocols.core import Tag, Task
 from ...protocols.performatives import Finished, Reason, Stream, Term
-from ..payload import PayloadError, pack, unpack
+from ..blob_folder import BlobError, BlobFolder
+from ..blobs import references
+from ..payload import Blob, PayloadError, lift, pack, unpack
 from .attempts import Attempts
 from .base import Tell
 from .window import Window
@@ -73,15 +75,16 @@ class OwnersClass(Protocol):
 
 
 class OwnExecutor:
-    """An `Executor` around the owner's object. Raises TypeError if it is none."""
+    """An `Executor` around the owner's object; `blobs` is where large values lie. Raises TypeError if it is none."""
 
-    def __init__(self, own: OwnersClass) -> None:
+    def __init__(self, own: OwnersClass, blobs: BlobFolder | None = None) -> None:
         kinds = getattr(own, "kinds", None)
         if isinstance(kinds, str) or not kinds or not all(isinstance(kind, str) and kind for kind in kinds):
             raise TypeError(f'{type(own).__name__} must name its kinds, such as kinds = ("pick",)')
         if not asyncio.iscoroutinefunction(getattr(own, "run", None)):
             raise TypeError(f"{type(own).__name__} must have a method `async def run(self, job)`")
         self._own = own
+        self._blobs = blobs
         self._kinds = tuple(kinds)
         self._attempts = Attempts()
 
@@ -127,12 +130,14 @@ class OwnExecutor:
         began = clock()
         reason, value, error = Reason.ERROR, b"", ""
         try:
-            arguments = unpack(payload) if payload else {}
+            arguments = await self._arguments(task, payload)
             async with asyncio.timeout(task.timeout_s) as limit:
-                value = pack(await self._own.run(_job(task, epoch, arguments, window)))
-            return Finished(task.id, epoch, value=value, seconds=clock() - began)
+                value, blobs = await self._value(await self._own.run(_job(task, epoch, arguments, window)))
+            return Finished(task.id, epoch, value=value, seconds=clock() - began, blobs=references(blobs))
         except PayloadError as failure:
             error = str(failure)
+        except BlobError as failure:
+            reason, error = Reason.DIED, str(failure)
         except TimeoutError as failure:
             if limit.expired():
                 reason, error = Reason.TIMEOUT, f"no result within {task.timeout_s:g} s"
@@ -141,6 +146,18 @@ class OwnExecutor:
         except Exception as failure:
             error = _told(failure)
         return Finished(task.id, epoch, reason, error=error, seconds=clock() - began)
+
+
+    async def _arguments(self, task: Task, payload: bytes) -> object:
+        """Large ones are hashed, which takes its time."""
+        if not task.blobs:
+            return unpack(payload) if payload else {}
+        return await asyncio.to_thread(unpack, payload, self._blobs)
+
+    async def _value(self, value: object) -> tuple[bytes, Sequence[Blob]]:
+        if self._blobs is None:
+            return pack(value), ()
+        return await asyncio.to_thread(lift, value, self._blobs)
 
 
 def _job(task: Task, epoch: int, arguments: object, window: Window | None) -> Job:

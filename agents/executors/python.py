@@ -31,6 +31,7 @@ from pathlib import Path
 
 from ...protocols.core import ProtocolError, Tag, Task
 from ...protocols.performatives import Finished, Reason, Term
+from ..blobs import references
 from ..resources import allows
 from .attempts import Attempts
 from .base import Tell
@@ -44,11 +45,15 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 """A slot is one CPU, unless the node's owner has set these otherwise."""
 
 
-def worker_command(code: Sequence[Path] = (), slowdown: float = 0.0, allow: Sequence[str] = ()) -> list[str]:
+def worker_command(
+    code: Sequence[Path] = (), slowdown: float = 0.0, allow: Sequence[str] = (), blobs: Path | None = None
+) -> list[str]:
     """How a worker is started; it imports the modules that `allow` names outright before it is asked."""
     command = [sys.executable, "-P", "-m", "parley", "worker", "--slowdown", repr(slowdown)]
     for folder in code:
         command += ["--code", str(folder.absolute())]
+    if blobs is not None:
+        command += ["--blobs", str(blobs.absolute())]
     modules = dict.fromkeys(kind.partition(":")[0] for kind in allow)
     return command + [f"--import={module}" for module in modules if not set(module) & set("*?[")]
 
@@ -57,7 +62,8 @@ class PythonExecutor:
     """An `Executor` for the functions that `allow` names.
 
     `code`: folders put on the workers' sys.path. `env` is set for every worker. `speed`, and the `fastest` in the local
-    fleet: see above. `on_line` is told what workers print while nobody follows; without it, that goes nowhere.
+    fleet: see above. `on_line` is told what workers print while nobody follows; without it, that goes nowhere. `blobs`:
+    the folder (`blob_folder.py`) where workers find large arguments and leave large results.
     """
 
     def __init__(
@@ -70,12 +76,13 @@ class PythonExecutor:
         fastest: float = 1.0,
         env: Mapping[str, str] | None = None,
         on_line: OnLine | None = None,
+        blobs: Path | None = None,
     ) -> None:
         if slots < 1 or speed <= 0.0:
             raise ValueError(f"a node has at least one slot and a speed above zero, not {slots} and {speed}")
         self._allow = tuple(allow)
         self._slots = slots
-        self._command = worker_command(code, max(fastest / speed - 1.0, 0.0), allow)
+        self._command = worker_command(code, max(fastest / speed - 1.0, 0.0), allow, blobs)
         self._env = dict(env or {})
         self._on_line = on_line
         self._attempts = Attempts()
@@ -138,10 +145,13 @@ class PythonExecutor:
             try:
                 async with asyncio.timeout_at(until):
                     worker = await self._worker()
-                    ok, value, error, seconds = await worker.ask(request, window)
+                    ok, value, error, seconds, blobs, again = await worker.ask(request, window)
                 await worker.told(until)
                 warm = True
-                return Finished(task.id, epoch, None if ok else Reason.ERROR, value, error, seconds)
+                failed = Reason.DIED if again else Reason.ERROR
+                return Finished(
+                    task.id, epoch, None if ok else failed, value, error, seconds, references(blobs) if ok else ()
+                )
             except TimeoutError:
                 reason = Reason.TIMEOUT
                 error = f"no result within {task.timeout_s:g} s; the worker was killed"

@@ -22,7 +22,8 @@ import msgspec
 
 from ...protocols.core import ProtocolError, Tag, Task
 from ...protocols.performatives import Finished, Reason, Term
-from ..payload import PayloadError, pack, unpack
+from ..blobs import references
+from ..payload import PayloadError, blobs_of, pack, unpack
 from .base import Attempt, Tell
 
 KINDS = ("echo", "sleep", "work")
@@ -58,7 +59,8 @@ def attempt(task: Task, epoch: int, payload: bytes, speed: float) -> Finished:
         sentence = f"no result within {task.timeout_s:g} s"
         return Finished(task.id, epoch, Reason.TIMEOUT, error=sentence, seconds=task.timeout_s)
     value = payload if task.kind == "echo" and payload else _NOTHING
-    return Finished(task.id, epoch, value=value, seconds=seconds)
+    blobs = references(blobs_of(value)) if task.blobs and value is payload else ()
+    return Finished(task.id, epoch, value=value, seconds=seconds, blobs=blobs)
 
 
 def _seconds(payload: bytes) -> float:

@@ -35,9 +35,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
-from ..payload import PayloadError, pack, unpack
+from ..blob_folder import BlobError, BlobFolder
+from ..payload import PayloadError, lift, pack, unpack
 from . import channel
 from .channel import ERROR_CHARS_MAX, Reply, Request
 
@@ -55,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--code", action="append", default=[], metavar="DIR", help="import the functions from here")
     parser.add_argument("--slowdown", type=float, default=0.0, metavar="X", help="seconds to sleep per CPU-second")
     parser.add_argument("--import", action="append", default=[], metavar="MODULE", dest="modules", help="do it now")
+    parser.add_argument("--blobs", metavar="DIR", help="where large values lie, and are put")
     parser.add_argument("--prints", type=int, default=2, metavar="FD", help="what is printed goes to this descriptor")
     options = parser.parse_args(argv)
     requests_from, replies_to = _take_channel(options.prints)
@@ -62,10 +65,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.path[:0] = options.code
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests_from, requests), name="listener", daemon=True).start()
+    blobs = BlobFolder(Path(options.blobs)) if options.blobs else None
     _warm_up(options.modules)
     me = os.getpid()
     while True:
-        reply = answer(requests.get(), options.slowdown)
+        reply = answer(requests.get(), options.slowdown, blobs)
         _flush()
         if os.getpid() != me:  # the function has forked and returned twice: only one of us is the worker
             os._exit(0)
@@ -111,29 +115,39 @@ def _listen(source: BinaryIO, requests: queue.SimpleQueue[Request]) -> None:
         os._exit(1)
 
 
-def answer(request: Request, slowdown: float) -> Reply:
-    """Calls the function; every CPU-second that it takes is followed by `slowdown` seconds of sleep."""
+def answer(request: Request, slowdown: float, blobs: BlobFolder | None = None) -> Reply:
+    """Calls the function; every CPU-second that it takes is followed by `slowdown` seconds of sleep.
+
+    Large arguments are taken from `blobs`, large results put there; None: there are none.
+    """
     os.environ.update(PARLEY_TASK=request.task, PARLEY_EPOCH=str(request.epoch))
     try:
         function = _find(request.function, request.own)
-        positional, named = _arguments(request)
+        positional, named = _arguments(request, blobs)
     except UnusableError as error:
         return _failure(str(error))
+    except (BlobError, OSError) as error:
+        return _failure(f"a large argument of {request.function} cannot be had: {error}")._replace(again=True)
     began, used = time.monotonic(), time.process_time()
     try:
         value = function(*positional, **named)
-        reply = _packed(request.function, value)
+        reply = _packed(request.function, value, blobs)
     except BaseException as error:  # SystemExit too: it is the function's end, not ours
         reply = _raised(error)
     time.sleep(slowdown * max(time.process_time() - used, 0.0))
     return reply._replace(seconds=time.monotonic() - began)
 
 
-def _packed(function: str, value: object) -> Reply:
+def _packed(function: str, value: object, blobs: BlobFolder | None) -> Reply:
     try:
-        return Reply(True, pack(value), "", 0.0)
+        if blobs is None:
+            return Reply(True, pack(value), "", 0.0)
+        data, lifted = lift(value, blobs)
+        return Reply(True, data, "", 0.0, tuple(lifted))
     except PayloadError as error:
         return _failure(f"the result of {function} cannot be sent: {error}")
+    except OSError as error:
+        return _failure(f"the large result of {function} cannot be kept: {error}")._replace(again=True)
 
 
 def _find(name: str, own: bool) -> Callable[..., object]:
@@ -152,10 +166,10 @@ def _find(name: str, own: bool) -> Callable[..., object]:
     return function
 
 
-def _arguments(request: Request) -> tuple[list[object], dict[str, object]]:
+def _arguments(request: Request, blobs: BlobFolder | None) -> tuple[list[object], dict[str, object]]:
     """No bytes: no arguments. A dict names them, a list gives them in order."""
     try:
-        arguments = unpack(request.arguments) if request.arguments else []
+        arguments = unpack(request.arguments, blobs) if request.arguments else []
     except PayloadError as error:
         raise UnusableError(f"the arguments of {request.function} cannot be read: {error}") from None
     match arguments:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ...protocols.core import Tag, Task
 from ...protocols.performatives import Finished, Output, Reason, Term
+from ..blob_folder import BlobFolder
 from .base import Attempt, Executor, Tell
 from .own import OwnExecutor
 
@@ -75,7 +76,7 @@ class Workshop:
         return next((executor for executor in self._executors if executor.offers(kind)), None)
 
 
-def load_executor(name: str, code: Sequence[Path] = ()) -> OwnExecutor:
+def load_executor(name: str, code: Sequence[Path] = (), blobs: BlobFolder | None = None) -> OwnExecutor:
     """The owner's class `pkg.mod:Class`, made without arguments. Raises ExecutorError, one sentence."""
     for folder in map(str, code):
         if folder not in sys.path:
@@ -87,7 +88,7 @@ def load_executor(name: str, code: Sequence[Path] = ()) -> OwnExecutor:
         own = getattr(importlib.import_module(module_name), class_name, None)
         if own is None:
             raise ExecutorError(f"{module_name} has no class {class_name} that could be an executor")
-        return OwnExecutor(own())
+        return OwnExecutor(own(), blobs)
     except ExecutorError:
         raise
     except Exception as error:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .agents.agent import Agent as Agent
     from .agents.bidder import AskedTask as AskedTask
     from .agents.bidder import bidder as bidder
+    from .agents.payload import Blob as Blob
+    from .agents.payload import File as File
     from .agents.runtime import Node as Node
     from .launch.client import AgentUnreachable as AgentUnreachable
     from .launch.futures import Client as Client
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from .launch.futures_ends import TaskError as TaskError
     from .launch.futures_ends import Unplaced as Unplaced
     from .launch.problems import Problem as Problem
+    from .launch.spool import read_blob as read_blob
+    from .launch.spool import save_blob as save_blob
     from .launch.submission import TaskRefused as TaskRefused
     from .protocols.core import Outcome as Outcome
     from .protocols.core import State as State
@@ -37,7 +41,9 @@ _HOMES = {
     "AsyncClient": "launch.futures_async",
     "AsyncFleet": "launch.futures_async",
     "AsyncFuture": "launch.futures_async",
+    "Blob": "agents.payload",
     "Client": "launch.futures",
+    "File": "agents.payload",
     "Fleet": "launch.futures",
     "Future": "launch.futures",
     "Node": "agents.runtime",
@@ -50,6 +56,8 @@ _HOMES = {
     "TaskRefused": "launch.submission",
     "Unplaced": "launch.futures_ends",
     "bidder": "agents.bidder",
+    "read_blob": "launch.spool",
+    "save_blob": "launch.spool",
 }
 __all__ = sorted(_HOMES)
 

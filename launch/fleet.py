@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -121,7 +122,7 @@ class LocalFleet:
         self._processes[name].kill()
 
     async def stop(self) -> None:
-        """Let all go at once, and kill those that do not."""
+        """Let all go at once, and kill those that do not. Their large values go with them."""
         living = [self._processes[name] for name in self.alive]
         for process in living:
             if process.stdin is not None:
@@ -136,6 +137,7 @@ class LocalFleet:
                 if process.returncode is None:
                     process.kill()
         await asyncio.gather(*(process.wait() for process in living))
+        await asyncio.to_thread(shutil.rmtree, self.run / "blobs", ignore_errors=True)  # their logs stay
 
     async def _launch(self, name: str, options: Sequence[str]) -> None:
         self._processes[name] = await asyncio.create_subprocess_exec(

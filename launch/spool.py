@@ -3,10 +3,10 @@ gone when the process ends.
 
     lift(arguments, SPOOL)        what is large in them lies in the folder and travels from there
     unpack(outcome.value, SPOOL)  what is large in it is mapped, or read, from there
-    read(blob), save(blob, path)  what a result only refers to, such as a file that a command has kept
+    read_blob, save_blob          what a result only refers to, such as a file that a command has kept
 
-Invariants: all connections of the process share it, each with its own pins; it is bounded by BYTES_MAX and by half of
-what is free on its disk; a forked child has one of its own.
+Invariants: all connections of the process share it, each with its own pins; it is bounded by BLOBS_BYTES_MAX and by
+half of what is free on its disk; a forked child has one of its own.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class _Spool:
 SPOOL = _Spool()
 
 
-def read(blob: Blob) -> bytes:
+def read_blob(blob: Blob) -> bytes:
     """What a result of this process refers to. Raises Problem if it is not here any more."""
     try:
         return store().folder.read(blob)
@@ -96,7 +96,7 @@ def read(blob: Blob) -> bytes:
         raise Problem(f"{error}; ask for the result again") from None
 
 
-def save(blob: Blob, path: str | os.PathLike[str]) -> None:
+def save_blob(blob: Blob, path: str | os.PathLike[str]) -> None:
     """The same, into a file, in place of what is there. Raises Problem."""
     target = Path(path)
     fresh = target.with_name(f".{target.name}.{os.urandom(4).hex()}")

@@ -66,7 +66,7 @@ EXIT_TIMEOUT, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_SIGNAL = 124, 126, 127, 
 NAME_CHARS_MAX, LINE_CHARS_MAX = 200, 500
 """The most that a command's name, and its last line, take of a sentence."""
 
-_TAKES = 'command takes {"argv": [text, ...]} and, if wanted, "cwd", "env" and "stdin"'
+_TAKES = 'command takes {"argv": [text, ...]} and, if wanted, "cwd", "env", "stdin", "files" and "keep"'
 _SHORT_OF = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 """What a node may be short of now, and another, or later, not."""
 

@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test lint bench soak clean
 
 install: $(VENV)/installed
 
@@ -26,6 +26,10 @@ lint: install
 
 bench: install
 	@$(BIN)/python -m parley.launch.bench $(ARGS)
+
+# ten minutes; ARGS="--seconds 60 --agents 4" for less
+soak: install
+	@$(BIN)/python -m parley.launch.bench.soak $(ARGS)
 
 clean:
 	rm -rf $(VENV) .package build parley.egg-info

@@ -16,7 +16,7 @@ from .holdings import Holding
 
 BOOK_KB = 2.0
 """What a task that has ended takes where it was handed in."""
-BID_KB = 0.4
+BID_KB = 0.3
 """What a bid takes until its fate is known."""
 MEMORY_SLACK_MB = 4.0
 DESCRIPTORS_SLACK = 4.0

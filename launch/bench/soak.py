@@ -81,7 +81,7 @@ async def soak(
         ]
         others = [
             asyncio.create_task(fleet.look(max(seconds / LOOKS, 0.5))),
-            asyncio.create_task(fleet.trouble(random.Random(rng.random()), max(seconds / TROUBLES, 3.0))),
+            asyncio.create_task(fleet.trouble(random.Random(rng.random()), max(seconds / TROUBLES, 4.0))),
             asyncio.create_task(_tell(ledger, fleet, begun, tell)),
         ]
         await asyncio.wait([*clients, *others], timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
@@ -109,7 +109,7 @@ async def _tell(ledger: Ledger, fleet: SoakFleet, begun: float, tell: Callable[[
         await asyncio.sleep(TOLD_EVERY_S)
         tell(
             f"{time.monotonic() - begun:6.0f} s   {len(ledger.taken):,} tasks from {ledger.clients} clients, "
-            f"{len(ledger.open)} under way, {fleet.restarts} restarts, {len(ledger.wrong)} wrong"
+            f"{len(ledger.open)} under way or left behind, {fleet.restarts} restarts, {len(ledger.wrong)} wrong"
         )
 
 

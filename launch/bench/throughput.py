@@ -37,12 +37,12 @@ async def measure(tasks: int = TASKS, repeats: int = REPEATS) -> Line:
     pairs: list[tuple[float, float]] = []
     for _ in range(repeats):
         async with fleet_of(NODES) as (_, client):
-            await _all_at_once(client, WARM)
+            await _all_at_once(client, min(WARM, tasks))
             ours = tasks / await _all_at_once(client, tasks)
         async with bare_fleet(NODES) as router:
             other = bare.Client(router)
             await asyncio.wait_for(other.ready(), READY_S)
-            await other.end(WARM)
+            await other.end(min(WARM, tasks))
             begun = time.perf_counter()
             await other.end(tasks)
             pairs.append((ours, tasks / (time.perf_counter() - begun)))

@@ -121,9 +121,10 @@ def have(text: str) -> tuple[str, float]:
     ('vram', 8589934592.0)
     """
     name, sign, value = text.partition("=")
+    _named(name, text)
     if not sign:
         raise ValueError(f"{text!r} does not say how much: write {text}=AMOUNT, as vram=8GiB or gpu=2")
-    return _named(name, text), amount(value)
+    return name, amount(value)
 
 
 def reads_as_amount(text: str) -> bool:

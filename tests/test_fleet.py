@@ -12,14 +12,16 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from local_fleets import PARLEY, all_gone, family, fleet_of
 
+from parley.launch import machine
 from parley.launch.analysis.summary import summarise
 from parley.launch.client import AgentUnreachable, Connection, result
-from parley.launch.fleet import LocalFleet
+from parley.launch.fleet import STOP_S, LocalFleet
 from parley.launch.problems import Problem
 from parley.protocols.core import State
 
@@ -151,10 +153,89 @@ async def test_nobody_there() -> None:
         await Connection.connect(["tcp://127.0.0.1:9"], timeout_s=0.3)
 
 
+def agents_of(run: Path) -> list[psutil.Process]:
+    """The agents that this process has started for this run, and that live."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE and str(run) in str(child.cmdline())]
+
+
 async def test_a_fleet_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="did not start"):
+    with pytest.raises(Problem, match="the agent n1 did not start; its last words stand above"):
         await LocalFleet.start(["n1"], run=tmp_path, bind="tcp://127.0.0.1:99999")
-    assert not [process for process in psutil.Process().children(recursive=True) if "parley" in process.name()]
+    assert agents_of(tmp_path) == []
+
+
+async def test_a_fleet_of_which_one_cannot_start_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="the agent n3 did not start"):
+        await LocalFleet.start(["n1", "n2", "n3"], run=tmp_path, flags_of={"n3": ["--slots=0"]})
+    assert (tmp_path / "n1.jsonl").exists(), "the first was there"
+    assert agents_of(tmp_path) == []
+
+
+async def test_a_start_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+    starting = asyncio.create_task(LocalFleet.start(["n1", "n2"], run=tmp_path))
+    async with asyncio.timeout(20):
+        while not agents_of(tmp_path):
+            await asyncio.sleep(0.005)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert agents_of(tmp_path) == []
+
+
+async def test_stopping_waits_for_no_work_and_for_nobody_who_is_stopped(tmp_path: Path) -> None:
+    async with fleet_of(2, tmp_path) as (fleet, client):
+        for _ in range(2):
+            client.submit("sleep", {"seconds": 3_000})
+        await asyncio.wait_for(asyncio.gather(*(started(tmp_path, name) for name in fleet.agents)), 20)
+        os.kill(fleet.agents["n2"].pid, signal.SIGSTOP)
+        await asyncio.wait_for(fleet.stop(), STOP_S + 5.0)
+        assert fleet.alive == []
+    assert agents_of(tmp_path) == []
+    assert '"node.stop"' in (tmp_path / "n1.jsonl").read_text().splitlines()[-1], "n1 has left in peace"
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "sentence"),
+    [
+        (["n1", "n1"], {}, "a name of its own for each"),
+        (["n1"], {"speeds": [1.0, 2.0]}, "one speed per node"),
+        ([], {}, "a local fleet has 1 to 64 nodes"),
+        (["n1"], {"flags_of": {"n2": ["--tag=gpu"]}}, "there is no node n2 in this fleet: the nodes are n1"),
+    ],
+)
+async def test_fleets_that_are_none(names: list[str], more: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(Problem, match=sentence):
+        await LocalFleet.start(names, run=tmp_path, **more)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_they_share_one_machine_and_each_may_have_its_own(tmp_path: Path) -> None:
+    flags_of = {"n2": ["--tag=gpu", "--have=vram=8GiB", "--have=cpu=1"]}
+    async with fleet_of(2, tmp_path, flags=["--tag=here"], flags_of=flags_of) as (_, client):
+        async with asyncio.timeout(20):
+            lines = await client.nodes()
+            while not all(line.told.tags for line in lines):  # a node tells of itself with its signs of life
+                await asyncio.sleep(0.02)
+                lines = await client.nodes()
+        ran = await asyncio.wait_for(client.submit("command", {"argv": ["true"]}), 20)
+    told = {line.node: line.told for line in lines}
+    half = machine.capacity(2)
+    assert dict(told["n1"].amounts) == half
+    assert dict(told["n2"].amounts) == {**half, "cpu": 1.0, "vram": 8.0 * 2**30}
+    assert (told["n1"].tags, told["n2"].tags) == (("here",), ("here", "gpu"))
+    assert ran.state is State.DONE, "whoever starts a local fleet may run commands himself"
+
+
+async def test_no_settings_reach_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "parley.toml").write_text("wrong = true")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARLEY_UP_TAG", "set")
+    monkeypatch.setenv("PARLEY_UP_JOIN", "tcp://127.0.0.1:9")
+    (tmp_path / "run").mkdir()
+    async with fleet_of(1, tmp_path / "run") as (_, client):
+        [line] = await client.nodes()
+    assert line.told.tags == ()
 
 
 async def test_agents_end_with_the_process_that_started_them(tmp_path: Path) -> None:
@@ -164,7 +245,7 @@ async def test_agents_end_with_the_process_that_started_them(tmp_path: Path) -> 
         textwrap.dedent(
             """
             import asyncio, pathlib
-            from parley.launch.fleet import LocalFleet
+            from parley.launch.fleet import STOP_S, LocalFleet
 
             async def main():
                 fleet = await LocalFleet.start(["n1", "n2"], run=pathlib.Path("run"))

@@ -40,7 +40,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 from ..protocols.participant import Asked, Pricing, Valuation
 from ..protocols.performatives import TERMS_MAX, Reason, Term
 
-RESERVED = frozenset({"queue", "resources"})
+RESERVED = frozenset({"queue", "resources", "leaving"})
 """Terms that the participant adds itself: it knows what runs and what waits here."""
 OWN_TERMS_MAX = TERMS_MAX - len(RESERVED)
 NAME_CHARS_MAX = 32

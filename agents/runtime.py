@@ -117,20 +117,20 @@ class Node:
             self.address, announcements = self._told_addresses(advertise)
             self._workshop = Workshop(self._executors(resources, code, http, http_key, executors))
             own = self._own_valuation(valuation, resources, code)
+            contact = Contact(name, incarnation, self.address, announcements, resources.slots, resources.speed)
+            self._agent = Agent(
+                contact,
+                resources,
+                time.monotonic(),
+                seed=seed,
+                rule=rule,
+                shop=self._workshop,
+                own=own,
+                shelf=self._blobs,
+            )
         except BaseException:
             self._endpoint.close()
             raise
-        contact = Contact(name, incarnation, self.address, announcements, resources.slots, resources.speed)
-        self._agent = Agent(
-            contact,
-            resources,
-            time.monotonic(),
-            seed=seed,
-            rule=rule,
-            shop=self._workshop,
-            own=own,
-            shelf=self._blobs,
-        )
         self._blobs.keepers.append(self._agent.carrier.pinned)
         self._blob_shell = BlobShell(self._blobs, self._tell)
         self._write(

@@ -143,16 +143,18 @@ class _Following:
 
 
 async def _tell(agent: Connection, handle: Handle, following: _Following) -> None:
-    """For people: which node runs it, and why none does."""
-    told = ""
+    """For people: which node runs it, and, if that is still so at the second look, why none does."""
+    told = seen = ""
     with contextlib.suppress(Problem):
         await asyncio.wait((handle.taken,))
         while True:
             [line] = await agent.tasks([handle.task])
-            hint = f"{line.node} runs it" if line.state is State.RUNNING else f"it waits: {line.reason}"
-            if hint != told and (line.epoch > following.epoch or line.state is not State.RUNNING):
+            runs = line.state is State.RUNNING
+            hint = f"{line.node} runs it" if runs else f"it waits: {line.reason}"
+            if hint != told and (line.epoch > following.epoch if runs else hint == seen):
                 following.outlet.say(hint)
                 told = hint
+            seen = hint
             await asyncio.sleep(LOOK_S)
 
 

@@ -222,13 +222,13 @@ class Calls:
             return []
         effects: list[Effect] = []
         silent = tuple(sorted(call.awaiting))
-        again: dict[Contract, list[NodeId]] = {}
+        again: dict[Contract, tuple[list[NodeId], list[NodeId]]] = {}
         for contract in call.contracts.values():
             if contract.stage is not Stage.CALLED:
                 continue  # it was cancelled meanwhile
             if not contract.revised:
                 contract.silent = silent
-            if better := self._better(contract, now):
+            if (better := self._better(contract, now)) is not None:
                 again[contract] = better
             elif contract.bids:
                 contract.stage = Stage.PRICED
@@ -244,37 +244,39 @@ class Calls:
 
     # -- iterating
 
-    def _better(self, contract: Contract, now: float) -> list[NodeId]:
-        """Who is asked for a better bid: nobody, if it is decided."""
+    def _better(self, contract: Contract, now: float) -> tuple[list[NodeId], list[NodeId]] | None:
+        """Who is asked for a better bid, and who is out of it; None: it is decided."""
         if contract.revised >= self._rule.revisions or len(contract.bids) < KEPT_MIN:
-            return []
+            return None
         ranked = sorted((self._queue_s(node, now) + bid.own_s, node) for node, bid in contract.bids.items())
         best_s = ranked[0][0]
         if contract.best_s is not None and best_s > contract.best_s * (1.0 - GAIN_MIN):
-            return []
+            return None
         contract.best_s = best_s
         contract.revised += 1
         kept = max(KEPT_MIN, (len(ranked) + 1) // 2)
         for cost, node in ranked[kept:]:
             detail = f"bid {cost:.3g} s in the first call" if contract.revised == 1 else f"bid {cost:.3g} s at last"
             contract.decline(node, Decline(contract.task.id, Reason.OUTBID, detail))
-        return [node for _, node in ranked[:kept]]
+        return [node for _, node in ranked[:kept]], [node for _, node in ranked[kept:]]
 
-    def _revise(self, auction: AuctionId, again: dict[Contract, list[NodeId]], now: float) -> list[Effect]:
+    def _revise(
+        self, auction: AuctionId, again: dict[Contract, tuple[list[NodeId], list[NodeId]]], now: float
+    ) -> list[Effect]:
         """The same conversation goes on with some, and ends for the others."""
         batch = sorted(again)
-        asked = sorted({node for nodes in again.values() for node in nodes})
+        asked = sorted({node for nodes, _ in again.values() for node in nodes})
+        out = sorted({node for _, nodes in again.values() for node in nodes})
         self._open[auction] = Call(auction, batch, asked, True, now + REVISED_S)
         effects: list[Effect] = []
         for node in asked:
-            mine = [contract for contract in batch if node in again[contract]]
+            mine = [contract for contract in batch if node in again[contract][0]]
             tasks = tuple(contract.asked(now) for contract in mine)
             best_s = tuple(contract.best_s or 0.0 for contract in mine)
             effects.append(Send(node, CallForProposals(auction, tasks, REVISED_S, best_s)))
-        for node in self.peers:
-            out = [c.task.id for c in batch if c.outbid(node)]
-            if out:
-                effects.append(Send(node, Rejection(auction, tuple(out), Reason.OUTBID)))
+        for node in out:
+            lost = tuple(contract.task.id for contract in batch if node in again[contract][1])
+            effects.append(Send(node, Rejection(auction, lost, Reason.OUTBID)))
         return effects
 
 

@@ -9,7 +9,7 @@ The other half of `contract_net.py`, which opens with the whole sequence.
                 longer than was to be expected goes back to its initiator
     finished -> the next waiting task starts first; then Inform or Failure, with the load left behind
     idle     -> if others than that initiator have calls open here: Availability, published
-    draining -> what waits goes back, what runs ends, nothing more is taken
+    draining -> what waits goes back, what runs ends, nothing more is taken, but for this node's own if nobody else will
 
 What holds at any moment: at most `slots` attempts run, together they take no more than this node has; of one task at
 most one epoch is held, for one initiator; nothing is held for an initiator that is gone. Each initiator has a "next" of
@@ -75,6 +75,8 @@ OFFERS_MAX = 65_536
 """How many bids are remembered; the oldest is forgotten first."""
 LEFT_BEHIND_MAX = 10_000
 """So many results wait here for their initiators to fetch what they refer to; the oldest is forgotten first."""
+LEAVING_S = 3600.0
+"""What a node that is about to leave adds to the price of its own tasks: any other node is better, none is worse."""
 OVERRUN = 0.1
 """What a task that runs longer than expected is taken to need still: this part of what it has taken so far."""
 PATIENCE = 3.0
@@ -297,12 +299,14 @@ class Participant:
         task = asked.task
         if task.id in self._held:
             return Pricing(decline=Reason.BUSY, detail="hold it already")
-        if self.draining:
+        if self.draining and asked.initiator != self._node:
             return Pricing(decline=Reason.DRAINING, detail="are about to leave")
         pricing = self._value(asked, now)
         if pricing.decline is not None:
             return pricing
         terms: tuple[Term, ...] = (("queue", queue_s), *pricing.terms)
+        if self.draining:
+            terms = (*terms, ("leaving", LEAVING_S))
         conditions = task.conditions
         if conditions.amounts and (wait_s := self._resources_s(task, now) - queue_s) > 0.0:
             terms = (*terms, ("resources", wait_s))
@@ -348,8 +352,9 @@ class Participant:
         room = Outlook(load.ready_s, load.waiting, load.waiting_s).room(run_s) and len(self._waiting) < WAITING_MAX
         wait_s = max(load.ready_s[0], self._resources_s(task, now) if task.conditions.amounts else 0.0)
         attempt = _Attempt(award, sender, run_s, now + max(PATIENCE * wait_s, PATIENCE_S))
-        if task.id in self._held or not room or pricing.decline is not None or self.draining:
-            reason = Reason.DRAINING if self.draining else pricing.decline or Reason.BUSY
+        leaves = self.draining and sender != self._node
+        if task.id in self._held or not room or pricing.decline is not None or leaves:
+            reason = Reason.DRAINING if leaves else pricing.decline or Reason.BUSY
             return [*effects, self._failure(attempt, reason, now, pricing.detail)]
         self._withdraw(sender, task.id)
         self._held[task.id] = attempt

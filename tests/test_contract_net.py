@@ -676,7 +676,7 @@ def test_an_iterated_call_asks_the_better_half_for_less_until_nobody_comes_down(
     ]
     one.receive(proposal("a.1.1", ("t", 2.0)), "b", 0.1)
     again = CallForProposals("a.1.1", (Task("t", "x", 1.0),), REVISED_S, (2.0,))
-    (*asked_again, _, _) = said(one.receive(proposal("a.1.1", ("t", 3.0)), "c", 0.1))
+    asked_again = said(one.receive(proposal("a.1.1", ("t", 3.0)), "c", 0.1))
     assert asked_again == [Send("b", again), Send("c", again)]
     one.receive(proposal("a.1.1", ("t", 2.0)), "b", 0.2)
     one.receive(proposal("a.1.1", ("t", 2.5)), "c", 0.2)

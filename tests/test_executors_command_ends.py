@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command_nodes import PATIENCE_S, Node, Running, gone, lives, node
+from command_nodes import Node, RunningCommand, node
+from running_attempts import PATIENCE_S, gone, lives
 
 from parley.agents.executors import command
 from parley.agents.payload import pack
@@ -44,7 +45,7 @@ def short_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "LAST_WORDS_S", 0.1)
 
 
-async def begun(n: Node, *argv: str, timeout_s: float = PATIENCE_S) -> tuple[Running, list[int]]:
+async def begun(n: Node, *argv: str, timeout_s: float = PATIENCE_S) -> tuple[RunningCommand, list[int]]:
     """It has told who it is."""
     running = n.begin(*argv, timeout_s=timeout_s, follow=True)
     pids = await running.line()
@@ -115,7 +116,7 @@ async def test_a_stopped_attempt_may_begin_again() -> None:
     async with node() as n:
         running, pids = await begun(n, *FAMILY)
         running.stop()
-        again = Running(n.executor, running.task, running.epoch, True)
+        again = RunningCommand(n.executor, running.task, running.epoch, True)
         task = Task(id=running.task, kind="command")
         n.executor.start(task, running.epoch, pack({"argv": ["echo", "again"]}), again.tell)
         assert (await again.result()).out == "again\n"

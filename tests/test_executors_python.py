@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from running_attempts import PATIENCE_S, Running, descriptors, gone, lives
 
 from parley.agents.executors import channel
 from parley.agents.executors.channel import ERROR_CHARS_MAX, Request
@@ -22,10 +22,9 @@ from parley.agents.executors.lines import DROPPED, LINE_BYTES_MAX, LINES_MAX
 from parley.agents.executors.python import PythonExecutor, worker_command
 from parley.agents.payload import pack, unpack
 from parley.protocols.core import ProtocolError, Task
-from parley.protocols.performatives import Finished, Reason
+from parley.protocols.performatives import OUTPUT_UNREAD_MAX, Finished, Reason, Stream
 
 TESTS = Path(__file__).parent
-PATIENCE_S = 15.0
 
 
 class Node:
@@ -36,23 +35,38 @@ class Node:
         self.lines = lines
         self._count = 0
 
-    def begin(
-        self, function: str, arguments: object = (), timeout_s: float = PATIENCE_S
-    ) -> tuple[str, asyncio.Future[Finished]]:
+    def ask(
+        self, kind: str, payload: bytes, timeout_s: float = PATIENCE_S, follow: bool = False, reads: bool = True
+    ) -> Running:
         self._count += 1
-        task = Task(id=f"t{self._count}", kind=f"worker_functions:{function}", timeout_s=timeout_s)
-        end: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
-        self.executor.start(task, 1, pack(arguments), end.set_result)
-        return task.id, end
+        task = Task(id=f"t{self._count}", kind=kind, timeout_s=timeout_s)
+        running = Running(self.executor, task.id, 1, reads)
+        self.executor.start(task, 1, payload, running.tell, follow=follow)
+        assert not running.end.done(), "nothing is told from within start"
+        return running
+
+    def begin(
+        self,
+        function: str,
+        arguments: object = (),
+        timeout_s: float = PATIENCE_S,
+        follow: bool = False,
+        reads: bool = True,
+    ) -> Running:
+        return self.ask(f"worker_functions:{function}", pack(arguments), timeout_s, follow, reads)
 
     async def run(self, function: str, *arguments: object) -> Finished:
-        _, end = self.begin(function, arguments)
-        return await end
+        return await self.begin(function, arguments).end
 
     async def value(self, function: str, *arguments: object) -> object:
         finished = await self.run(function, *arguments)
         assert finished.reason is None, finished.error
         return unpack(finished.value)
+
+    async def number(self, function: str, *arguments: object) -> int:
+        value = await self.value(function, *arguments)
+        assert isinstance(value, int)
+        return value
 
     async def failure(self, function: str, *arguments: object, reason: Reason = Reason.ERROR) -> str:
         finished = await self.run(function, *arguments)
@@ -60,11 +74,21 @@ class Node:
         assert finished.value == b""
         return finished.error
 
+    async def pids(self) -> list[int]:
+        """What a function has printed that nobody follows."""
+        return [int(word) for word in (await self.lines.get()).split()]
+
 
 @asynccontextmanager
 async def node(
-    *allow: str, slots: int = 1, code: Path = TESTS, speed: float = 1.0, fastest: float = 1.0
+    *allow: str,
+    slots: int = 1,
+    code: Path = TESTS,
+    speed: float = 1.0,
+    fastest: float = 1.0,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Node]:
+    """Whatever happens inside, no process and no descriptor is left in the end."""
     lines: asyncio.Queue[str] = asyncio.Queue()
     executor = PythonExecutor(
         allow or ("worker_functions:*",),
@@ -72,9 +96,11 @@ async def node(
         code=[code],
         speed=speed,
         fastest=fastest,
+        env=env,
         on_line=lambda task, line: lines.put_nowait(line),
     )
     me = psutil.Process()
+    before = descriptors()
     try:
         async with asyncio.timeout(PATIENCE_S):
             yield Node(executor, lines)
@@ -86,19 +112,7 @@ async def node(
             process.kill()
         assert not alive
         assert not me.children(recursive=True)
-
-
-async def gone(pid: int) -> None:
-    """Waits until the process has ended; it may be a zombie still, as whoever inherits orphans is in no hurry."""
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        ended, _, _ = await asyncio.to_thread(select.select, [process], [], [], PATIENCE_S)
-        assert ended
-    finally:
-        os.close(process)
+        assert descriptors() == before
 
 
 # --- what goes well --------------------------------------------------------------------------------------------------
@@ -107,21 +121,19 @@ async def gone(pid: int) -> None:
 async def test_lists_are_positional_and_dicts_are_named_arguments() -> None:
     async with node() as n:
         assert await n.value("add", 2, 3) == 5
-        _, end = n.begin("add", {"a": 2, "b": 5})
-        assert unpack((await end).value) == 7
+        named = await n.begin("add", {"a": 2, "b": 5}).end
+        assert unpack(named.value) == 7
         assert await n.value("nothing") is None
 
 
 async def test_no_payload_means_no_arguments() -> None:
     async with node() as n:
-        end: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
-        n.executor.start(Task(id="bare", kind="worker_functions:nothing"), 0, b"", end.set_result)
-        assert (await end).reason is None
+        assert (await n.ask("worker_functions:nothing", b"").end).reason is None
 
 
 async def test_workers_stay_warm_one_per_slot() -> None:
     async with node(slots=2) as n:
-        ends = [n.begin("pid")[1] for _ in range(2)]
+        ends = [n.begin("pid").end for _ in range(2)]
         first = {unpack((await end).value) for end in ends}
         assert len(first) == 2
         assert {await n.value("pid") for _ in range(5)} <= first
@@ -150,6 +162,14 @@ async def test_a_worker_loads_nothing_heavy_and_uses_one_thread(monkeypatch: pyt
         assert not {"numpy", "zmq", "click", "rich", "msgspec", "asyncio", "structlog"} & set(loaded)
         assert await n.value("environment", "OMP_NUM_THREADS") == "1"
         assert await n.value("environment", "MKL_NUM_THREADS") == "3"
+
+
+async def test_workers_know_what_their_agent_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARLEY_AGENT", "another")
+    monkeypatch.setenv("OF_THE_AGENT", "inherited")
+    async with node(env={"PARLEY_AGENT": "tcp://127.0.0.1:7777"}) as n:
+        assert await n.value("environment", "PARLEY_AGENT") == "tcp://127.0.0.1:7777"
+        assert await n.value("environment", "OF_THE_AGENT") == "inherited"
 
 
 async def test_a_users_own_package_named_agents_is_the_users(tmp_path: Path) -> None:
@@ -183,6 +203,59 @@ async def test_a_flood_of_prints_harms_nobody() -> None:
         await n.value("say", "and the next task is heard")
         while (await n.lines.get()) != "and the next task is heard":
             pass
+
+
+async def test_followed_prints_come_as_they_are_written() -> None:
+    async with node() as n:
+        running = n.begin("say_and_complain", ("printed é", "complained"), follow=True)
+        finished = await running.end
+        assert unpack(finished.value) == "said"
+        assert running.told == {Stream.OUT: "printed é\n".encode() + b"\xff", Stream.ERR: b"complained\n"}
+        assert n.lines.empty()
+        hanging = n.begin("hang", follow=True)
+        worker, child = await hanging.line()
+        assert not hanging.end.done()
+        hanging.stop()
+        await gone(worker, child)
+        await n.value("say", "and without a follower, to the agent")
+        assert await n.lines.get() == "and without a follower, to the agent"
+
+
+async def test_a_followed_flood_is_told_no_faster_than_it_is_read() -> None:
+    async with node(slots=2) as n:
+        running = n.begin("flood", [20_000], follow=True, reads=False)
+        await running.until(OUTPUT_UNREAD_MAX)
+        assert await n.value("add", 1) == 2
+        assert running.size == OUTPUT_UNREAD_MAX
+        assert not running.end.done()
+        running.reads = True
+        running.read(running.unread)
+        assert (await running.end).reason is None
+        printed = running.told[Stream.OUT].split(b"\n")
+        assert [line.split()[1] for line in printed[:20_000]] == [b"%d" % i for i in range(20_000)]
+        assert running.told[Stream.ERR] == b"y" * 1_000_000 + b"\n"
+
+
+@pytest.mark.parametrize("end", ["stopped", "killed", "late"])
+async def test_a_flood_that_nobody_reads_can_be_ended(end: str) -> None:
+    async with node() as n:
+        worker = await n.number("pid")
+        timeout_s = 1.0 if end == "late" else PATIENCE_S
+        running = n.begin("flood", [20_000], timeout_s=timeout_s, follow=True, reads=False)
+        await running.until(OUTPUT_UNREAD_MAX)
+        match end:
+            case "stopped":
+                running.stop()
+            case "killed":
+                os.kill(worker, signal.SIGKILL)
+                await gone(worker)
+                running.reads = True
+                running.read(running.unread)
+                assert (await running.end).reason is Reason.DIED
+            case "late":
+                assert (await running.end).reason is Reason.TIMEOUT
+        await gone(worker)
+        assert await n.value("add", 1) == 2
 
 
 # --- failures of the task: no other node would do better -------------------------------------------------------------
@@ -235,64 +308,107 @@ async def test_what_is_no_function_here() -> None:
     async with node("worker_functions:*", "worker_functions:NOT_A_FUNCTION", "no_such_module:*") as n:
         assert await n.failure("missing") == "worker_functions has no function missing"
         assert await n.failure("NOT_A_FUNCTION") == "worker_functions:NOT_A_FUNCTION is not a function but int"
-        end: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
-        n.executor.start(Task(id="x", kind="no_such_module:f"), 0, b"", end.set_result)
-        finished = await end
+        finished = await n.ask("no_such_module:f", b"").end
         assert "no_such_module cannot be imported on this node: ModuleNotFoundError" in finished.error
-        assert finished.reason in (None, Reason.ERROR)
+        assert finished.reason is Reason.ERROR
 
 
 @pytest.mark.parametrize("payload", [pack(7), pack({1: 2}), b"\xc1"])
 async def test_arguments_that_are_none(payload: bytes) -> None:
     async with node() as n:
-        end: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
-        n.executor.start(Task(id="x", kind="worker_functions:add"), 0, payload, end.set_result)
-        finished = await end
+        finished = await n.ask("worker_functions:add", payload).end
         assert finished.error.startswith("the arguments of worker_functions:add")
-        assert finished.reason in (None, Reason.ERROR)
+        assert finished.reason is Reason.ERROR
 
 
 # --- deaths: another attempt may succeed -----------------------------------------------------------------------------
 
 
-async def test_a_worker_that_dies_is_replaced() -> None:
+@pytest.mark.parametrize(
+    ("function", "arguments", "error"),
+    [
+        ("segfault", (), "worker died with signal 11 (SIGSEGV)"),
+        ("aborted", (), "worker died with signal 6 (SIGABRT)"),
+        ("killed", (), "worker died with signal 9 (SIGKILL)"),
+        ("vanish", (3,), "worker exited with code 3"),
+        ("vanish", (0,), "worker exited with code 0"),
+        ("babbles", (), "the worker was killed: a frame of 4,294,967,295 and 4,294,967,295 bytes was announced"),
+    ],
+)
+async def test_a_worker_that_dies_is_replaced(function: str, arguments: tuple[object, ...], error: str) -> None:
     async with node() as n:
-        before = await n.value("pid")
-        assert await n.failure("segfault", reason=Reason.DIED) == "worker died with signal 11 (SIGSEGV)"
-        assert await n.failure("vanish", 3, reason=Reason.DIED) == "worker exited with code 3"
+        before = await n.number("pid")
+        for _ in range(2):
+            finished = await n.run(function, *arguments)
+            assert (finished.reason, finished.value) == (Reason.DIED, b"")
+            assert finished.error.startswith(error)
+            assert "\n" not in finished.error
         assert await n.value("pid") != before
+        await gone(before)
+
+
+async def test_a_worker_that_hangs_up() -> None:
+    async with node() as n:
+        before = await n.number("pid")
+        finished = await n.begin("deafens", timeout_s=0.5).end
+        assert finished.reason in (Reason.DIED, Reason.TIMEOUT)
+        await gone(before)
+        assert await n.value("add", 1) == 2
+
+
+async def test_only_one_of_those_that_return_is_the_worker() -> None:
+    async with node() as n:
+        before = await n.number("pid")
+        assert [await n.value("forks") for _ in range(3)] == [before] * 3
+        assert await n.value("pid") == before
 
 
 async def test_a_worker_killed_from_outside() -> None:
     async with node() as n:
-        _, end = n.begin("hang")
-        worker, child = map(int, (await n.lines.get()).split())
+        running = n.begin("hang")
+        worker, child = await n.pids()
         os.kill(worker, signal.SIGKILL)
-        finished = await end
-        assert finished.error == "worker died with signal 9 (SIGKILL)"
-        assert finished.reason in (Reason.DIED, Reason.TIMEOUT)
+        finished = await running.end
+        assert (finished.reason, finished.error) == (Reason.DIED, "worker died with signal 9 (SIGKILL)")
         await gone(child)
-        idle = await n.value("pid")
-        assert isinstance(idle, int)
+        idle = await n.number("pid")
         os.kill(idle, signal.SIGKILL)
         await gone(idle)
-        finished = await n.run("add", 1)
-        assert finished.reason is not Reason.ERROR
+        assert (await n.run("add", 1)).reason in (None, Reason.DIED)
         assert await n.value("add", 1) == 2
 
 
 async def test_a_hanging_worker_is_killed_with_its_children() -> None:
     async with node() as n:
         await n.value("nothing")
-        _, end = n.begin("hang", timeout_s=1.0)
-        worker, child = map(int, (await n.lines.get()).split())
-        finished = await end
+        running = n.begin("hang", timeout_s=1.0)
+        worker, child = await n.pids()
+        finished = await running.end
         assert finished.error == "no result within 1 s; the worker was killed"
-        assert finished.reason in (Reason.DIED, Reason.TIMEOUT)
+        assert finished.reason is Reason.TIMEOUT
         assert 1.0 <= finished.seconds < 3.0
-        await gone(worker)
-        await gone(child)
+        await gone(worker, child)
         assert await n.value("add", 1) == 2
+
+
+async def test_what_a_function_leaves_running_ends_with_its_worker() -> None:
+    async with node() as n:
+        worker, child = await n.number("pid"), await n.number("leaves_behind", False)
+        assert lives(child)
+        os.kill(worker, signal.SIGKILL)
+        await gone(worker, child)
+
+
+async def test_who_escapes_from_the_group_holds_up_nobody() -> None:
+    async with node() as n:
+        escaped = await n.number("leaves_behind", True)
+        try:
+            assert await n.failure("killed", reason=Reason.DIED) == "worker died with signal 9 (SIGKILL)"
+            assert await n.value("add", 1) == 2
+            await n.executor.close()
+            assert lives(escaped)
+        finally:
+            os.kill(escaped, signal.SIGKILL)
 
 
 async def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,40 +422,67 @@ async def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_stop_frees_the_slot_at_once_and_says_nothing() -> None:
     async with node() as n:
-        task, end = n.begin("hang")
-        worker, child = map(int, (await n.lines.get()).split())
-        n.executor.stop(task, 0)
-        n.executor.stop(task, 1)
+        running = n.begin("hang")
+        worker, child = await n.pids()
+        n.executor.stop(running.task, 0)
+        running.stop()
         assert await n.value("add", 1) == 2
-        await gone(worker)
-        await gone(child)
-        assert not end.done()
-        n.executor.stop(task, 1)
+        await gone(worker, child)
+        assert not running.end.done()
+        running.stop()
 
 
 async def test_stop_before_the_worker_has_begun() -> None:
     async with node() as n:
-        task, end = n.begin("hang")
-        n.executor.stop(task, 1)
-        task, second = n.begin("hang")
-        await asyncio.sleep(0)
-        n.executor.stop(task, 1)
+        stopped = []
+        for turns in range(8):
+            running = n.begin("hang")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            running.stop()
+            stopped.append(running)
         assert await n.value("add", 1) == 2
-        assert not end.done()
-        assert not second.done()
+        assert not any(running.end.done() for running in stopped)
 
 
 async def test_close_ends_busy_workers_and_says_nothing() -> None:
-    async with node(slots=2) as n:
+    async with node(slots=3) as n:
         await n.value("nothing")
-        _, end = n.begin("hang")
+        stopped = n.begin("hang")
+        busy = n.begin("hang")
         await n.lines.get()
-        _, starting = n.begin("hang")
+        await n.lines.get()
+        starting = n.begin("hang")
+        stopped.stop()
         await n.executor.close()
         assert not psutil.Process().children(recursive=True)
-        assert not end.done()
-        assert not starting.done()
+        assert not any(running.end.done() for running in (stopped, busy, starting))
         assert await n.failure("add", 1, reason=Reason.DIED) == "this node is shutting down"
+        await n.executor.close()
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 5])
+async def test_close_while_workers_are_started(turns: int) -> None:
+    async with node(slots=3) as n:
+        warming = asyncio.create_task(n.executor.warm())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await n.executor.close()
+        await warming
+        assert not psutil.Process().children(recursive=True)
+
+
+async def test_no_more_workers_stay_warm_than_there_are_slots() -> None:
+    """A task that comes while the workers are started gets one of its own, which is one too many then."""
+    async with node() as n:
+        warming = asyncio.create_task(n.executor.warm())
+        await asyncio.sleep(0)
+        first = await n.number("pid")
+        await warming
+        second = await n.number("pid")
+        if first != second:
+            await gone(first)
+        assert [child.pid for child in psutil.Process().children()] == [second]
 
 
 async def test_more_attempts_than_slots_are_our_own_bug() -> None:

@@ -9,7 +9,7 @@ import pytest
 from parley.agents.executors.simulated import SLEEP_BYTES_MAX, SimulatedExecutor, attempt, duration
 from parley.agents.payload import PayloadError, pack
 from parley.protocols.core import ProtocolError, Task
-from parley.protocols.performatives import Finished, Reason
+from parley.protocols.performatives import Finished, Output, Reason
 
 
 def task(kind: str = "work", work: float | None = None, timeout_s: float = 60.0) -> Task:
@@ -57,19 +57,21 @@ def test_too_long_an_attempt_ends_at_its_timeout() -> None:
 
 
 async def test_it_tells_the_end_when_it_comes_and_never_before_start_returns() -> None:
-    executor, ends = SimulatedExecutor(speed=2.0), asyncio.Queue[Finished]()
+    executor, ends = SimulatedExecutor(speed=2.0), asyncio.Queue[Finished | Output]()
     executor.start(task(work=0.04), 1, b"", ends.put_nowait)
     executor.start(task("echo"), 2, pack("x"), ends.put_nowait)
     assert ends.empty()
     async with asyncio.timeout(5.0):
         first, second = await ends.get(), await ends.get()
+    assert isinstance(first, Finished)
+    assert isinstance(second, Finished)
     assert (first.epoch, first.value) == (2, pack("x"))
     assert (second.epoch, second.value) == (1, pack(None))
     assert 0.02 <= second.seconds < 5.0
 
 
 async def test_a_stopped_attempt_says_nothing_and_may_begin_again() -> None:
-    executor, ends = SimulatedExecutor(), asyncio.Queue[Finished]()
+    executor, ends = SimulatedExecutor(), asyncio.Queue[Finished | Output]()
     executor.start(task("echo"), 1, pack("stopped"), ends.put_nowait)
     executor.stop("t", 1)
     executor.stop("t", 1)
@@ -77,12 +79,14 @@ async def test_a_stopped_attempt_says_nothing_and_may_begin_again() -> None:
     with pytest.raises(ProtocolError):
         executor.start(task("echo"), 1, pack("twice"), ends.put_nowait)
     async with asyncio.timeout(5.0):
-        assert (await ends.get()).value == pack("again")
+        again = await ends.get()
+    assert isinstance(again, Finished)
+    assert again.value == pack("again")
     assert ends.empty()
 
 
 async def test_nothing_ends_after_close() -> None:
-    executor, ends = SimulatedExecutor(), asyncio.Queue[Finished]()
+    executor, ends = SimulatedExecutor(), asyncio.Queue[Finished | Output]()
     executor.start(task("echo"), 1, pack("x"), ends.put_nowait)
     await executor.close()
     turn = asyncio.get_running_loop().create_future()

@@ -197,8 +197,9 @@ def test_a_task_is_called_when_those_before_it_are_done_and_is_handed_their_resu
     assert initiator.standing("child") is None
     answers(service, Completed(Outcome("t2", State.DONE, pack(7))), "a")
     assert initiator.standing("child") is not None
-    one, seven = unpack(initiator._contracts["child"].payload)  # type: ignore[misc]
-    assert (one["x"].tolist(), seven) == ([0, 1, 2], 7)
+    handed = unpack(initiator._contracts["child"].payload)
+    assert isinstance(handed, list)
+    assert (handed[0]["x"].tolist(), handed[1]) == ([0, 1, 2], 7)
 
 
 def test_a_task_after_one_that_failed_fails() -> None:

@@ -1,7 +1,9 @@
 """Functions that worker processes run in the tests: good ones, and all the ways to be bad."""
 
+import contextlib
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -73,6 +75,41 @@ def vanish(code):
     os._exit(code)
 
 
+def killed():
+    """As the system does it when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def aborted():
+    os.abort()
+
+
+def forks():
+    """Returns twice: as itself, and as a copy of itself that is no worker."""
+    os.fork()
+    return os.getpid()
+
+
+def babbles():
+    """Writes what is no frame to wherever it can, so to the channel too, and never returns."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):
+            os.write(fd, b"\xff" * 64)
+    threading.Event().wait()
+
+
+def deafens():
+    """Closes the channel and never returns."""
+    os.closerange(3, 100)
+    threading.Event().wait()
+
+
+def leaves_behind(escape):
+    """A process that holds the streams open, in this group or out of it."""
+    child = subprocess.Popen([sys.executable, "-S", "-c", "import signal; signal.pause()"], start_new_session=escape)
+    return child.pid
+
+
 def hang():
     """Says that it has begun, and never ends: nor does the child that it starts."""
     child = subprocess.Popen([sys.executable, "-S", "-c", "import signal; signal.pause()"])
@@ -98,6 +135,14 @@ def flood(lines):
 
 def say(text):
     print(text)
+
+
+def say_and_complain(text, complaint):
+    """On both streams, with what is no text too; then answers."""
+    print(text)
+    print(complaint, file=sys.stderr)
+    os.write(1, b"\xff")
+    return "said"
 
 
 def burn(cpu_s):

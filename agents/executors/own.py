@@ -107,7 +107,7 @@ class OwnExecutor:
             return None  # the task is worth more than its price
         if terms is None or not 0 < len(terms) <= TERMS_MAX:
             return None
-        if any(not 0 < len(name) <= NAME_CHARS_MAX or name in ("queue", "resources") for name, _ in terms):
+        if any(not 0 < len(name) <= NAME_CHARS_MAX or name in ("queue", "resources", "leaving") for name, _ in terms):
             return None
         return terms if all(math.isfinite(cost) and 0.0 <= cost <= SECONDS_MAX for _, cost in terms) else None
 

@@ -1,0 +1,226 @@
+"""`parley run`: a command on another node as if it ran here: its bytes, its exit code, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+from local_fleets import PARLEY, Agent, agent, at_home, parley
+
+UNTIL_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def node(home: Path) -> Iterator[Agent]:
+    with agent("--name=n1", "--allow=command", "--slots=2", home=home) as only:
+        yield only
+
+
+def run(home: Path, *words: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+    """To its end: exit code, stdout, stderr."""
+    command = [*PARLEY, "run", *words]
+    ended = subprocess.run(
+        command, env=at_home(home), cwd=home, input=stdin, capture_output=True, timeout=60.0, check=False
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def begun(home: Path, *words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*PARLEY, "run", *words], env=at_home(home), cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def line(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def last(home: Path, *words: str) -> dict[str, object]:
+    """Where the task that was handed in last stands."""
+    [told] = json.loads(parley("tasks", "last", "--json", *words, env=at_home(home)).stdout)
+    assert isinstance(told, dict)
+    return told
+
+
+def gone(pid: int) -> bool:
+    """It has ended, or does within a while."""
+    try:
+        psutil.Process(pid).wait(UNTIL_S)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired:
+        return False
+    return True
+
+
+def test_both_streams_are_its_own_bytes(node: Agent, home: Path) -> None:
+    script = r"printf '\377\000out'; printf 'err\200' >&2; exit 7"
+    assert run(home, "--", "sh", "-c", script) == (7, b"\xff\x00out", b"err\x80")
+
+
+def test_what_it_writes_is_seen_before_it_ends(node: Agent, home: Path, tmp_path: Path) -> None:
+    script = "echo first; while [ ! -e go ]; do sleep 0.05; done; echo second"
+    with begun(home, f"--cwd={tmp_path}", "--", "sh", "-c", script) as process:
+        assert line(process) == b"first\n"
+        (tmp_path / "go").touch()
+        assert process.communicate(timeout=UNTIL_S) == (b"second\n", b"")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, 137), (signal.SIGSEGV, 139)])
+def test_a_signal_that_kills_it_is_told_as_a_shell_does(node: Agent, home: Path, number: int, code: int) -> None:
+    assert run(home, "--", "sh", "-c", f"kill -{int(number)} $$") == (code, b"", b"")
+
+
+def test_it_finds_what_it_is_given(node: Agent, home: Path, tmp_path: Path) -> None:
+    words = ["--env", "A=b=c", "--env", "HOME", f"--cwd={tmp_path}", "--stdin"]
+    code, out, _ = run(home, *words, "--", "sh", "-c", 'cat; echo "$A $HOME $PWD"', stdin=b"\x00given\n")
+    assert (code, out) == (0, b"\x00given\n" + f"b=c {home} {tmp_path}\n".encode())
+
+
+def test_without_its_flag_stdin_stays_here(node: Agent, home: Path) -> None:
+    assert run(home, "--", "cat", stdin=b"ours") == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, b"parley: interrupted\n"), (signal.SIGTERM, 143, b"parley: terminated\n")],
+)
+def test_a_signal_here_stops_it_there(node: Agent, home: Path, number: signal.Signals, code: int, said: bytes) -> None:
+    with begun(home, "--", "sh", "-c", "echo $$; exec sleep 1000") as process:
+        pid = int(line(process))
+        process.send_signal(number)
+        out, err = process.communicate(timeout=UNTIL_S)
+    assert (out, err.lstrip(b"\n")) == (b"", said)  # an interrupt begins a new line
+    assert process.returncode == code
+    assert gone(pid)
+    assert last(home)["state"] == "cancelled"
+
+
+def test_a_second_interrupt_leaves_at_once(home: Path, tmp_path: Path) -> None:
+    with agent("--name=n1", "--allow=command", home=tmp_path) as stopped:
+        with begun(tmp_path, "--", "sh", "-c", "echo $$; exec sleep 1000") as process:
+            pid = int(line(process))
+            stopped.process.send_signal(signal.SIGSTOP)  # so the first one has no answer
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.communicate(timeout=0.5)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=UNTIL_S)
+        took_s = time.monotonic() - began
+        stopped.process.send_signal(signal.SIGCONT)
+        assert (process.returncode, said.lstrip(b"\n")) == (130, b"parley: interrupted\n")
+        assert took_s < 4.0
+    assert gone(pid)
+
+
+def test_a_reader_that_leaves_stops_it(node: Agent, home: Path) -> None:
+    with begun(home, "--", "yes") as process:
+        assert line(process) == b"y\n"
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait(UNTIL_S)
+        assert process.stderr is not None
+        assert (process.returncode, process.stderr.read()) == (1, b"")
+    assert last(home)["state"] == "cancelled"
+
+
+def test_json_is_one_value_and_the_output_goes_to_stderr(node: Agent, home: Path) -> None:
+    code, out, err = run(home, "--json", "--", "sh", "-c", "echo hi; exit 3")
+    told = json.loads(out)
+    value = {"exit": 3, "out": "hi\n", "err": "", "out_bytes": 3, "err_bytes": 0}
+    assert (code, err, told["value"], told["exit"], told["source"]) == (3, b"hi\n", value, 3, "command")
+    assert (told["state"], told["node"], told["attempts"]) == ("failed", "n1", 1)
+
+
+def test_what_parley_says_itself_is_marked(node: Agent, home: Path) -> None:
+    code, out, err = run(home, "--json", "--need=gpu", "--", "true")
+    told = json.loads(out)
+    assert (code, told["exit"], told["source"], told["state"]) == (3, 3, "parley", "unplaced")
+    assert err == f"parley: {told['error']}\n".encode()
+    code, out, _ = run(home, "--json", "--agent=tcp://127.0.0.1:9", "--", "true")
+    told = json.loads(out)
+    assert (code, told["exit"], told["source"]) == (4, 4, "parley")
+    code, out, _ = run(home, "--json", "--deadline=300ms", "--work=10ms", "--", "sleep", "60")
+    told = json.loads(out)
+    assert (code, told["exit"], told["source"]) == (124, 124, "parley")
+
+
+def test_an_interrupt_in_json(node: Agent, home: Path) -> None:
+    with begun(home, "--json", "--", "sh", "-c", "echo $$ >&2; exec sleep 1000") as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=UNTIL_S)
+    assert json.loads(out) == {"error": "interrupted", "exit": 130, "source": "parley"}
+
+
+def test_it_starts_again_when_its_node_dies(tmp_path: Path) -> None:
+    script = "if [ -e again ]; then echo second; else touch again; echo first; sleep 1000; fi"
+    with ExitStack() as stack:
+        desk = stack.enter_context(agent("--name=n1", home=tmp_path))
+        flags = ["--allow=command", f"--join={desk.address}"]
+        nodes = [stack.enter_context(agent(f"--name={name}", *flags, home=tmp_path)) for name in ("n2", "n3")]
+        there = f"--agent={desk.address}"
+        with begun(tmp_path, there, f"--cwd={tmp_path}", "--", "sh", "-c", script) as process:
+            assert line(process) == b"first\n"
+            on = last(tmp_path, there)["node"]
+            [winner] = [one for one in nodes if one.name == on]
+            winner.process.kill()
+            out, said = process.communicate(timeout=60.0)
+        assert (process.returncode, out) == (0, b"second\n")
+        again = b"parley: the attempt that wrote this came to nothing; it starts again on another node\n"
+        assert said == again
+        assert last(tmp_path, there)["node"] != on
+
+
+def test_it_waits_for_a_node_that_can_run_it(tmp_path: Path) -> None:
+    with agent("--name=n1", home=tmp_path) as desk:
+        there = f"--agent={desk.address}"
+        with begun(tmp_path, there, "--wait", "--need=late", "--", "echo", "here") as process:
+            give_up = time.monotonic() + UNTIL_S
+            reason = ""
+            while "it waits for one that can" not in reason and time.monotonic() < give_up:
+                told = parley("tasks", "--json", there, env=at_home(tmp_path)).stdout
+                reason = "".join(one["reason"] for one in json.loads(told))
+            assert reason.startswith("0/1 nodes can run this: 1 "), reason
+            with agent("--name=n2", "--tag=late", "--allow=command", f"--join={desk.address}", home=tmp_path):
+                assert process.communicate(timeout=60.0) == (b"here\n", b"")
+        assert process.returncode == 0
+
+
+def test_a_person_at_a_terminal_is_told_where_it_runs(node: Agent, home: Path, tmp_path: Path) -> None:
+    """And that a terminal is no stdin to hand on."""
+    ours, theirs = pty.openpty()
+    script = "while [ ! -e go ]; do sleep 0.05; done; echo end"
+    command = [*PARLEY, "run", f"--cwd={tmp_path}", "--", "sh", "-c", script]
+    with subprocess.Popen(command, env=at_home(home), stdout=subprocess.PIPE, stderr=theirs) as process:
+        said = b""
+        while b"n1 runs it" not in said:
+            said += os.read(ours, 1024)
+        (tmp_path / "go").touch()
+        assert process.communicate(timeout=UNTIL_S)[0] == b"end\n"
+    assert said.replace(b"\r", b"").endswith(b"parley: n1 runs it\n")
+    ended = subprocess.run(
+        [*PARLEY, "run", "--stdin", "--", "cat"], env=at_home(home), stdin=theirs, capture_output=True, check=False
+    )
+    os.close(theirs)
+    os.close(ours)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(b"parley: --stdin hands on a file or a pipe, and stdin is a terminal")

@@ -49,6 +49,7 @@ JOIN_S = 10.0
 TAKEN_S = DEAD_S + 1.0
 """So long a node of our name may be our own former life, whose end the fleet has not noticed yet."""
 ASK_AGAIN_S = 0.1
+LOOPBACK = ("ipc://", "tcp://127.", "tcp://[::1]")
 LIVING = (Presence.ALIVE, Presence.SUSPECT)
 GARBAGE_EVERY = 50_000
 """Objects made before the garbage collector looks for cycles among them."""
@@ -109,7 +110,7 @@ async def serve(settings: Settings) -> None:
                 if join:
                     await ending.first(_joined(node, join))
                 if not ending.told:
-                    _say(Listening(settings.name, node.address, os.getpid()), settings.as_json)
+                    _say(Listening(settings.name, node.address, os.getpid()), settings)
                 await ending.wait()
         finally:
             await node.close(ending.reason)
@@ -328,18 +329,14 @@ async def _joined(node: Node, join: tuple[str, ...]) -> None:
 # --- what it says ----------------------------------------------------------------------------------------------------
 
 
-def _say(listening: Listening, as_json: bool) -> None:
-    if as_json:
+def _say(listening: Listening, settings: Settings) -> None:
+    if settings.as_json:
         click.echo(msgspec.json.encode(listening))
         return
     click.echo(f"{listening.node} listens at {listening.address}")
     _hint(f"others join it with: parley up --name NAME --join {listening.address}")
-    if not _is_loopback(listening.address):
+    if not _exact(settings.bind).startswith(LOOPBACK):
         _hint("nothing is encrypted and nobody is kept out: whoever reaches this address may hand work in")
-
-
-def _is_loopback(address: str) -> bool:
-    return address.startswith(("ipc://", "tcp://127.", "tcp://[::1]"))
 
 
 def _hint(sentence: str) -> None:

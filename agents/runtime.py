@@ -59,6 +59,8 @@ from .resources import Resources
 LOG_EVERY_S = 0.1
 """So long a line may wait to be written: what a kill -9 may cost."""
 LOAD_EVERY_S = 1.0
+LAST_WORDS_S = 2.0
+"""So long a node that leaves waits until all it has said is heard."""
 REFUSALS_LOGGED_MAX = 1_000
 """So many lines the log spends on nonsense from strangers; the rest is only counted."""
 
@@ -99,6 +101,7 @@ class Node:
         self._turn_scheduled = False
         self._refusals = 0
         self.drained = asyncio.Event()
+        self._last_words: asyncio.TimerHandle | None = None
         incarnation = time.time_ns() // 1_000
         clock = HybridClock(time.time)
         self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
@@ -218,6 +221,8 @@ class Node:
         if self._timer is not None:
             self._timer.cancel()
         self._load_timer.cancel()
+        if self._last_words is not None:
+            self._last_words.cancel()
         if self._log_timer is not None:
             self._log_timer.cancel()
         await self._workshop.close()
@@ -256,8 +261,8 @@ class Node:
     def _on_turn(self) -> None:
         """All that had come has been told: wake what is due, set the timer."""
         self._turn_scheduled = False
-        if self._agent.drained:
-            self.drained.set()
+        if self._agent.drained and not self.drained.is_set():
+            self._leave_when_heard()
         deadline = self._agent.deadline
         if deadline is None:
             return
@@ -269,6 +274,13 @@ class Node:
             if self._timer is not None:
                 self._timer.cancel()  # one that rings too early is left: cheaper than moving it every turn
             self._timer = self._loop.call_at(deadline, self._on_timer)
+
+    def _leave_when_heard(self) -> None:
+        """Nothing is left to do; the last results are to be heard, and not overtaken by the news that we have left."""
+        if self._links.settled:
+            self.drained.set()
+        elif self._last_words is None:
+            self._last_words = self._loop.call_later(LAST_WORDS_S, self.drained.set)
 
     def _on_timer(self) -> None:
         self._timer = None

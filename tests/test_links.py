@@ -504,3 +504,15 @@ def test_far_jumps_cost_nothing() -> None:
     for seq in (1, 2**53, 1, 2**53 - 5):
         b.receive(CODEC.encode(Bulletin(VERSION, "a", 1, seq, 1, ())), None, 0.0)
     assert b.counters.duplicates == 1
+
+
+def test_it_is_settled_when_all_has_been_heard() -> None:
+    a, b = pair()
+    assert a.settled
+    a.send("b", Say(1), 0.0)
+    assert not a.settled
+    assert hear(b, frames(a)) == [Say(1)]
+    assert not a.settled
+    b.wake(ACK_DELAY_S)
+    hear(a, frames(b, ACK_DELAY_S), ACK_DELAY_S)
+    assert a.settled

@@ -188,6 +188,11 @@ class Links:
         link = self._links.get(to) or self._aliases.get(to)
         return LINK_ITEMS_MAX - link.items if link else 0
 
+    @property
+    def settled(self) -> bool:
+        """Everybody has acknowledged what was sent to them."""
+        return not any(link.items for link in self._links.values())
+
     def _add(self, node: NodeId, incarnation: int, route: Route, now: float, pinned: bool) -> Link:
         if len(self._links) >= LINKS_MAX:
             self._evict()

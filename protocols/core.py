@@ -214,6 +214,15 @@ class Publish(Effect, frozen=True):
     message: Message
 
 
+class Record(Effect, frozen=True):
+    """Durable before anything that stands on it leaves this node (`gate.py`): what is recorded under the same type and
+    `key` before is replaced, or, with `entry` None, erased."""
+
+    kind: type[msgspec.Struct]
+    key: str
+    entry: msgspec.Struct | None
+
+
 class Run(Effect, frozen=True):
     """Start the attempt `epoch` of a task on this node; it ends in one local `Finished`.
 

@@ -1,0 +1,329 @@
+"""Commitment: a task that was acknowledged is not lost, and has one outcome, whoever dies.
+
+Every task is a small register that decides once. Its id and its holders (K of them; `holders.py`) are chosen once by
+its client, which repeats both when it tries again elsewhere; so there is never a second register. The promise:
+execution at least once, exactly one committed outcome; an acknowledgement means that a majority of the holders has it
+on disk.
+
+    client   entry                    holders (the entry is one)          winner
+      | Submit  | Hold(e0) ----------->  on disk: Held                       |
+      | <- ack  |<-- a majority holds it; a majority promises e0             |
+      |         | ...the call for proposals overlaps all this...             |
+      |         | Award(e0) ------------------------------------------------>| on disk: accepted
+      |         |                        |<------------------------- Renewal |  every lease/4, while it works
+      |         | Watching ----------->  |                                   |  every lease/4, for all its tasks
+      |         |                        |<------------------- Commit(e0, v) | on disk: result
+      |         |                        | on disk: accepted - Vote -------->|  a majority: chosen
+      | <- Result ----- Learn(v) --------|<--------------------------- Learn |
+      X         X  ...and whoever notices: Prepare(e1) -> a majority of promises -> what was accepted, or award again
+
+| file | role |
+|---|---|
+| `epochs.py` | fencing tokens |
+| `register.py`, `holder.py` | the acceptor: promises, votes, leases, orphans, forgetting |
+| `opener.py` | the proposer, first half: owns epochs; awards, ends, moves |
+| `proposer.py` | the proposer, second half: votes, teaching |
+| `winner.py` | answers awards for ever, renews, has results decided |
+| `gate.py` | record before promise |
+
+Sources: Lamport 1998, 2001; Gray and Cheriton 1989; Lamport, Malkhi and Zhou 2009 (moving).
+
+**Moving.** A holder that is dead for MOVE_AFTER_S is replaced: the first living holder opens an epoch for a move, and
+proposes, where nothing is accepted, that the register goes on elsewhere, with the latest promise that was not given for
+a move as its floor. A move fences nobody: the winner of that epoch commits at the new holders. A register whose
+majority died within that time waits for them, and is never run again behind their backs.
+
+Invariants: at most one value is chosen per task; promised and accepted never fall, restarts included; every award has a
+recorded majority behind it; one winner per epoch; the bytes of a chosen outcome are on a majority; nothing starts after
+it was released; what was forgotten never promises. `tests/commitment_world.py` checks them over hundreds of seeds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from .commitment_words import (
+    FREE,
+    WORDS_MAX,
+    AnyWord,
+    Choice,
+    Chosen,
+    Commit,
+    Decided,
+    Entry,
+    Fence,
+    Gone,
+    Held,
+    Hold,
+    Holders,
+    Learn,
+    Learnt,
+    Moved,
+    Overruled,
+    Pledge,
+    Prepare,
+    Promise,
+    Release,
+    Renewal,
+    Renewed,
+    Settled,
+    Spec,
+    Started,
+    Talk,
+    Unheld,
+    Vote,
+    Watching,
+    Why,
+    Word,
+)
+from .core import Effect, Local, Message, NodeId, Outcome, PeerDown, PeerUp, ProtocolError, Record, Send, TaskId
+from .epochs import Epoch
+from .holder import Holder
+from .holders import replaced
+from .opener import Opener
+from .proposer import Proposer
+from .register import Register
+from .timers import Timers
+from .winner import Winner
+
+MOVE_AFTER_S = 5.0
+"""So long after the membership's verdict a dead holder is replaced."""
+BYTES_MAX = 1024 * 1024
+"""What goes in one message, unless a single word is larger."""
+
+
+class Commitment:
+    """What a node has to do with holding, opening, winning. `entries` are what its former lives recorded.
+
+    Verbs and `receive` answer with records, and with what this node is to be told; words to others leave in `wake`, all
+    that came of one turn together.
+    """
+
+    def __init__(
+        self,
+        node: NodeId,
+        incarnation: int,
+        chance: random.Random,
+        now: float,
+        entries: Sequence[Entry] = (),
+        *,
+        move_after_s: float = MOVE_AFTER_S,
+    ) -> None:
+        self._node = node
+        self._move_after_s = move_after_s
+        self._now = now
+        self._out: list[Effect] = []
+        self._words: dict[tuple[NodeId, bool], list[AnyWord]] = {}
+        self._living = {node}
+        self._dead: Timers[NodeId] = Timers()
+        self.proposer = Proposer(self._say, self._tell, self._moved)
+        self.opener = Opener(node, incarnation, chance, self._say, self._tell, self.proposer)
+        self.holder = Holder(
+            node,
+            chance,
+            self.proposer,
+            self._say,
+            self._tell,
+            self._write,
+            self._erase,
+            self.opener.__contains__,
+            self._orphaned,
+        )
+        self.winner = Winner(self.proposer, self._say, self._tell, self._write, self._erase)
+        self.holder.restore(entries, now)
+        self.winner.restore(entries, now)
+
+    # -- verbs
+
+    def hold(self, spec: Spec, now: float) -> Sequence[Effect]:
+        """A task was handed in here: `HeldFast` tells when its client may know, `Permitted` when it may be awarded."""
+        self._now = now
+        self.opener.open(spec, now)
+        return self._take()
+
+    def see_to(self, spec: Spec, move: int, seen: Epoch, now: float, ending: Outcome | None = None) -> Sequence[Effect]:
+        """Open a later epoch of a task, whose end may be wanted."""
+        self._now = now
+        why = Why.ORPHAN if ending is None else Why.CANCEL
+        self.opener.prepare(spec, move, seen, why, now, ending)
+        return self._take()
+
+    def lost(self, task: TaskId, now: float) -> Sequence[Effect]:
+        """Its winner is silent: a later epoch is opened."""
+        self._now = now
+        self.opener.lost(task, now)
+        return self._take()
+
+    def end(self, outcome: Outcome, now: float) -> Sequence[Effect]:
+        """The owner of its epoch wants it to end so. `Chosen` tells how it has."""
+        self._now = now
+        self.opener.end(outcome, now)
+        return self._take()
+
+    def accept(
+        self, task: TaskId, epoch: Epoch, move: int, holders: Holders, now: float, *, at_most_once: bool = False
+    ) -> Sequence[Effect]:
+        """An award is taken. If it is to be done at most once, it may begin when `Begin` is told."""
+        self._now = now
+        self.winner.accept(task, epoch, move, holders, now, at_most_once=at_most_once)
+        return self._take()
+
+    def decline(self, task: TaskId, epoch: Epoch, move: int, holders: Holders, now: float) -> Sequence[Effect]:
+        """An award is not taken, and never will be."""
+        self._now = now
+        self.winner.decline(task, epoch, move, holders)
+        return self._take()
+
+    def release(self, task: TaskId, epoch: Epoch, now: float) -> Sequence[Effect]:
+        """What was taken came to nothing."""
+        self._now = now
+        self.winner.release(task, epoch)
+        return self._take()
+
+    def done(self, epoch: Epoch, outcome: Outcome, now: float) -> Sequence[Effect]:
+        """What was taken has a result: it will be decided, or fenced."""
+        self._now = now
+        self.winner.done(epoch, outcome, now)
+        return self._take()
+
+    # -- the one shape
+
+    def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        self._now = now
+        match message:
+            case Pledge(words) | Talk(words):
+                for word in words:
+                    self._hear(word, sender, now)
+            case PeerUp(node):
+                self._living.add(node)
+                self._dead.cancel(node)
+            case PeerDown(node):
+                self._living.discard(node)
+                self._dead.set(node, now + self._move_after_s)
+                self.holder.gone(node, now)
+            case _:
+                raise ProtocolError(f"a commitment is not told {type(message).__name__}")
+        return self._take()
+
+    @property
+    def deadline(self) -> float | None:
+        if self._words:
+            return self._now
+        roles = (self.holder, self.opener, self.proposer, self.winner, self._dead)
+        times = [role.deadline for role in roles]
+        return min([time for time in times if time is not None], default=None)
+
+    def wake(self, now: float) -> Sequence[Effect]:
+        self._now = now
+        for role in (self.holder, self.opener, self.proposer, self.winner):
+            if (deadline := role.deadline) is not None and deadline <= now:
+                role.wake(now)
+        for node in self._dead.due(now):
+            self._replace(node, now)
+        return [*self._take(), *self._leave()]
+
+    def _hear(self, word: AnyWord, sender: NodeId, now: float) -> None:
+        match word:
+            case Hold() | Prepare() | Started() | Commit() | Learn() | Renewal() | Release() | Watching() | Settled():
+                self.holder.receive(word, sender, now)
+            case Held() | Promise() | Unheld():
+                self.opener.receive(word, sender, now)
+            case Vote(start=True) | Renewed():
+                self.winner.receive(word, sender, now)
+            case Vote() | Learnt():
+                self.proposer.receive(word, sender, now)
+            case Fence() | Decided() | Gone():
+                self.opener.receive(word, sender, now)
+                self.winner.receive(word, sender, now)
+                self.proposer.receive(word, sender, now)
+
+    # -- what the roles have to say
+
+    def _say(self, to: NodeId, word: Word) -> None:
+        self._words.setdefault((to, type(word) in FREE), []).append(word)  # type: ignore[arg-type]
+
+    def _write(self, entry: Entry) -> None:
+        self._out.append(Record(type(entry), entry.key, entry))
+
+    def _erase(self, kind: type[Entry], key: str) -> None:
+        self._out.append(Record(kind, key, None))
+
+    def _tell(self, message: Local) -> None:
+        self._out.append(Send(self._node, message))
+        match message:
+            case Chosen(task):
+                self.opener.chosen(task)
+                self.winner.over(task)
+            case Overruled(task, epoch):
+                self.opener.overruled(task, epoch, self._now)
+                self.winner.over(task, epoch)
+
+    def _take(self) -> list[Effect]:
+        out, self._out = self._out, []
+        return out
+
+    def _leave(self) -> list[Effect]:
+        """All words to one node as one message, or a few."""
+        effects: list[Effect] = []
+        words, self._words = self._words, {}
+        for (to, free), said in words.items():
+            kind = Talk if free else Pledge
+            batch: list[AnyWord] = []
+            size = 0
+            for word in said:
+                weight = _weight(word)
+                if batch and (len(batch) == WORDS_MAX or size + weight > BYTES_MAX):
+                    effects.append(Send(to, kind(tuple(batch))))
+                    batch, size = [], 0
+                batch.append(word)
+                size += weight
+            effects.append(Send(to, kind(tuple(batch))))
+        return effects
+
+    # -- between the roles
+
+    def _orphaned(self, register: Register) -> None:
+        self.opener.prepare(register.spec, register.move, register.promised, Why.ORPHAN, self._now)
+
+    def _moved(self, task: TaskId, move: int, moved: Moved, now: float) -> None:
+        """A move is decided: whoever proposed it tells the new holders."""
+        spec = self.opener.spec(task)
+        if spec is None:
+            register = self.holder.registers.get(task)
+            if register is None or register.move != move:
+                return  # another opens it again, and sees that it was to move
+            spec = register.spec
+        self.opener.moved(spec, move, moved, now)
+
+    def _replace(self, dead: NodeId, now: float) -> None:
+        """It has been dead for long: what it held is moved by the first holder that lives."""
+        self.proposer.excuse(dead)
+        left = False
+        for register in list(self.holder.registers.values()):
+            holders = register.spec.holders
+            if dead not in holders or register.decided:
+                continue
+            left = True
+            if next(iter(holder for holder in holders if holder in self._living), "") != self._node:
+                continue
+            gone = [holder for holder in holders if holder not in self._living]
+            to = replaced(register.task, holders, gone, self._living)
+            if to != list(holders):
+                self.opener.prepare(register.spec, register.move, register.promised, Why.MOVE, now, to=to)
+        if left:
+            self._dead.set(dead, now + self._move_after_s)
+
+
+def _weight(word: AnyWord) -> int:
+    """Its bytes, more or less."""
+    match word:
+        case Hold(spec):
+            return 256 + len(spec.payload)
+        case Commit(choice=Choice(outcome=Outcome() as outcome)) | Learn(choice=Choice(outcome=Outcome() as outcome)):
+            return 256 + len(outcome.value)
+        case Decided(choice=Choice(outcome=Outcome() as outcome)):
+            return 256 + len(outcome.value)
+        case Promise(accepted=(_, Choice(outcome=Outcome() as outcome))):
+            return 256 + len(outcome.value)
+    return 256

@@ -1,0 +1,402 @@
+"""A holder keeps registers of tasks, and sees to it that none is left alone.
+
+    owner of the epoch     holder                               any opener
+      | Hold(spec, e) ------> | recorded; promised = e
+      | Watching -----------> | every quarter of a lease: all tasks of that owner are seen to
+      X dies                  |
+             winner ---Renewal> | it works at it: the task is seen to
+               X dies         | silence for lease (1 + random), or the membership's verdict
+                              |--- orphaned -> the opener of this node: Prepare a later epoch
+
+Source: Gray and Cheriton 1989 (leases). The registers of one owner share one timer, since one word tells that it lives;
+only an orphan has a timer of its own.
+
+Once decided, a register waits until all holders have learnt it; then only the outcome is kept (KEPT_MAX,
+KEPT_BYTES_MAX, KEPT_S), at last nothing but the name, for which nothing is ever promised again (TOMBS_MAX).
+
+Invariant: what has changed is recorded before the answer leaves; what was forgotten never promises.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from .commitment_words import (
+    Choice,
+    Chosen,
+    Commit,
+    Decided,
+    Entry,
+    Gone,
+    Hold,
+    KeptEntry,
+    Learn,
+    Learnt,
+    Moved,
+    Prepare,
+    RegisterEntry,
+    Release,
+    Renewal,
+    Renewed,
+    Settled,
+    SpecEntry,
+    Started,
+    TombEntry,
+    Unheld,
+    Watching,
+    Word,
+)
+from .core import NodeId, TaskId
+from .proposer import Proposer, Say, Tell
+from .register import Register
+from .timers import Timers
+
+LEASE_S = 1.0
+TEACH_S = 5.0
+"""What is decided, and not known to be known by all, is taught by whoever knows it after this time."""
+VERDICT_S = 0.2
+"""Within this time after the membership's verdict somebody sees to what a dead node stood by."""
+PAUSE_S = 1.0
+"""Woken later than this, it was we who slept: nobody else is silent yet."""
+KEPT_MAX = 200_000
+KEPT_BYTES_MAX = 256 * 1024 * 1024
+KEPT_S = 24 * 3600.0
+"""Outcomes that are kept for whoever asks; the oldest goes first."""
+TOMBS_MAX = 1_000_000
+"""Names of tasks that have ended; the oldest is forgotten first."""
+
+Write = Callable[[Entry], None]
+Erase = Callable[[type[Entry], str], None]
+Owner = tuple[NodeId, int]
+
+
+class Holder:
+    """The registers of one node. `write` and `erase` record; `cares(task)`: the opener of this node sees to it;
+    `orphaned(register)`: it is to see to it."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        chance: random.Random,
+        proposer: Proposer,
+        say: Say,
+        tell: Tell,
+        write: Write,
+        erase: Erase,
+        cares: Callable[[TaskId], bool],
+        orphaned: Callable[[Register], None],
+    ) -> None:
+        self._node = node
+        self._chance = chance
+        self._proposer = proposer
+        self._say = say
+        self._tell = tell
+        self._write = write
+        self._erase = erase
+        self._cares = cares
+        self._orphaned = orphaned
+        self.registers: dict[TaskId, Register] = {}
+        self._kept: OrderedDict[TaskId, tuple[int, Choice, float]] = OrderedDict()  # move, choice, when
+        self._kept_bytes = 0
+        self._tombs: OrderedDict[TaskId, None] = OrderedDict()
+        self._owned: dict[Owner, set[TaskId]] = {}  # undecided, by who stands by them
+        self._owner_of: dict[TaskId, Owner] = {}
+        self._heard: dict[Owner, float] = {}
+        self._owners: Timers[Owner] = Timers()  # when one has been silent for too long
+        self._orphans: Timers[TaskId] = Timers()
+        self._teach: Timers[TaskId] = Timers()  # decided, and not settled
+
+    def restore(self, entries: Sequence[Entry], now: float) -> None:
+        """What this node has recorded in former lives; what nobody stands by will be found out."""
+        specs = {entry.key: entry for entry in entries if isinstance(entry, SpecEntry)}
+        for entry in entries:
+            match entry:
+                case RegisterEntry(task):
+                    register = Register.restored(specs[task].spec, specs[task].move, entry)
+                    self.registers[task] = register
+                    if register.decided:
+                        self._teach.set(task, now + TEACH_S * self._chance.random())
+                    else:
+                        self._own(register, now)
+                case KeptEntry(task, move, choice):
+                    self._keep(task, move, choice, now)
+                case TombEntry(task):
+                    self._tombs[task] = None
+
+    def choice(self, task: TaskId) -> Choice | None:
+        """How it has ended, as far as this holder knows."""
+        if (kept := self._kept.get(task)) is not None:
+            return kept[1]
+        register = self.registers.get(task)
+        return register.choice if register is not None else None
+
+    @property
+    def deadline(self) -> float | None:
+        times = (self._owners.deadline, self._orphans.deadline, self._teach.deadline)
+        return min([time for time in times if time is not None], default=None)
+
+    def wake(self, now: float) -> None:
+        deadline = self.deadline
+        slept = deadline is not None and now - deadline > PAUSE_S
+        for owner in self._owners.due(now):
+            heard = now if slept else self._heard.get(owner, now)
+            if now - heard < LEASE_S:
+                self._owners.set(owner, heard + self._patience_s())
+                self._heard[owner] = heard
+            else:
+                self._forsaken(owner, now, self._patience_s)
+        for task in self._orphans.due(now):
+            self._orphan(self.registers[task], now, slept)
+        for task in self._teach.due(now):
+            register = self.registers[task]
+            if register.accepted is not None:
+                epoch, choice = register.accepted
+                self._proposer.teach(task, register.move, register.spec.holders, choice, epoch, now)
+                self._teach.set(task, now + TEACH_S * (1.0 + self._chance.random()))
+
+    def receive(self, word: Word, sender: NodeId, now: float) -> None:
+        match word:
+            case Hold():
+                self._hold(word, sender, now)
+            case Watching(incarnation):
+                self._watched((sender, incarnation), now)
+            case Settled(task, move):
+                register = self.registers.get(task)
+                if register is not None and register.move == move and register.decided:
+                    self._settle(register, now)
+            case Renewal(task, move, epoch):
+                register = self._at(word, sender)
+                if register is not None:
+                    self._renew(register, word, sender, now)
+            case Release(task, move, epoch):
+                register = self.registers.get(task)
+                if register is not None and register.worker == sender and register.counts(epoch):
+                    register.rest()
+            case Learn(task, move, choice):
+                self._learn(word, sender, now)
+            case Prepare(task, move, epoch, why):
+                register = self._at(word, sender)
+                if register is not None:
+                    self._answer(register, register.prepare(epoch, why, now, LEASE_S), sender, now)
+            case Started(task, move, epoch):
+                register = self._at(word, sender)
+                if register is not None:
+                    self._answer(register, register.start(epoch), sender, now)
+            case Commit(task, move, epoch, choice):
+                register = self._at(word, sender)
+                if register is not None:
+                    self._answer(register, register.commit(epoch, choice), sender, now)
+                    if register.choice is not None:  # as the only holder: this node hears of it when it is on disk
+                        self._say(self._node, Learn(task, move, register.choice))
+            case _:
+                raise AssertionError(word)
+
+    # -- keeping
+
+    def _at(self, word: Prepare | Started | Commit | Renewal, sender: NodeId) -> Register | None:
+        """The register it is about; None: it was answered otherwise."""
+        task, move = word.task, word.move
+        if self._ended(task, move, sender):
+            return None
+        register = self.registers.get(task)
+        if register is None or register.move < move:
+            self._say(sender, Unheld(task, move))
+            return None
+        if register.move > move:
+            moved = Moved(register.spec.holders, register.floor, register.started is not None)
+            self._say(sender, Decided(task, move, Choice(moved=moved)))
+            return None
+        return register
+
+    def _ended(self, task: TaskId, move: int, sender: NodeId) -> bool:
+        """It is not a register any more: say what is left of it."""
+        if (kept := self._kept.get(task)) is not None:
+            self._say(sender, Decided(task, move, kept[1]))
+        elif task in self._tombs:
+            self._say(sender, Gone(task))
+        else:
+            return False
+        return True
+
+    def _hold(self, hold: Hold, sender: NodeId, now: float) -> None:
+        task = hold.spec.task.id
+        kept = self._kept.get(task)
+        if kept is not None and kept[1].moved is not None and kept[0] < hold.move:  # it comes back to us
+            self._drop_kept(task)
+        if self._ended(task, hold.move, sender):
+            return
+        register = self.registers.get(task)
+        if register is not None and register.move > hold.move:
+            moved = Moved(register.spec.holders, register.floor, register.started is not None)
+            self._say(sender, Decided(task, hold.move, Choice(moved=moved)))
+            return
+        if register is None or register.move < hold.move:  # the first, or it goes on here at new holders
+            if register is not None:
+                self._disown(register)
+                self._teach.cancel(task)
+            register = self.registers[task] = Register(hold.spec, hold.move, hold.epoch)
+            if hold.started:
+                register.started = hold.epoch
+            self._write(SpecEntry(hold.spec, hold.move))
+            self._own(register, now)
+        self._answer(register, register.hold(), sender, now)
+
+    def _answer(self, register: Register, word: Word | None, sender: NodeId, now: float) -> None:
+        """Record what has changed, then say it."""
+        if register.changed:
+            register.changed = False
+            self._write(register.entry)
+            if not register.decided:
+                self._own(register, now)
+            else:
+                self._disown(register)
+                self._teach.set(register.task, now + TEACH_S * (1.0 + self._chance.random()))
+        if word is not None:
+            self._say(sender, word)
+
+    def _learn(self, learn: Learn, sender: NodeId, now: float) -> None:
+        task, move, choice = learn.task, learn.move, learn.choice
+        register = self.registers.get(task)
+        if register is not None and register.move == move:
+            told = register.decided
+            word = register.learn(choice)
+            if choice.outcome is not None and (sender == self._node or not told):
+                self._tell(Chosen(task, choice.outcome))
+            elif choice.moved is not None and self._node not in choice.moved.holders:
+                register.changed = False
+                self._leave(register, choice, now)
+            self._answer(register, word, sender, now)
+            return
+        if choice.outcome is not None and task not in self._kept and task not in self._tombs:
+            if register is not None:  # at other holders it was decided; that is all that need be known here
+                self._erase_register(register)
+            self._keep(task, move, choice, now)
+            self._write(KeptEntry(task, move, choice))
+            self._tell(Chosen(task, choice.outcome))
+        self._say(sender, Learnt(task, move))
+
+    def _leave(self, register: Register, choice: Choice, now: float) -> None:
+        """Its outcome, or where it went, is all that is kept."""
+        self._erase_register(register)
+        self._keep(register.task, register.move, choice, now)
+        self._write(KeptEntry(register.task, register.move, choice))
+
+    def _settle(self, register: Register, now: float) -> None:
+        """All holders know: only the outcome is kept."""
+        choice = register.choice
+        assert choice is not None
+        if choice.moved is None:  # else its new holders replace it
+            self._leave(register, choice, now)
+
+    def _erase_register(self, register: Register) -> None:
+        task = register.task
+        self._disown(register)
+        self._teach.cancel(task)
+        del self.registers[task]
+        self._erase(SpecEntry, task)
+        self._erase(RegisterEntry, task)
+
+    def _keep(self, task: TaskId, move: int, choice: Choice, now: float) -> None:
+        self._kept[task] = (move, choice, now)
+        self._kept_bytes += _size(choice)
+        while self._kept and (
+            len(self._kept) > KEPT_MAX
+            or self._kept_bytes > KEPT_BYTES_MAX
+            or next(iter(self._kept.values()))[2] < now - KEPT_S
+        ):
+            self.forget(next(iter(self._kept)))
+
+    def forget(self, task: TaskId) -> None:
+        """Its outcome is not wanted any more."""
+        if task not in self._kept:
+            return
+        self._drop_kept(task)
+        self._tombs[task] = None
+        self._write(TombEntry(task))
+        if len(self._tombs) > TOMBS_MAX:
+            self._erase(TombEntry, self._tombs.popitem(last=False)[0])
+
+    def _drop_kept(self, task: TaskId) -> None:
+        self._kept_bytes -= _size(self._kept.pop(task)[1])
+        self._erase(KeptEntry, task)
+
+    # -- who stands by what
+
+    def _own(self, register: Register, now: float) -> None:
+        """It belongs to the owner of the epoch that is promised."""
+        owner = (register.promised.opener, register.promised.incarnation)
+        if self._owner_of.get(register.task) == owner:
+            return
+        self._disown(register)
+        self._owner_of[register.task] = owner
+        self._owned.setdefault(owner, set()).add(register.task)
+        if owner not in self._owners:
+            self._heard[owner] = now
+            self._owners.set(owner, now + self._patience_s())
+
+    def _disown(self, register: Register) -> None:
+        """Nobody stands by it any more, nor need anybody."""
+        self._orphans.cancel(register.task)
+        owner = self._owner_of.pop(register.task, None)
+        if owner is None:
+            return
+        tasks = self._owned[owner]
+        tasks.discard(register.task)
+        if not tasks:
+            del self._owned[owner], self._heard[owner]
+            self._owners.cancel(owner)
+
+    def _watched(self, owner: Owner, now: float) -> None:
+        """One word for all its tasks."""
+        if owner in self._owned:
+            self._heard[owner] = now
+            if owner not in self._owners:
+                self._owners.set(owner, now + self._patience_s())
+
+    def _renew(self, register: Register, renewal: Renewal, sender: NodeId, now: float) -> None:
+        if (refusal := register.refusal(renewal.epoch)) is not None:
+            self._say(sender, refusal)
+            return
+        register.renewed_at, register.worker = now, sender
+        self._say(sender, Renewed(register.task, renewal.epoch))
+
+    def _patience_s(self) -> float:
+        return LEASE_S * (1.0 + self._chance.random())
+
+    def gone(self, node: NodeId, now: float) -> None:
+        """The membership's verdict: what it owned is seen to at once, one holder a little later than the other."""
+        for owner in [owner for owner in self._owned if owner[0] == node]:
+            self._forsaken(owner, now, lambda: 0.2 * self._chance.random())
+        for register in self.registers.values():
+            if register.worker == node:
+                register.rest()
+                if register.task in self._orphans:
+                    self._orphans.set(register.task, now + VERDICT_S * self._chance.random())
+
+    def _forsaken(self, owner: Owner, now: float, patience_s: Callable[[], float]) -> None:
+        """It is silent, or gone: each of its tasks is looked after by itself."""
+        self._owners.cancel(owner)
+        self._heard[owner] = -math.inf
+        for task in sorted(self._owned.get(owner, ())):
+            if task not in self._orphans:
+                self._orphans.set(task, now + patience_s())
+
+    def _orphan(self, register: Register, now: float, slept: bool) -> None:
+        owner = (register.promised.opener, register.promised.incarnation)
+        heard = self._heard.get(owner, -math.inf)
+        if now - heard < LEASE_S:
+            return  # its owner is back, and has a timer
+        if slept or self._cares(register.task):
+            self._orphans.set(register.task, now + self._patience_s())
+        elif now - register.renewed_at < LEASE_S:
+            self._orphans.set(register.task, register.renewed_at + self._patience_s())
+        else:
+            self._orphaned(register)
+            self._orphans.set(register.task, now + 2.0 * self._patience_s())
+
+
+def _size(choice: Choice) -> int:
+    return len(choice.outcome.value) if choice.outcome is not None else 0

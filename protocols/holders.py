@@ -1,0 +1,47 @@
+"""Who holds a task: the agent it is handed to first, the rest by rendezvous hashing among the living.
+
+Source: Thaler and Ravishankar 1998 (highest random weight): every member has a weight per task, the heaviest are taken;
+so tasks spread evenly, and a member that goes moves only its own.
+
+    holders_of("7K2...", "n1", ["n1", "n2", "n3", "n4"], 3) -> ("n1", "n4", "n2")
+
+Invariant: the same arguments give the same holders everywhere; their number is odd, so that no half stands against the
+other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from .commitment_words import HOLDERS_MAX
+from .core import NodeId, TaskId
+
+
+def holders_count(asked: int, members: int) -> int:
+    """The largest odd number that is at most `asked` and at most `members`."""
+    most = min(asked, members, HOLDERS_MAX)
+    return max(most if most % 2 else most - 1, 1)
+
+
+def ranked(task: TaskId, nodes: Iterable[NodeId]) -> list[NodeId]:
+    """By their weight for this task, the heaviest first; ties by node id."""
+
+    def weight(node: NodeId) -> bytes:
+        return hashlib.blake2b(f"{task}\n{node}".encode(), digest_size=8).digest()
+
+    return sorted(sorted(nodes), key=weight, reverse=True)
+
+
+def holders_of(task: TaskId, entry: NodeId, living: Sequence[NodeId], count: int) -> tuple[NodeId, ...]:
+    """The entry, and `count` - 1 of the others, as far as there are so many."""
+    others = ranked(task, (node for node in living if node != entry))
+    chosen = [entry, *others[: count - 1]]
+    return tuple(chosen[: holders_count(count, len(chosen))])
+
+
+def replaced(task: TaskId, holders: Sequence[NodeId], dead: Iterable[NodeId], living: Iterable[NodeId]) -> list[NodeId]:
+    """The holders with each dead one replaced by the heaviest that is none yet, as far as there are so many."""
+    gone = set(dead)
+    spare = iter(ranked(task, set(living) - set(holders)))
+    return [holder if holder not in gone else next(spare, holder) for holder in holders]

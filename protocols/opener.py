@@ -1,0 +1,433 @@
+"""An opener owns epochs: it may have a task awarded, or ended, once a majority of its holders has promised.
+
+    opener                             holders
+      | Hold(spec, (0, me)) ----------> all         a task that was handed in here
+      | <------------- Held(promised) each          a majority holds it: its client may know
+      |                                             a majority promises this epoch: it may be awarded
+      | Prepare(task, later e) -------> all         its owner, or its winner, is silent; or its end is wanted
+      | <------- Promise(e, accepted) each          a majority, and
+      |    |- somebody has accepted something       that is proposed, whatever was wanted
+      |    |- its end is wanted                     that end is proposed
+      |    |- it began, and is to be done once      Unknown is proposed
+      |    |- a holder is dead                      Moved is proposed, and the new holders hold it
+      |    '- nothing                               it may be awarded
+      | Watching ---------------------> all         every quarter of a lease, for all tasks at once
+
+Source: Lamport 1998 (the proposer's first half); one award per epoch makes the award a fencing token.
+
+Invariants: an epoch is awarded, or proposed in, only with a majority's promise for it and nothing accepted; after an
+award nothing else is done in that epoch until its winner has given it back for good (`back`), and then only in the next
+hop. Silence never gives anything back: only a later epoch does.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from .commitment_words import (
+    Choice,
+    Chosen,
+    Decided,
+    Fence,
+    Gone,
+    Held,
+    HeldFast,
+    Hold,
+    Moved,
+    Overruled,
+    Permitted,
+    Prepare,
+    Promise,
+    Spec,
+    Unheld,
+    Watching,
+    Why,
+    Word,
+)
+from .core import NodeId, Outcome, State, TaskId
+from .epochs import Epoch
+from .holder import LEASE_S
+from .proposer import Proposer, Say, Tell
+from .timers import Timers
+
+RETRY_S = 0.5
+RETRY_S_MAX = 8.0
+
+
+class Stage(enum.Enum):
+    HOLDING = enum.auto()  # handed in here; its holders are asked to keep it
+    PREPARING = enum.auto()
+    OWNED = enum.auto()  # it may be awarded
+    PROPOSED = enum.auto()
+    INSTALLING = enum.auto()  # it has moved: its new holders are asked to keep it
+
+
+class _Opening:
+    __slots__ = (
+        "accepted", "awarded", "ending", "epoch", "fast", "floor", "former", "held", "installs", "move", "others",
+        "promised", "retry_s", "spec", "stage", "started", "to", "why",
+    )  # fmt: skip
+
+    def __init__(self, spec: Spec, move: int, epoch: Epoch, stage: Stage) -> None:
+        self.spec = spec
+        self.move = move
+        self.epoch = epoch
+        self.stage = stage
+        self.why = Why.ORPHAN
+        self.ending: Outcome | None = None  # wanted
+        self.to: Sequence[NodeId] = ()  # where it is to move
+        self.fast = False  # a majority holds it, and its client was told
+        self.awarded = False  # this hop is out, and has not come back
+        self.installs: Epoch | None = None  # holders that have not answered are asked to keep it, and to promise this
+        self.former: _Opening | None = None  # what goes on when it has moved
+        self.held: set[NodeId] = set()
+        self.promised: set[NodeId] = set()
+        self.others: dict[NodeId, Epoch] = {}  # what else holders have promised
+        self.accepted: tuple[Epoch, Choice] | None = None  # the latest that any has told
+        self.floor: Epoch | None = None  # the latest that any has told
+        self.started = False
+        self.retry_s = RETRY_S
+
+    @property
+    def task(self) -> TaskId:
+        return self.spec.task.id
+
+
+class Opener:
+    """All tasks that this node stands by."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        incarnation: int,
+        chance: random.Random,
+        say: Say,
+        tell: Tell,
+        proposer: Proposer,
+    ) -> None:
+        self._node = node
+        self._incarnation = incarnation
+        self._chance = chance
+        self._proposer = proposer
+        self._say = say
+        self._tell = tell
+        self._openings: dict[TaskId, _Opening] = {}
+        self._watched: Counter[NodeId] = Counter()  # how many of our openings each holder has
+        self._watch_at: float | None = None
+        self._timers: Timers[TaskId] = Timers()
+
+    def __contains__(self, task: TaskId) -> bool:
+        return task in self._openings
+
+    def spec(self, task: TaskId) -> Spec | None:
+        """What is known here of a task that this node stands by."""
+        opening = self._openings.get(task)
+        return opening.spec if opening is not None else None
+
+    # -- verbs
+
+    def open(self, spec: Spec, now: float) -> None:
+        """A task was handed in here."""
+        if spec.task.id not in self._openings:
+            opening = _Opening(spec, 0, Epoch(0, self._node, self._incarnation), Stage.HOLDING)
+            opening.installs = opening.epoch
+            self._begin(opening, now)
+
+    def prepare(
+        self,
+        spec: Spec,
+        move: int,
+        seen: Epoch,
+        why: Why,
+        now: float,
+        ending: Outcome | None = None,
+        to: Sequence[NodeId] = (),
+    ) -> None:
+        """Open a later epoch than any that was seen; `ending` is the end that is wanted, `to` where it is to move."""
+        task = spec.task.id
+        former = self._openings.get(task)
+        if former is not None:
+            if why is Why.MOVE and former.stage is not Stage.OWNED:
+                return
+            seen = max(seen, former.epoch, *former.others.values())
+            ending = ending if ending is not None else former.ending
+            self._end(former)
+        opening = _Opening(spec, move, seen.later(self._node, self._incarnation), Stage.PREPARING)
+        opening.why, opening.ending, opening.to = why, ending, to
+        opening.fast = former.fast if former is not None else True
+        if former is not None and why is Why.MOVE:
+            opening.former = former if former.stage is Stage.OWNED else former.former
+        if ending is not None:
+            opening.why = Why.CANCEL
+        self._begin(opening, now)
+
+    def award(self, task: TaskId) -> tuple[Epoch, int] | None:
+        """This epoch goes out to a winner, and the register has moved so often; None: there is none to give."""
+        opening = self._openings.get(task)
+        if opening is None or opening.stage is not Stage.OWNED or opening.awarded:
+            return None
+        opening.awarded = True
+        return opening.epoch, opening.move
+
+    def back(self, task: TaskId, epoch: Epoch) -> bool:
+        """The winner will never commit this epoch, and has that on disk: the next hop is free."""
+        opening = self._openings.get(task)
+        opening = opening.former or opening if opening is not None else None
+        if opening is None or opening.epoch != epoch or not opening.awarded:
+            return False
+        opening.epoch, opening.awarded = epoch.next_hop, False
+        return True
+
+    def lost(self, task: TaskId, now: float) -> None:
+        """The winner is silent: only a later epoch helps."""
+        opening = self._openings.get(task)
+        if opening is not None and (opening.stage is Stage.OWNED or opening.former is not None):
+            self.prepare(opening.spec, opening.move, opening.epoch, Why.ORPHAN, now)
+
+    def end(self, outcome: Outcome, now: float) -> bool:
+        """Have this task end so, unless it has ended already. False: it is not this node's."""
+        opening = self._openings.get(outcome.task)
+        if opening is None:
+            return False
+        opening.ending = outcome
+        if opening.stage is Stage.OWNED and not opening.awarded:
+            self._propose(opening, Choice(outcome), now)
+        elif opening.stage is Stage.OWNED:
+            self.prepare(opening.spec, opening.move, opening.epoch, Why.CANCEL, now, outcome)
+        elif opening.stage is Stage.PREPARING:
+            opening.why = Why.CANCEL  # from the next asking on, a lease does not protect its winner
+        return True
+
+    def overruled(self, task: TaskId, epoch: Epoch, now: float) -> None:
+        """A proposal of ours was fenced: somebody else stands by the task. If its end is wanted, it is tried again."""
+        opening = self._openings.get(task)
+        if opening is None or opening.epoch != epoch:
+            return
+        if opening.ending is not None:
+            self.prepare(opening.spec, opening.move, opening.epoch, Why.CANCEL, now)
+        else:
+            self._give_up(opening, now)
+
+    def chosen(self, task: TaskId) -> None:
+        """It has ended."""
+        opening = self._openings.get(task)
+        if opening is not None:
+            self._end(opening)
+
+    # -- hearing
+
+    def receive(self, word: Word, sender: NodeId, now: float) -> None:
+        match word:
+            case Held(task, move, promised):
+                if (opening := self._of(task, move, sender)) is not None:
+                    self._held(opening, promised, sender, now)
+            case Promise(task, move, epoch):
+                opening = self._of(task, move, sender)
+                if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == epoch:
+                    self._promised(opening, word, sender, now)
+            case Unheld(task, move):
+                opening = self._of(task, move, sender)
+                if opening is not None and opening.stage is Stage.PREPARING:
+                    self._say(sender, Hold(opening.spec, opening.epoch, move))
+            case Fence(task, move, epoch, promised):
+                opening = self._of(task, move, sender)
+                if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == epoch:
+                    self._fenced(opening, promised, sender, now)
+            case Decided(task, move, choice):
+                if (opening := self._of(task, move, sender)) is not None and opening.stage is not Stage.PROPOSED:
+                    self._decided(opening, choice, now)
+            case Gone(task):
+                opening = self._openings.get(task)
+                if opening is not None and sender in opening.spec.holders and opening.stage is not Stage.PROPOSED:
+                    self._end(opening)
+                    self._tell(Chosen(task, None))
+            case _:
+                raise AssertionError(word)
+
+    @property
+    def deadline(self) -> float | None:
+        times = (self._watch_at, self._timers.deadline)
+        return min([time for time in times if time is not None], default=None)
+
+    def wake(self, now: float) -> None:
+        if self._watch_at is not None and self._watch_at <= now:
+            for holder in sorted(self._watched):
+                self._say(holder, Watching(self._incarnation))
+            self._watch_at = now + LEASE_S / 4 if self._watched else None
+        for task in self._timers.due(now):
+            self._retry(self._openings[task], now)
+
+    # -- asking
+
+    def _begin(self, opening: _Opening, now: float) -> None:
+        self._openings[opening.task] = opening
+        self._watched.update(opening.spec.holders)
+        if self._watch_at is None:
+            self._watch_at = now + LEASE_S / 4
+        self._ask(opening)
+        self._wait(opening, now)
+
+    def _go_on(self, opening: _Opening, now: float) -> None:
+        """An epoch that is owned already: whoever would award it is told again."""
+        self._begin(opening, now)
+        if opening.stage is Stage.OWNED and opening.ending is not None:
+            self.end(opening.ending, now)
+        elif opening.stage is Stage.OWNED and not opening.awarded:
+            self._tell(Permitted(opening.spec, opening.epoch, opening.move))
+
+    def _end(self, opening: _Opening) -> None:
+        del self._openings[opening.task]
+        self._timers.cancel(opening.task)
+        for holder in opening.spec.holders:
+            self._watched[holder] -= 1
+            if not self._watched[holder]:
+                del self._watched[holder]
+
+    def _wait(self, opening: _Opening, now: float) -> None:
+        self._timers.set(opening.task, now + opening.retry_s * (1.0 + self._chance.random()))
+        opening.retry_s = min(2 * opening.retry_s, RETRY_S_MAX)
+
+    def _ask(self, opening: _Opening) -> None:
+        """Whoever has not answered."""
+        for holder in opening.spec.holders:
+            if opening.stage is Stage.PREPARING:
+                if holder not in opening.promised:
+                    self._say(holder, Prepare(opening.task, opening.move, opening.epoch, opening.why))
+            elif opening.installs is not None and holder not in opening.held:
+                self._say(holder, Hold(opening.spec, opening.installs, opening.move, opening.started))
+
+    def _retry(self, opening: _Opening, now: float) -> None:
+        others = list(opening.others.values())
+        if opening.stage is Stage.PREPARING and others:
+            self.prepare(opening.spec, opening.move, max(others), opening.why, now, to=opening.to)
+        elif opening.stage is Stage.HOLDING and others and opening.retry_s > 2 * RETRY_S:
+            # no epoch has a majority, or whoever has it is not known to live: ask for a later one
+            self.prepare(opening.spec, opening.move, max(others), Why.ORPHAN, now)
+        elif opening.stage is Stage.PREPARING or opening.installs is not None:
+            self._ask(opening)
+            self._wait(opening, now)
+
+    def _held(self, opening: _Opening, promised: Epoch, sender: NodeId, now: float) -> None:
+        opening.held.add(sender)
+        spec = opening.spec
+        if not opening.fast and len(opening.held) >= spec.majority:
+            opening.fast = True
+            self._tell(HeldFast(opening.task))
+        if len(opening.held) == len(spec.holders):
+            opening.installs = None
+        if opening.stage is Stage.INSTALLING:
+            if opening.installs is None:
+                self._end(opening)
+        elif promised == opening.epoch.root:
+            opening.others.pop(sender, None)
+            self._count(opening, sender, now)
+        elif opening.stage in (Stage.HOLDING, Stage.PREPARING):
+            opening.others[sender] = promised
+            rivals = Counter(opening.others.values()).most_common(1)[0][1]
+            if opening.stage is Stage.HOLDING and rivals >= spec.majority and opening.fast:
+                self._end(opening)  # another has it
+
+    def _promised(self, opening: _Opening, promise: Promise, sender: NodeId, now: float) -> None:
+        if promise.accepted is not None and (opening.accepted is None or promise.accepted[0] > opening.accepted[0]):
+            opening.accepted = promise.accepted
+        opening.floor = max(opening.floor or promise.floor, promise.floor)
+        opening.started = opening.started or promise.started
+        self._count(opening, sender, now)
+
+    def _count(self, opening: _Opening, sender: NodeId, now: float) -> None:
+        """One more has promised this epoch."""
+        if opening.stage not in (Stage.HOLDING, Stage.PREPARING):
+            return
+        opening.promised.add(sender)
+        spec = opening.spec
+        if len(opening.promised) < spec.majority:
+            return
+        if opening.accepted is not None:
+            self._propose(opening, opening.accepted[1], now)
+        elif opening.ending is not None:
+            self._propose(opening, Choice(opening.ending), now)
+        elif opening.why is Why.MOVE:
+            floor = opening.floor or opening.epoch
+            self._propose(opening, Choice(moved=Moved(tuple(opening.to), floor, opening.started)), now)
+        elif opening.started:
+            error = "it was begun, may have been done, and is not to be done twice"
+            self._propose(opening, Choice(Outcome(opening.task, State.UNKNOWN, error=error)), now)
+        else:
+            opening.stage = Stage.OWNED
+            self._tell(Permitted(spec, opening.epoch, opening.move))
+
+    def _propose(self, opening: _Opening, choice: Choice, now: float) -> None:
+        opening.stage = Stage.PROPOSED
+        self._proposer.propose(opening.task, opening.move, opening.spec.holders, opening.epoch, choice, now)
+
+    def _fenced(self, opening: _Opening, promised: Epoch, sender: NodeId, now: float) -> None:
+        opening.others[sender] = promised
+        spec = opening.spec
+        if len(opening.others) > len(spec.holders) - spec.majority and opening.ending is None:
+            self._give_up(opening, now)
+
+    def _give_up(self, opening: _Opening, now: float) -> None:
+        """Somebody is faster. An epoch of ours that was to be moved is awarded still: it may yet be fenced."""
+        self._end(opening)
+        if opening.former is not None:
+            opening.former.ending = opening.ending
+            self._go_on(opening.former, now)
+        else:
+            self._tell(Overruled(opening.task, opening.epoch))
+
+    def _decided(self, opening: _Opening, choice: Choice, now: float) -> None:
+        if choice.outcome is not None:
+            self._end(opening)
+            self._tell(Chosen(opening.task, choice.outcome))
+        elif choice.moved is not None:
+            self._follow(opening, choice.moved, now)
+
+    def _follow(self, opening: _Opening, moved: Moved, now: float) -> None:
+        """It was moved by another: whatever we want of it, we want at its new holders."""
+        spec, move = msgspec.structs.replace(opening.spec, holders=moved.holders), opening.move + 1
+        self._end(opening)
+        going_on = opening.former or opening
+        if going_on.stage is Stage.OWNED:
+            self._go_on(_moved(going_on, spec, move, opening.ending), now)
+        elif opening.stage is Stage.PREPARING and opening.why is not Why.MOVE:
+            self._openings[opening.task] = opening  # what it wants goes on
+            self._watched.update(opening.spec.holders)
+            self.prepare(spec, move, max(opening.epoch, moved.floor), opening.why, now)
+        elif not opening.fast:
+            self._tell(HeldFast(opening.task))
+
+    def moved(self, spec: Spec, move: int, moved: Moved, now: float) -> None:
+        """A register of `spec` is decided to go on elsewhere: its new holders are asked until they hold it."""
+        former = self._openings.get(spec.task.id)
+        if former is not None:
+            if former.move > move:
+                return
+            self._end(former)
+        spec = msgspec.structs.replace(spec, holders=moved.holders)
+        going_on = former.former or former if former is not None else None
+        if former is not None and going_on is not None and going_on.stage is Stage.OWNED:
+            opening = _moved(going_on, spec, move + 1, former.ending)
+        else:
+            opening = _Opening(spec, move + 1, moved.floor, Stage.INSTALLING)
+            opening.fast = True
+        opening.installs, opening.started = moved.floor, moved.started
+        self._go_on(opening, now)
+        if moved.floor.opener != self._node:
+            self._say(moved.floor.opener, Decided(spec.task.id, move, Choice(moved=moved)))
+
+    def _of(self, task: TaskId, move: int, sender: NodeId) -> _Opening | None:
+        """What is answered; a stranger's answer is none, but for the news that it has moved."""
+        opening = self._openings.get(task)
+        return opening if opening is not None and opening.move == move and sender in opening.spec.holders else None
+
+
+def _moved(opening: _Opening, spec: Spec, move: int, ending: Outcome | None) -> _Opening:
+    """The same epoch, owned still, at new holders."""
+    moved = _Opening(spec, move, opening.epoch, Stage.OWNED)
+    moved.awarded, moved.ending, moved.fast = opening.awarded, ending, True
+    return moved

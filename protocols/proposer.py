@@ -1,0 +1,206 @@
+"""The second half of a register's protocol: votes are asked for, a majority decides, and all holders are taught.
+
+    proposer                           holders
+      | Commit(task, e, choice) -------> all          repeated until answered
+      | <----------------- Vote(e) each               a majority: chosen
+      | Learn(task, choice) -----------> all          repeated until all have answered
+      | <----------------- Learnt each
+      | Settled(task) -----------------> all          its register may be forgotten
+
+A proposer is the winner of an epoch with its result, or the owner of one with an end of its own. Source: Lamport 2001.
+
+Invariants: in one epoch one choice is proposed, ever; a choice is called chosen only on a majority of votes, or on the
+word of a holder that knows. Where a register has moved, its proposal follows it, in the same epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .commitment_words import (
+    Choice,
+    Chosen,
+    Commit,
+    Decided,
+    Fence,
+    Gone,
+    Holders,
+    Learn,
+    Learnt,
+    Moved,
+    Overruled,
+    Settled,
+    Unheld,
+    Vote,
+    Word,
+    majority,
+)
+from .core import Local, NodeId, TaskId
+from .epochs import Epoch
+from .timers import Timers
+
+RETRY_S = 0.5
+RETRY_S_MAX = 8.0
+
+Say = Callable[[NodeId, Word], None]
+"""To whom, what: it leaves with the turn."""
+Tell = Callable[[Local], None]
+"""The other roles of this node."""
+
+
+class _Proposal:
+    __slots__ = ("choice", "chosen", "epoch", "fenced", "holders", "learnt", "move", "retry_s", "task", "votes")
+
+    def __init__(self, task: TaskId, move: int, holders: Holders, epoch: Epoch, choice: Choice) -> None:
+        self.task = task
+        self.move = move
+        self.holders = holders
+        self.epoch = epoch
+        self.choice = choice
+        self.chosen = False
+        self.votes: set[NodeId] = set()
+        self.fenced: set[NodeId] = set()
+        self.learnt: set[NodeId] = set()
+        self.retry_s = RETRY_S
+
+
+class Proposer:
+    """All proposals of one node, one per task. `say` and `tell` take what it has to say; `moved` hears that a move was
+    decided, which its new holders are to be told."""
+
+    def __init__(self, say: Say, tell: Tell, moved: Callable[[TaskId, int, Moved, float], None]) -> None:
+        self._say = say
+        self._tell = tell
+        self._moved = moved
+        self._proposals: dict[TaskId, _Proposal] = {}
+        self._timers: Timers[TaskId] = Timers()
+
+    def __contains__(self, task: TaskId) -> bool:
+        return task in self._proposals
+
+    def proposes(self, task: TaskId, epoch: Epoch) -> bool:
+        """This very epoch has a proposal here that is not decided yet."""
+        proposal = self._proposals.get(task)
+        return proposal is not None and proposal.epoch == epoch and not proposal.chosen
+
+    def propose(self, task: TaskId, move: int, holders: Holders, epoch: Epoch, choice: Choice, now: float) -> None:
+        """Have this decided. A former proposal of an earlier epoch is given up; one that is decided is not."""
+        former = self._proposals.get(task)
+        if former is not None and (former.chosen or former.epoch >= epoch):
+            return
+        proposal = self._proposals[task] = _Proposal(task, move, holders, epoch, choice)
+        self._ask(proposal, now)
+
+    def teach(self, task: TaskId, move: int, holders: Holders, choice: Choice, epoch: Epoch, now: float) -> None:
+        """All holders are to learn what was decided; its proposer may be dead."""
+        if task not in self._proposals:
+            proposal = self._proposals[task] = _Proposal(task, move, holders, epoch, choice)
+            proposal.chosen = True
+            self._ask(proposal, now)
+
+    def excuse(self, node: NodeId) -> None:
+        """It is dead, and need not learn: if it comes back, whoever knows will tell it."""
+        for proposal in list(self._proposals.values()):
+            if proposal.chosen and node in proposal.holders:
+                self._learnt(proposal, node)
+
+    @property
+    def deadline(self) -> float | None:
+        return self._timers.deadline
+
+    def wake(self, now: float) -> None:
+        for task in self._timers.due(now):
+            self._ask(self._proposals[task], now)
+
+    def _ask(self, proposal: _Proposal, now: float) -> None:
+        """Whoever has not answered is asked, or asked again, ever less often."""
+        task, move = proposal.task, proposal.move
+        for holder in proposal.holders:
+            if proposal.chosen:
+                if holder not in proposal.learnt:
+                    self._say(holder, Learn(task, move, proposal.choice))
+            elif holder not in proposal.votes:
+                self._say(holder, Commit(task, move, proposal.epoch, proposal.choice))
+        self._timers.set(task, now + proposal.retry_s)
+        proposal.retry_s = min(2 * proposal.retry_s, RETRY_S_MAX)
+
+    def receive(self, word: Word, sender: NodeId, now: float) -> None:
+        """A holder has answered."""
+        match word:
+            case Vote(task, move, epoch):
+                proposal = self._of(task, move, sender)
+                if proposal is not None and not proposal.chosen and proposal.epoch == epoch:
+                    proposal.votes.add(sender)
+                    if len(proposal.votes) >= majority(len(proposal.holders)):
+                        self._choose(proposal, now)
+            case Learnt(task, move):
+                proposal = self._of(task, move, sender)
+                if proposal is not None and proposal.chosen:
+                    self._learnt(proposal, sender)
+            case Fence(task, move, epoch, _):
+                proposal = self._of(task, move, sender)
+                if proposal is not None and not proposal.chosen and proposal.epoch == epoch:
+                    proposal.fenced.add(sender)
+                    if len(proposal.fenced) > len(proposal.holders) - majority(len(proposal.holders)):
+                        self._drop(proposal)
+                        self._tell(Overruled(task, epoch))
+            case Decided(task, move, choice):
+                proposal = self._of(task, move, sender)
+                if proposal is not None:
+                    self._decided(proposal, choice, sender, now)
+            case Gone(task):
+                gone = self._proposals.get(task)
+                if gone is not None and sender in gone.holders:
+                    if not gone.chosen:
+                        self._tell(Chosen(task, None))
+                        self._drop(gone)
+                    else:
+                        self._learnt(gone, sender)
+            case Unheld():
+                pass  # whoever has its spec holds it there; we ask again
+            case _:
+                raise AssertionError(word)
+
+    def _of(self, task: TaskId, move: int, sender: NodeId) -> _Proposal | None:
+        proposal = self._proposals.get(task)
+        if proposal is None or proposal.move != move or sender not in proposal.holders:
+            return None
+        return proposal
+
+    def _choose(self, proposal: _Proposal, now: float) -> None:
+        if proposal.choice.moved is not None:
+            self._drop(proposal)
+            self._moved(proposal.task, proposal.move, proposal.choice.moved, now)
+            return
+        proposal.chosen = True
+        proposal.retry_s = RETRY_S
+        if proposal.choice.outcome is not None:
+            self._tell(Chosen(proposal.task, proposal.choice.outcome))
+        self._ask(proposal, now)
+
+    def _decided(self, proposal: _Proposal, choice: Choice, sender: NodeId, now: float) -> None:
+        if proposal.chosen:
+            self._learnt(proposal, sender)
+            return
+        task, epoch = proposal.task, proposal.epoch
+        if choice.moved is not None:
+            self._drop(proposal)
+            if proposal.choice.moved is None:  # go on where it went
+                self.propose(task, proposal.move + 1, choice.moved.holders, epoch, proposal.choice, now)
+            else:
+                self._tell(Overruled(task, epoch))
+            return
+        proposal.choice = choice
+        self._choose(proposal, now)
+        self._learnt(proposal, sender)
+
+    def _learnt(self, proposal: _Proposal, holder: NodeId) -> None:
+        proposal.learnt.add(holder)
+        if len(proposal.learnt) == len(proposal.holders):
+            for each in proposal.holders:
+                self._say(each, Settled(proposal.task, proposal.move))
+            self._drop(proposal)
+
+    def _drop(self, proposal: _Proposal) -> None:
+        del self._proposals[proposal.task]
+        self._timers.cancel(proposal.task)

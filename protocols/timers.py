@@ -1,0 +1,50 @@
+"""Many moments, of which only the next is looked at: a heap of times by key, where setting a key again moves it.
+
+    set("a", 3.0); set("b", 1.0); set("a", 0.5)      deadline -> 0.5
+    due(1.0) -> ["a", "b"]                           deadline -> None
+
+Invariant: a key is due at most once per setting, at the time it was set to last.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+
+class Timers(Generic[K]):
+    """Times by key, the earliest first; equal times in the order in which they were set."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, K]] = []
+        self._numbers: dict[K, int] = {}
+        self._set = 0
+
+    def set(self, key: K, at: float) -> None:
+        self._set += 1
+        self._numbers[key] = self._set
+        heapq.heappush(self._heap, (at, self._set, key))
+
+    def cancel(self, key: K) -> None:
+        self._numbers.pop(key, None)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._numbers
+
+    @property
+    def deadline(self) -> float | None:
+        heap, numbers = self._heap, self._numbers
+        while heap and numbers.get(heap[0][2]) != heap[0][1]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def due(self, now: float) -> list[K]:
+        """What has come, in order; it is set no more."""
+        keys: list[K] = []
+        while (at := self.deadline) is not None and at <= now:
+            key = heapq.heappop(self._heap)[2]
+            del self._numbers[key]
+            keys.append(key)
+        return keys

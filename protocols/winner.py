@@ -1,0 +1,226 @@
+"""A winner answers an award once, for ever, and has its result decided.
+
+    owner                     winner                                 holders
+      | Award(task, e) ------->| accepted, on disk; then it runs
+      |                        | Renewal(task, e) every lease/4 ----->|
+      |                        | <---------------- Renewed, or Fence  |   fenced by too many for a majority: stop
+      | <- Failure, or:        | released, on disk: never committed
+      |                        | result, on disk; then Commit (proposer.py) -> all
+      | Award(task, e), again->| the same answer
+
+A task that is to be done at most once begins when a majority has it on disk that it does (`Started`).
+
+Source: Gray and Cheriton 1989 (leases). Invariants: per epoch one answer, restarts included; what was accepted in a
+former life and has no result is released, never resumed; what has a result is proposed until it is decided.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from .commitment_words import (
+    Answer,
+    AwardEntry,
+    Begin,
+    Choice,
+    Decided,
+    Entry,
+    Fence,
+    Gone,
+    Holders,
+    Overruled,
+    Release,
+    Renewal,
+    Renewed,
+    Started,
+    Vote,
+    Word,
+    majority,
+)
+from .core import NodeId, Outcome, TaskId
+from .epochs import Epoch
+from .holder import LEASE_S, Erase, Write
+from .proposer import Proposer, Say, Tell
+
+ANSWERS_MAX = 100_000
+"""How many answers are remembered of awards that are over; the oldest is forgotten first."""
+
+BEGIN_S = 2 * LEASE_S
+"""What is to be done at most once, and may not begin within this time, is given up: it keeps others from it."""
+
+Key = tuple[TaskId, Epoch]
+
+
+class _Held:
+    """An award that was accepted, and has not ended."""
+
+    __slots__ = ("began", "begin_by", "fenced", "heard_at", "holders", "move", "votes")
+
+    def __init__(self, move: int, holders: Holders, now: float, once: bool) -> None:
+        self.move = move
+        self.holders = holders
+        self.heard_at = dict.fromkeys(holders, now)  # when each holder has last answered
+        self.fenced: set[NodeId] = set()
+        self.votes: set[NodeId] = set()
+        self.began = not once  # a task to be done at most once waits for votes
+        self.begin_by = now + BEGIN_S
+
+
+class Winner:
+    """All awards of one node."""
+
+    def __init__(self, proposer: Proposer, say: Say, tell: Tell, write: Write, erase: Erase) -> None:
+        self._proposer = proposer
+        self._say = say
+        self._tell = tell
+        self._write = write
+        self._erase = erase
+        self._held: dict[Key, _Held] = {}
+        self._answers: OrderedDict[Key, AwardEntry] = OrderedDict()
+        self._results: dict[TaskId, set[Key]] = {}  # that are not decided yet
+        self._renew_at: float | None = None
+
+    def restore(self, entries: Sequence[Entry], now: float) -> None:
+        """The answers of former lives stand: results are proposed again, the rest is released."""
+        for entry in entries:
+            if not isinstance(entry, AwardEntry):
+                continue
+            key = (entry.task, entry.epoch)
+            self._answers[key] = entry
+            if entry.answer is Answer.ACCEPTED:
+                self.release(*key)
+            elif entry.answer is Answer.RESULT and entry.outcome is not None:
+                self._propose(entry, now)
+
+    def answered(self, task: TaskId, epoch: Epoch) -> AwardEntry | None:
+        """What was answered to this award before."""
+        return self._answers.get((task, epoch))
+
+    def accept(
+        self, task: TaskId, epoch: Epoch, move: int, holders: Holders, now: float, *, at_most_once: bool = False
+    ) -> bool:
+        """It will be worked at, and renewed. False: it may begin only when `Begin` is told."""
+        key = (task, epoch)
+        self._answer(AwardEntry(task, epoch, Answer.ACCEPTED, holders, move))
+        held = self._held[key] = _Held(move, holders, now, at_most_once)
+        if self._renew_at is None:
+            self._renew_at = now + LEASE_S / 4
+        if at_most_once:
+            self._ask_to_begin(key, held)
+        return not at_most_once
+
+    def decline(self, task: TaskId, epoch: Epoch, move: int, holders: Holders) -> None:
+        """It was not taken, and never will be."""
+        self._answer(AwardEntry(task, epoch, Answer.RELEASED, holders, move))
+
+    def release(self, task: TaskId, epoch: Epoch) -> None:
+        """It came to nothing here: this epoch will never be committed."""
+        key = (task, epoch)
+        answer = self._answers.get(key)
+        if answer is None or answer.answer is not Answer.ACCEPTED:
+            return
+        held = self._held.pop(key, None)
+        move, holders = (held.move, held.holders) if held is not None else (answer.move, answer.holders)
+        self._answer(AwardEntry(task, epoch, Answer.RELEASED, holders, move))
+        for holder in holders:
+            self._say(holder, Release(task, move, epoch))
+
+    def done(self, epoch: Epoch, outcome: Outcome, now: float) -> None:
+        """It has a result: on disk here first, then proposed."""
+        key = (outcome.task, epoch)
+        held = self._held.pop(key, None)
+        if held is None:
+            return  # it was released, or fenced, meanwhile
+        entry = AwardEntry(outcome.task, epoch, Answer.RESULT, held.holders, held.move, outcome)
+        self._answer(entry)
+        self._propose(entry, now)
+
+    def _propose(self, entry: AwardEntry, now: float) -> None:
+        self._results.setdefault(entry.task, set()).add((entry.task, entry.epoch))
+        self._proposer.propose(entry.task, entry.move, entry.holders, entry.epoch, Choice(entry.outcome), now)
+
+    def over(self, task: TaskId, epoch: Epoch | None = None) -> None:
+        """The task has ended (epoch None), or a proposal of ours was fenced: its result need not be kept."""
+        for key in list(self._results.get(task, ())):
+            if epoch is None or key[1] == epoch:
+                self._results[task].discard(key)
+                entry = self._answers[key]
+                self._answer(AwardEntry(task, key[1], Answer.RELEASED, entry.holders, entry.move))
+        if not self._results.get(task):
+            self._results.pop(task, None)
+
+    @property
+    def deadline(self) -> float | None:
+        return self._renew_at
+
+    def wake(self, now: float) -> None:
+        if self._renew_at is None or now < self._renew_at:
+            return
+        for key, held in list(self._held.items()):
+            needed = majority(len(held.holders))
+            if not held.began and held.begin_by <= now:
+                self._stop(key)
+                continue
+            if not held.began:
+                self._ask_to_begin(key, held)
+            if sum(now - heard < LEASE_S for heard in held.heard_at.values()) >= needed:
+                for holder in held.holders:
+                    self._say(holder, Renewal(key[0], held.move, key[1]))
+        self._renew_at = now + LEASE_S / 4 if self._held else None
+
+    def receive(self, word: Word, sender: NodeId, now: float) -> None:
+        """A holder answers a renewal, or a start."""
+        match word:
+            case Renewed(task, epoch):
+                held = self._held.get((task, epoch))
+                if held is not None and sender in held.heard_at:
+                    held.heard_at[sender] = now
+            case Vote(task, _, epoch):
+                held = self._held.get((task, epoch))
+                if held is not None and sender in held.heard_at:
+                    held.votes.add(sender)
+                    if not held.began and len(held.votes) >= majority(len(held.holders)):
+                        held.began = True
+                        self._tell(Begin(task, epoch))
+            case Fence(task, _, epoch):
+                held = self._held.get((task, epoch))
+                if held is not None and sender in held.heard_at:
+                    held.fenced.add(sender)
+                    if len(held.fenced) > len(held.holders) - majority(len(held.holders)):
+                        self._stop((task, epoch))
+            case Decided(task, move, choice):
+                for key, held in list(self._held.items()):
+                    if key[0] != task or held.move != move or sender not in held.heard_at:
+                        continue
+                    if choice.moved is None:
+                        self._stop(key)
+                    else:
+                        self._held[key] = _Held(move + 1, choice.moved.holders, now, not held.began)
+            case Gone(task):
+                for key in [key for key in self._held if key[0] == task]:
+                    self._stop(key)
+            case _:
+                raise AssertionError(word)
+
+    def _stop(self, key: Key) -> None:
+        """It counts no more."""
+        self.release(*key)
+        self._tell(Overruled(*key))
+
+    def _ask_to_begin(self, key: Key, held: _Held) -> None:
+        for holder in held.holders:
+            if holder not in held.votes:
+                self._say(holder, Started(key[0], held.move, key[1]))
+
+    def _answer(self, entry: AwardEntry) -> None:
+        key = (entry.task, entry.epoch)
+        self._answers[key] = entry
+        self._answers.move_to_end(key)
+        self._write(entry)
+        while len(self._answers) > ANSWERS_MAX:
+            oldest = next(iter(self._answers.values()))
+            if oldest.answer is not Answer.RELEASED:
+                break
+            del self._answers[oldest.task, oldest.epoch]
+            self._erase(AwardEntry, oldest.key)

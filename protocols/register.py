@@ -131,6 +131,8 @@ class Register:
                 raise ProtocolError(f"two values are proposed for {self.task} in {epoch}")
             self.accepted = (epoch, choice)
             self.promised = epoch
+            if epoch.root == self.floor.root:
+                self.floor = epoch
             self.changed = True
         if majority(len(self.spec.holders)) == 1:
             self.decided = True

@@ -1,9 +1,9 @@
-"""Commitment on virtual time: nodes, disks and clients; a wire that loses, doubles and delays; and who watches over it.
+"""Commitment on virtual time: nodes, disks, clients; a wire that loses, doubles and delays; and who watches over it.
 
-Every node is a real `Commitment` behind a real `Gate`; a disk takes time, and forgets in a crash what it had not synced.
-In the place of the contract net stand owners that award to anybody, wait, and open a later epoch when they hear nothing.
-What leaves a node is looked at: `Watcher` knows every promise, vote and award, and checks the invariants of the design
-by their numbers. One seed gives one run.
+Every node is a real `Commitment` behind a real `Gate`; a disk takes time, and forgets in a crash what it had not
+synced. In the place of the contract net stand owners that award to anybody, wait, and open a later epoch when they hear
+nothing. What leaves a node is looked at: `Watcher` knows every promise, vote and award, and checks the invariants of
+the design by their numbers. One seed gives one run.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from parley.protocols.commitment_words import (
     Vote,
 )
 from parley.protocols.core import (
+    Conditions,
     Effect,
     Message,
     NodeId,
@@ -151,7 +152,9 @@ class Watcher:
             if (task, before, self.awards[task, before]) not in self.released:
                 raise Violation(f"S9: {epoch} of {task} has a winner, and {before} was not given back")
 
-    def started(self, task: TaskId, epoch: Epoch, node: NodeId) -> None:
+    def started(self, task: TaskId, epoch: Epoch, node: NodeId, once: bool) -> None:
+        if once and any(key[0] == task for key in self.starts):
+            raise Violation(f"S3: {node} starts {task}, which was to be started at most once")
         self.starts[task, epoch, node] += 1
         if self.starts[task, epoch, node] > 1:
             raise Violation(f"S3: {node} starts {epoch} of {task} twice")
@@ -190,12 +193,10 @@ class World:
         tasks: int = 3,
         dies: bool = False,
         once: bool = False,
-        shares_epochs: bool = False,
         loses_journal: bool = False,
         awards_again: bool = False,
         hops_on_silence: bool = False,
         chooses_holders_anew: bool = False,
-        waits_for_disk: bool = True,
     ) -> None:
         self.chance = random.Random(seed)
         self.seed = seed
@@ -205,8 +206,6 @@ class World:
         self.awards_again = awards_again
         self.hops_on_silence = hops_on_silence
         self.chooses_holders_anew = chooses_holders_anew
-        self.waits_for_disk = waits_for_disk
-        self.shares_epochs = shares_epochs
         self.holders_count = holders
         self.cut: set[tuple[NodeId, NodeId]] = set()
         self.dead_for_good: set[NodeId] = set()
@@ -312,10 +311,7 @@ class World:
         some = set(self.chance.sample(self.names, self.chance.randrange(1, 3)))
         one_way = self.chance.random() < 0.3
         cut = {
-            (a, b)
-            for a in self.names
-            for b in self.names
-            if (a in some) != (b in some) and (not one_way or a in some)
+            (a, b) for a in self.names for b in self.names if (a in some) != (b in some) and (not one_way or a in some)
         }
         self.cut |= cut
         self._at(self.now + self.chance.uniform(0.3, 3.0), lambda: self.cut.difference_update(cut))
@@ -323,8 +319,6 @@ class World:
     # -- clients
 
     def _submit(self, number: int, once: bool) -> None:
-        from parley.protocols.core import Conditions
-
         task = Task(f"T{number}", "k", terms=Conditions(at_most_once=once))
         entry = self.chance.choice([name for name, node in self.nodes.items() if node.alive])
         holders = holders_of(task.id, entry, self.names, self.holders_count)
@@ -360,9 +354,7 @@ class World:
                 if task in node.commitment.opener:
                     effects = node.commitment.end(ending, self.now)
                 else:
-                    effects = node.commitment.see_to(
-                        register.spec, register.move, register.promised, self.now, ending
-                    )
+                    effects = node.commitment.see_to(register.spec, register.move, register.promised, self.now, ending)
                 self._perform(node, effects)
                 self._settle(node)
                 return
@@ -382,9 +374,7 @@ class World:
                 self._perform(node, commitment.receive(message, sender, self.now))
             case Permitted(spec, epoch, move):
                 life = node.life
-                self._at(
-                    self.now + self.chance.uniform(0.0, 0.2), lambda: self._award(node, life, spec, epoch, move)
-                )
+                self._at(self.now + self.chance.uniform(0.0, 0.2), lambda: self._award(node, life, spec, epoch, move))
             case HeldFast(task):
                 self.watcher.acked.add(task)
             case Chosen(task, outcome):
@@ -419,7 +409,7 @@ class World:
 
     def _perform(self, node: Node, effects: Sequence[Effect]) -> None:
         for effect in effects:
-            if not node.gate.passes(effect) and self.waits_for_disk:
+            if not node.gate.passes(effect):
                 continue
             match effect:
                 case Record():
@@ -524,9 +514,7 @@ class World:
             return
         once = task.conditions.at_most_once
         node.running[task.id, epoch] = offer
-        self._perform(
-            node, commitment.accept(task.id, epoch, offer.move, holders, self.now, at_most_once=once)
-        )
+        self._perform(node, commitment.accept(task.id, epoch, offer.move, holders, self.now, at_most_once=once))
         if not once:
             self._run(node, task.id, epoch)
 
@@ -534,14 +522,16 @@ class World:
         self._perform(node, [Run(node.running[task, epoch].spec.task, epoch.number, msgspec.msgpack.encode(epoch))])
 
     def _run_now(self, node: Node, task: TaskId, epoch: Epoch) -> None:
-        self.watcher.started(task, epoch, node.name)
+        once = node.running[task, epoch].spec.task.conditions.at_most_once
+        self.watcher.started(task, epoch, node.name, once)
         life = node.life
         self._at(self.now + self.chance.choice((0.005, 0.3, 1.0, 2.5)), lambda: self._ends(node, life, task, epoch))
 
     def _ends(self, node: Node, life: int, task: TaskId, epoch: Epoch) -> None:
-        if not node.alive or node.life != life or node.running.pop((task, epoch), None) is None:
+        if not node.alive or node.life != life or (task, epoch) not in node.running:
             return
-        if self.chance.random() < 0.1:
+        offer = node.running.pop((task, epoch))
+        if self.chance.random() < 0.1 and not offer.spec.task.conditions.at_most_once:
             self._perform(node, node.commitment.release(task, epoch, self.now))
             self._perform(node, [Send(epoch.opener, Back(task, epoch))])
         else:

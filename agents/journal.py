@@ -1,0 +1,225 @@
+"""What a node must not forget: one SQLite file, one writer thread, and nothing told before it is on disk.
+
+    loop                      writer thread                  file
+      | write(17, records) ---->|                              |
+      | write(18, records) ---->|  (is busy with 16)           |
+      |                         | BEGIN, 17 and 18, COMMIT --->|  one fsync for all that had come
+      |<----------- durable(18) |                              |
+
+Group commit without a window: the writer commits whatever lies there when it is idle; under load batches grow by
+themselves. Journal and database are SQLite's (WAL, synchronous=FULL): a torn tail is found by its checksums and left
+out, whole transactions stay. An entry replaces what stands under its type and key, an erased one leaves its page to
+those to come; so the file is as large as what is held, and not as long as its history.
+
+A journal has a nonce, made with the file: a node that has lost its journal is another holder, and what the old one has
+promised dies with it. It also keeps the node's last incarnation, so that none is lived twice, whatever the clock does.
+
+Invariant: `durable(n)` is told after everything up to n is on disk, and never before; a full disk delays it, and says
+so; a failed fsync ends the journal, since nobody knows then what is on disk (Rebello et al. 2020).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ..protocols.commitment_words import ENTRIES, Entry
+from ..protocols.core import Record
+
+FILE = "journal.db"
+VERSION = 1
+NONCE_BYTES = 5
+BATCH_MAX = 10_000
+"""Records in one transaction."""
+RETRY_S = 0.25
+"""A full disk is tried again so often."""
+VACUUM_PAGES = 1_000
+"""So many free pages are given back to the file system when the writer is idle."""
+IDLE_S = 1.0
+
+_KINDS: dict[str, type[Entry]] = {kind.__name__: kind for kind in ENTRIES}
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+"""What a disk without room answers to a write. The transaction is rolled back, and nothing is lost."""
+
+
+class JournalError(Exception):
+    """One sentence for the person who started the node."""
+
+
+class Journal:
+    """The journal in `folder`, made if there is none. `entries` are what former lives recorded.
+
+    Raises JournalError if it is another's, damaged, of another version, or cannot be made.
+    """
+
+    def __init__(self, folder: Path, *, bytes_max: int | None = None) -> None:
+        self.path = folder / FILE
+        self.fresh = not self.path.exists()
+        """There was none: this node begins as a new one."""
+        self._queue: queue.SimpleQueue[tuple[int, Sequence[Record]] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._durable: Callable[[int], None] = lambda number: None
+        self._trouble: Callable[[str | None, bool], None] = lambda sentence, for_good: None
+        self._full = False
+        self._dropped = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(
+                self.path, timeout=0.0, isolation_level=None, check_same_thread=False, cached_statements=16
+            )
+            self._open(bytes_max)
+            self.entries = self._read()
+        except (OSError, sqlite3.Error, msgspec.MsgspecError, JournalError) as error:
+            if hasattr(self, "_database"):
+                self._database.close()
+            raise JournalError(self._sentence(error)) from None
+
+    def _open(self, bytes_max: int | None) -> None:
+        run = self._database.execute
+        run("PRAGMA locking_mode=EXCLUSIVE")
+        run("PRAGMA auto_vacuum=INCREMENTAL")
+        run("PRAGMA journal_mode=WAL")
+        run("PRAGMA synchronous=FULL")
+        run("PRAGMA journal_size_limit=16777216")
+        if bytes_max is not None:
+            (page_bytes,) = run("PRAGMA page_size").fetchone()
+            run(f"PRAGMA max_page_count={max(bytes_max // page_bytes, 1)}")
+        run("BEGIN IMMEDIATE")
+        run("CREATE TABLE IF NOT EXISTS node (version INTEGER, nonce TEXT, incarnation INTEGER)")
+        run(
+            "CREATE TABLE IF NOT EXISTS entries "
+            "(kind TEXT, key TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID"
+        )
+        node = run("SELECT version, nonce, incarnation FROM node").fetchone()
+        if node is None:
+            self.fresh = True
+            node = (VERSION, secrets.token_hex(NONCE_BYTES), 0)
+            run("INSERT INTO node VALUES (?, ?, ?)", node)
+        version, self.nonce, last = node
+        if version != VERSION:
+            raise JournalError(f"the journal {self.path} is of version {version}, and this Parley writes {VERSION}")
+        self.incarnation: int = max(time.time_ns() // 1_000, last + 1)
+        run("UPDATE node SET incarnation = ?", (self.incarnation,))
+        run("COMMIT")
+
+    def _read(self) -> list[Entry]:
+        rows = self._database.execute("SELECT kind, value FROM entries")
+        return [msgspec.msgpack.decode(value, type=_KINDS[kind]) for kind, value in rows if kind in _KINDS]
+
+    def _sentence(self, error: Exception) -> str:
+        if isinstance(error, JournalError):
+            return str(error)
+        if isinstance(error, OSError):
+            return f"the journal {self.path} cannot be made: {error.strerror}"
+        if isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_BUSY:
+            return f"the journal {self.path} is in use: another agent of this name runs here"
+        if isinstance(error, sqlite3.Error) and _code(error) in _FULL:
+            return f"there is no room for the journal {self.path}: {error}"
+        return f"the journal {self.path} is damaged ({error}): move it away, and this node begins as a new one"
+
+    def start(self, durable: Callable[[int], None], trouble: Callable[[str | None, bool], None]) -> None:
+        """From now on records are written. Both are called by the writer thread: `durable` with the number of the last
+        write that is on disk; `trouble` with a sentence while the disk is full, with None when it is not any more, and
+        with True if this is the end of the journal."""
+        self._durable = durable
+        self._trouble = trouble
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def write(self, number: int, records: Sequence[Record]) -> None:
+        """Have these on disk; `number` rises from write to write."""
+        self._queue.put((number, records))
+
+    def close(self) -> None:
+        """What was written is on disk, or never will be."""
+        if self._thread is not None:
+            self._dropped = self._full
+            self._queue.put(None)
+            self._thread.join()
+        self._database.close()
+
+    # -- the writer thread
+
+    def _run(self) -> None:
+        try:
+            for number, records in self._batches():
+                while not self._commit(records):
+                    if self._dropped:
+                        return
+                    time.sleep(RETRY_S)
+                self._durable(number)
+        except sqlite3.Error as error:
+            self._trouble(f"the journal {self.path} failed: {error}", True)
+
+    def _batches(self) -> Iterator[tuple[int, list[Record]]]:
+        """All that lies there, until the end."""
+        while True:
+            try:
+                write = self._queue.get(timeout=IDLE_S)
+            except queue.Empty:
+                self._give_back()
+                continue
+            if write is None:
+                return
+            number, records = write[0], list(write[1])
+            while len(records) < BATCH_MAX:
+                try:
+                    write = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if write is None:
+                    yield number, records
+                    return
+                number = write[0]
+                records += write[1]
+            yield number, records
+
+    def _commit(self, records: Sequence[Record]) -> bool:
+        """All of them, or none. False: the disk is full. Raises sqlite3.Error on anything else."""
+        run = self._database.execute
+        try:
+            run("BEGIN IMMEDIATE")
+            for record in records:
+                kind = record.kind.__name__
+                if record.entry is None:
+                    run("DELETE FROM entries WHERE kind = ? AND key = ?", (kind, record.key))
+                else:
+                    value = msgspec.msgpack.encode(record.entry)
+                    run("INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", (kind, record.key, value))
+            run("COMMIT")
+        except sqlite3.Error as error:
+            if self._database.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    run("ROLLBACK")
+            if _code(error) not in _FULL:
+                raise
+            if not self._full:
+                self._full = True
+                self._trouble(f"the disk of the journal {self.path} is full: no new work is taken", False)
+            return False
+        if self._full:
+            self._full = False
+            self._trouble(None, False)
+        return True
+
+    def _give_back(self) -> None:
+        """Free pages go back to the file system, a few at a time."""
+        try:
+            (free,) = self._database.execute("PRAGMA freelist_count").fetchone()
+            if free > VACUUM_PAGES:
+                self._database.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+        except sqlite3.Error as error:
+            if _code(error) not in _FULL:
+                raise
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0)

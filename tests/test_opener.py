@@ -1,0 +1,233 @@
+"""An opener, alone and with its proposer: what it asks, what it may do with a majority, what silence gives it."""
+
+from __future__ import annotations
+
+import random
+
+from parley.protocols.commitment_words import (
+    Choice,
+    Chosen,
+    Commit,
+    Fence,
+    Gone,
+    Held,
+    HeldFast,
+    Hold,
+    Learn,
+    Learnt,
+    Moved,
+    Overruled,
+    Permitted,
+    Prepare,
+    Promise,
+    Settled,
+    Spec,
+    Unheld,
+    Vote,
+    Watching,
+    Why,
+    Word,
+)
+from parley.protocols.core import Local, NodeId, Outcome, State, Task
+from parley.protocols.epochs import Epoch
+from parley.protocols.opener import Opener
+from parley.protocols.proposer import Proposer
+
+HOLDERS = ("n1", "n2", "n3")
+SPEC = Spec(Task("T", "k"), b"payload", HOLDERS)
+E0, E1 = Epoch(0, "n1", 7), Epoch(1, "n1", 7)
+OTHER = Epoch(0, "n2", 3)
+DONE = Choice(Outcome("T", State.DONE, b"a"))
+CANCELLED = Outcome("T", State.CANCELLED)
+
+
+class Desk:
+    """An opener and a proposer, and what they have said and told since it was looked at last."""
+
+    def __init__(self) -> None:
+        self.words: list[tuple[NodeId, Word]] = []
+        self.locals: list[Local] = []
+        self.moves: list[Moved] = []
+        self.proposer = Proposer(
+            lambda to, word: self.words.append((to, word)),
+            lambda message: self.locals.append(message),
+            lambda task, move, moved, now: self.moves.append(moved),
+        )
+        self.opener = Opener(
+            "n1",
+            7,
+            random.Random(1),
+            lambda to, word: self.words.append((to, word)),
+            lambda message: self.locals.append(message),
+            self.proposer,
+        )
+
+    def said(self) -> list[tuple[NodeId, Word]]:
+        words, self.words = self.words, []
+        return words
+
+    def told(self) -> list[Local]:
+        told, self.locals = self.locals, []
+        return told
+
+    def hear(self, word: Word, *senders: NodeId) -> None:
+        for sender in senders:
+            role = self.proposer if isinstance(word, (Vote, Learnt)) else self.opener
+            role.receive(word, sender, 0.0)
+
+    def owns(self) -> None:
+        """It is held, promised, and may be awarded."""
+        self.opener.open(SPEC, 0.0)
+        self.hear(Held("T", 0, E0), *HOLDERS)
+        self.said(), self.told()
+
+
+def test_a_task_is_acknowledged_when_a_majority_holds_it_and_awarded_when_it_promises() -> None:
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    assert desk.said() == [(holder, Hold(SPEC, E0)) for holder in HOLDERS]
+    desk.hear(Held("T", 0, E0), "n1")
+    assert desk.told() == []
+    assert desk.opener.award("T") is None
+    desk.hear(Held("T", 0, E0), "n1")  # twice is once
+    assert desk.told() == []
+    desk.hear(Held("T", 0, E0), "n3")
+    assert desk.told() == [HeldFast("T"), Permitted(SPEC, E0, 0)]
+    assert desk.opener.award("T") == (E0, 0)
+    assert desk.opener.award("T") is None  # one winner per epoch
+
+
+def test_a_majority_that_promised_another_acknowledges_and_permits_nothing() -> None:
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    desk.hear(Held("T", 0, OTHER), "n2", "n3")
+    assert desk.told() == [HeldFast("T")]
+    assert "T" not in desk.opener  # another stands by it
+
+
+def test_a_stranger_is_no_holder() -> None:
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    desk.hear(Held("T", 0, E0), "n4", "n5")
+    assert desk.told() == []
+
+
+def test_what_was_given_back_is_awarded_in_the_next_hop_and_silence_gives_nothing_back() -> None:
+    desk = Desk()
+    desk.owns()
+    desk.opener.award("T")
+    assert not desk.opener.back("T", E1)
+    assert desk.opener.back("T", E0)
+    assert desk.opener.award("T") == (E0.next_hop, 0)
+    desk.opener.lost("T", 1.0)
+    later = E0.next_hop.later("n1", 7)
+    assert desk.said() == [(holder, Prepare("T", 0, later, Why.ORPHAN)) for holder in HOLDERS]
+    assert desk.opener.award("T") is None
+    assert not desk.opener.back("T", E0.next_hop)
+
+
+def test_what_was_accepted_is_proposed_whatever_is_wanted() -> None:
+    desk = Desk()
+    desk.owns()
+    desk.opener.award("T")
+    desk.opener.end(CANCELLED, 1.0)  # its winner does not answer: a later epoch first
+    assert desk.said()[0] == ("n1", Prepare("T", 0, E1, Why.CANCEL))
+    desk.hear(Promise("T", 0, E1, E1, None, False), "n1")
+    desk.hear(Promise("T", 0, E1, E1, (E0, DONE), False), "n3")
+    assert desk.said() == [(holder, Commit("T", 0, E1, DONE)) for holder in HOLDERS]
+    desk.hear(Vote("T", 0, E1), "n1", "n3")
+    assert desk.told() == [Chosen("T", DONE.outcome)]
+    assert desk.said() == [(holder, Learn("T", 0, DONE)) for holder in HOLDERS]
+    desk.hear(Learnt("T", 0), *HOLDERS)
+    assert desk.said() == [(holder, Settled("T", 0)) for holder in HOLDERS]
+
+
+def test_an_end_that_is_wanted_is_proposed_at_once_if_nobody_works_at_it() -> None:
+    desk = Desk()
+    desk.owns()
+    desk.opener.end(CANCELLED, 1.0)
+    assert desk.said() == [(holder, Commit("T", 0, E0, Choice(CANCELLED))) for holder in HOLDERS]
+    assert desk.opener.award("T") is None
+
+
+def test_what_was_begun_and_is_to_be_done_once_ends_unknown() -> None:
+    desk = Desk()
+    desk.opener.prepare(SPEC, 0, OTHER, Why.ORPHAN, 0.0)
+    epoch = OTHER.later("n1", 7)
+    desk.said()
+    desk.hear(Promise("T", 0, epoch, epoch, None, False), "n1")
+    desk.hear(Promise("T", 0, epoch, epoch, None, True), "n2")
+    commit = desk.said()[0][1]
+    assert isinstance(commit, Commit)
+    assert commit.choice.outcome is not None
+    assert commit.choice.outcome.state is State.UNKNOWN
+
+
+def test_a_holder_that_never_heard_of_it_is_asked_to_hold_it_in_that_epoch() -> None:
+    desk = Desk()
+    desk.opener.prepare(SPEC, 0, OTHER, Why.ORPHAN, 0.0)
+    epoch = OTHER.later("n1", 7)
+    desk.said()
+    desk.hear(Unheld("T", 0), "n3")
+    assert desk.said() == [("n3", Hold(SPEC, epoch))]
+    desk.hear(Held("T", 0, epoch), "n3")
+    desk.hear(Promise("T", 0, epoch, epoch, None, False), "n1")
+    assert desk.told() == [Permitted(SPEC, epoch, 0)]
+
+
+def test_a_move_keeps_the_latest_promise_that_was_none_and_is_told_who_is_to_install_it() -> None:
+    desk = Desk()
+    desk.owns()
+    desk.opener.award("T")
+    desk.opener.prepare(SPEC, 0, E0, Why.MOVE, 1.0, to=("n1", "n4", "n3"))
+    assert desk.opener.award("T") is None
+    desk.said()
+    desk.hear(Promise("T", 0, E1, E0, None, False), "n1", "n3")
+    moved = Moved(("n1", "n4", "n3"), E0)
+    assert desk.said()[0] == ("n1", Commit("T", 0, E1, Choice(moved=moved)))
+    desk.hear(Vote("T", 0, E1), "n1", "n3")
+    assert desk.moves == [moved]
+    desk.opener.moved(SPEC, 0, moved, 2.0)
+    there = Spec(SPEC.task, SPEC.payload, moved.holders)
+    assert desk.said() == [(holder, Hold(there, E0, 1)) for holder in moved.holders]
+    assert desk.opener.back("T", E0)  # the award stood all the while
+    assert desk.opener.award("T") == (E0.next_hop, 1)
+
+
+def test_who_is_fenced_by_too_many_gives_way() -> None:
+    desk = Desk()
+    desk.opener.prepare(SPEC, 0, E0, Why.ORPHAN, 0.0)
+    late = Epoch(9, "n3", 1)
+    desk.hear(Fence("T", 0, E1, late), "n2")
+    assert desk.told() == []
+    desk.hear(Fence("T", 0, E1, late), "n3")
+    assert desk.told() == [Overruled("T", E1)]
+    assert "T" not in desk.opener
+
+
+def test_what_is_forgotten_has_ended() -> None:
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    desk.hear(Gone("T"), "n2")
+    assert desk.told() == [Chosen("T", None)]
+
+
+def test_one_word_a_quarter_lease_tells_each_holder_that_all_its_tasks_are_seen_to() -> None:
+    desk = Desk()
+    desk.owns()
+    desk.opener.open(Spec(Task("U", "k"), b"", HOLDERS), 0.0)
+    desk.said()
+    assert desk.opener.deadline == 0.25
+    desk.opener.wake(0.25)
+    assert desk.said() == [(holder, Watching(7)) for holder in HOLDERS]
+
+
+def test_a_proposal_is_asked_again_less_and_less_often_of_those_who_have_not_answered() -> None:
+    desk = Desk()
+    desk.proposer.propose("T", 0, HOLDERS, E0, DONE, 0.0)
+    desk.said()
+    desk.hear(Vote("T", 0, E0), "n2")
+    assert desk.proposer.deadline == 0.5
+    desk.proposer.wake(0.5)
+    assert desk.said() == [(holder, Commit("T", 0, E0, DONE)) for holder in ("n1", "n3")]
+    assert desk.proposer.deadline == 1.5

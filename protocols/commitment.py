@@ -41,7 +41,7 @@ it was released; what was forgotten never promises. `tests/commitment_world.py` 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .commitment_words import (
     FREE,
@@ -77,10 +77,23 @@ from .commitment_words import (
     Why,
     Word,
 )
-from .core import Effect, Local, Message, NodeId, Outcome, PeerDown, PeerUp, ProtocolError, Record, Send, TaskId
+from .core import (
+    Effect,
+    Local,
+    Message,
+    NodeId,
+    Outcome,
+    PeerDown,
+    PeerError,
+    PeerUp,
+    ProtocolError,
+    Record,
+    Send,
+    TaskId,
+)
 from .epochs import Epoch
 from .holder import Holder
-from .holders import replaced
+from .holders import name_of, replaced
 from .opener import Opener
 from .proposer import Proposer
 from .register import Register
@@ -94,7 +107,8 @@ BYTES_MAX = 1024 * 1024
 
 
 class Commitment:
-    """What a node has to do with holding, opening, winning. `entries` are what its former lives recorded.
+    """What a node has to do with holding, opening, winning. `node` is its name as a holder, `holder_of` tells that of
+    another node (empty: it holds nothing); `entries` are what its former lives recorded.
 
     Verbs and `receive` answer with records, and with what this node is to be told; words to others leave in `wake`, all
     that came of one turn together.
@@ -109,8 +123,12 @@ class Commitment:
         entries: Sequence[Entry] = (),
         *,
         move_after_s: float = MOVE_AFTER_S,
+        holder_of: Callable[[NodeId], NodeId] = lambda node: node,
     ) -> None:
-        self._node = node
+        self.node = node
+        """As a holder."""
+        self._holder_of = holder_of
+        self._holders: dict[NodeId, NodeId] = {}  # the nodes that have been up, as holders
         self._move_after_s = move_after_s
         self._now = now
         self._out: list[Effect] = []
@@ -133,6 +151,8 @@ class Commitment:
         self.winner = Winner(self.proposer, self._say, self._tell, self._write, self._erase)
         self.holder.restore(entries, now)
         self.winner.restore(entries, now)
+        for register in self.holder.registers.values():
+            self._miss(register.spec, now)
 
     # -- verbs
 
@@ -192,16 +212,17 @@ class Commitment:
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         self._now = now
         match message:
-            case Pledge(words) | Talk(words):
-                for word in words:
-                    self._hear(word, sender, now)
+            case Pledge(words, of, to) | Talk(words, of, to):
+                if name_of(of) != sender:
+                    raise PeerError(f"{sender} speaks as the holder {of}")
+                if to == self.node:
+                    for word in words:
+                        self._hear(word, of, now)
             case PeerUp(node):
-                self._living.add(node)
-                self._dead.cancel(node)
+                self._up(node, self._holder_of(node), now)
             case PeerDown(node):
-                self._living.discard(node)
-                self._dead.set(node, now + self._move_after_s)
-                self.holder.gone(node, now)
+                if (holder := self._holders.get(node)) is not None:
+                    self._down(holder, now)
             case _:
                 raise ProtocolError(f"a commitment is not told {type(message).__name__}")
         return self._take()
@@ -225,7 +246,10 @@ class Commitment:
 
     def _hear(self, word: AnyWord, sender: NodeId, now: float) -> None:
         match word:
-            case Hold() | Prepare() | Started() | Commit() | Learn() | Renewal() | Release() | Watching() | Settled():
+            case Hold(spec):
+                self._miss(spec, now)
+                self.holder.receive(word, sender, now)
+            case Prepare() | Started() | Commit() | Learn() | Renewal() | Release() | Watching() | Settled():
                 self.holder.receive(word, sender, now)
             case Held() | Promise() | Unheld():
                 self.opener.receive(word, sender, now)
@@ -250,7 +274,7 @@ class Commitment:
         self._out.append(Record(kind, key, None))
 
     def _tell(self, message: Local) -> None:
-        self._out.append(Send(self._node, message))
+        self._out.append(Send(name_of(self.node), message))
         match message:
             case Chosen(task):
                 self.opener.chosen(task)
@@ -274,12 +298,37 @@ class Commitment:
             for word in said:
                 weight = _weight(word)
                 if batch and (len(batch) == WORDS_MAX or size + weight > BYTES_MAX):
-                    effects.append(Send(to, kind(tuple(batch))))
+                    effects.append(Send(name_of(to), kind(tuple(batch), self.node, to)))
                     batch, size = [], 0
                 batch.append(word)
                 size += weight
-            effects.append(Send(to, kind(tuple(batch))))
+            effects.append(Send(name_of(to), kind(tuple(batch), self.node, to)))
         return effects
+
+    # -- who is there
+
+    def _up(self, node: NodeId, holder: NodeId, now: float) -> None:
+        """A node lives; with another journal than before, the holder it was is dead for good."""
+        if not holder:
+            return
+        former = self._holders.get(node)
+        if former is not None and former != holder:
+            self._down(former, now)
+        self._holders[node] = holder
+        self._living.add(holder)
+        self._dead.cancel(holder)
+
+    def _down(self, holder: NodeId, now: float) -> None:
+        if holder in self._living:
+            self._living.discard(holder)
+            self._dead.set(holder, now + self._move_after_s)
+            self.holder.gone(holder, now)
+
+    def _miss(self, spec: Spec, now: float) -> None:
+        """A holder that was never seen may be dead: if it does not come, it is replaced too."""
+        for holder in spec.holders:
+            if holder not in self._living and holder not in self._dead:
+                self._dead.set(holder, now + 2 * self._move_after_s)
 
     # -- between the roles
 
@@ -298,6 +347,8 @@ class Commitment:
 
     def _replace(self, dead: NodeId, now: float) -> None:
         """It has been dead for long: what it held is moved by the first holder that lives."""
+        if dead in self._living:
+            return
         self.proposer.excuse(dead)
         left = False
         for register in list(self.holder.registers.values()):
@@ -305,7 +356,7 @@ class Commitment:
             if dead not in holders or register.decided:
                 continue
             left = True
-            if next(iter(holder for holder in holders if holder in self._living), "") != self._node:
+            if next(iter(holder for holder in holders if holder in self._living), "") != self.node:
                 continue
             gone = [holder for holder in holders if holder not in self._living]
             to = replaced(register.task, holders, gone, self._living)

@@ -236,15 +236,20 @@ FREE: frozenset[type[Word]] = frozenset({Hold, Renewal, Renewed, Watching, Unhel
 
 
 class Pledge(Message, frozen=True, array_like=True):
-    """Words that stand on something recorded: they leave when it is on disk."""
+    """Words that stand on something recorded: they leave when it is on disk. `of` and `to` are holders, not names: a
+    node that has lost its journal is another holder, and hears nothing that was meant for the former."""
 
     words: Words
+    of: NodeId
+    to: NodeId
 
 
 class Talk(Message, frozen=True, array_like=True):
     """Words that no disk keeps waiting."""
 
     words: Words
+    of: NodeId
+    to: NodeId
 
 
 MESSAGES: tuple[type[Message], ...] = (Pledge, Talk)

@@ -21,9 +21,9 @@ from collections.abc import Iterable
 
 from .commitment_words import Pledge
 from .core import Effect, Message, Record, Resume, Run, Send, Stop
-from .performatives import Award, Failure
+from .performatives import Failure
 
-ORDERED: frozenset[type[Message]] = frozenset({Pledge, Award, Failure})
+ORDERED: frozenset[type[Message]] = frozenset({Pledge, Failure})
 """Messages that stand on what was recorded."""
 WORK: frozenset[type[Effect]] = frozenset({Run, Stop, Resume})
 """An attempt starts when its award is on disk; what is said of it later comes later."""

@@ -33,11 +33,24 @@ def ranked(task: TaskId, nodes: Iterable[NodeId]) -> list[NodeId]:
     return sorted(sorted(nodes), key=weight, reverse=True)
 
 
-def holders_of(task: TaskId, entry: NodeId, living: Sequence[NodeId], count: int) -> tuple[NodeId, ...]:
-    """The entry, and `count` - 1 of the others, as far as there are so many."""
-    others = ranked(task, (node for node in living if node != entry))
+def holders_of(
+    task: TaskId, entry: NodeId, living: Iterable[NodeId], count: int, dead: Iterable[NodeId] = ()
+) -> tuple[NodeId, ...]:
+    """The entry, and `count` - 1 of the others, as far as there are so many. The dead are taken last, and are counted:
+    a small fleet does not give up a majority because one of it is away."""
+    others = [*ranked(task, set(living) - {entry}), *ranked(task, set(dead) - {entry})]
     chosen = [entry, *others[: count - 1]]
     return tuple(chosen[: holders_count(count, len(chosen))])
+
+
+def holder_id(node: NodeId, nonce: str) -> NodeId:
+    """A node as a holder: its name, and the nonce of its journal."""
+    return f"{node}#{nonce}"
+
+
+def name_of(holder: NodeId) -> NodeId:
+    """The name of the node that is, or was, this holder."""
+    return holder.partition("#")[0]
 
 
 def replaced(task: TaskId, holders: Sequence[NodeId], dead: Iterable[NodeId], living: Iterable[NodeId]) -> list[NodeId]:

@@ -152,7 +152,7 @@ class Opener:
         task = spec.task.id
         former = self._openings.get(task)
         if former is not None:
-            if why is Why.MOVE and former.stage is not Stage.OWNED:
+            if why is Why.MOVE and former.stage is not Stage.OWNED and former.why is not Why.MOVE:
                 return
             seen = max(seen, former.epoch, *former.others.values())
             ending = ending if ending is not None else former.ending
@@ -326,7 +326,7 @@ class Opener:
         elif promised == opening.epoch.root:
             opening.others.pop(sender, None)
             self._count(opening, sender, now)
-        elif opening.stage in (Stage.HOLDING, Stage.PREPARING):
+        elif opening.stage is Stage.HOLDING or (opening.stage is Stage.PREPARING and promised > opening.epoch):
             opening.others[sender] = promised
             rivals = Counter(opening.others.values()).most_common(1)[0][1]
             if opening.stage is Stage.HOLDING and rivals >= spec.majority and opening.fast:

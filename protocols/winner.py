@@ -176,16 +176,16 @@ class Winner:
                 held = self._held.get((task, epoch))
                 if held is not None and sender in held.heard_at:
                     held.heard_at[sender] = now
-            case Vote(task, _, epoch):
+            case Vote(task, move, epoch):
                 held = self._held.get((task, epoch))
-                if held is not None and sender in held.heard_at:
+                if held is not None and held.move == move and sender in held.heard_at:
                     held.votes.add(sender)
                     if not held.began and len(held.votes) >= majority(len(held.holders)):
                         held.began = True
                         self._tell(Begin(task, epoch))
-            case Fence(task, _, epoch):
+            case Fence(task, move, epoch):
                 held = self._held.get((task, epoch))
-                if held is not None and sender in held.heard_at:
+                if held is not None and held.move == move and sender in held.heard_at:
                     held.fenced.add(sender)
                     if len(held.fenced) > len(held.holders) - majority(len(held.holders)):
                         self._stop((task, epoch))

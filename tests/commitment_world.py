@@ -504,7 +504,7 @@ class World:
         commitment = node.commitment
         former = commitment.winner.answered(task.id, epoch)
         if former is not None:
-            if former.answer is Answer.RELEASED:
+            if former.answer is Answer.RELEASED and not task.conditions.at_most_once:
                 self._perform(node, [Send(sender, Back(task.id, epoch))])
             return
         holders = offer.spec.holders

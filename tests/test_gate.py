@@ -10,8 +10,8 @@ from parley.protocols.membership import Pong
 
 TASK = Task("T", "k")
 RECORD = Record(TombEntry, "T", TombEntry("T"))
-PLEDGE = Send("n2", Pledge((Learnt("T", 0),)))
-TALK = Send("n2", Talk((Hold(Spec(TASK, b"", ("n1",)), Epoch(0, "n1", 1)),)))
+PLEDGE = Send("n2", Pledge((Learnt("T", 0),), "n1", "n2"))
+TALK = Send("n2", Talk((Hold(Spec(TASK, b"", ("n1",)), Epoch(0, "n1", 1)),), "n1", "n2"))
 PONG = Send("n2", Pong())
 
 

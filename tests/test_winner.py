@@ -36,7 +36,7 @@ from parley.protocols.commitment_words import (
     Why,
     Word,
 )
-from parley.protocols.core import Effect, NodeId, Outcome, PeerDown, Record, Send, State, Task
+from parley.protocols.core import Effect, NodeId, Outcome, PeerDown, PeerUp, Record, Send, State, Task
 from parley.protocols.epochs import Epoch
 
 HOLDERS = ("n1", "n2", "n3")
@@ -60,7 +60,7 @@ def words(effects: object) -> list[tuple[NodeId, Word]]:
 
 
 def hear(one: Commitment, word: Word, sender: NodeId, now: float = 0.0) -> list[Effect]:
-    return list(one.receive(Pledge((word,)), sender, now))  # type: ignore[arg-type]
+    return list(one.receive(Pledge((word,), sender, one.node), sender, now))  # type: ignore[arg-type]
 
 
 def answer(answer: Answer, outcome: Outcome | None = None) -> AwardEntry:
@@ -89,7 +89,7 @@ def test_a_lease_that_no_majority_renews_is_not_asked_for_any_more() -> None:
     one.accept("T", E0, 0, HOLDERS, 0.0)
     for tick in range(1, 8):
         now = 0.25 * tick
-        one.receive(Talk((Renewed("T", E0),)), "n1", now)
+        one.receive(Talk((Renewed("T", E0),), "n1", one.node), "n1", now)
         said = words(one.wake(now))
         assert bool(said) == (now < 1.0), now
 
@@ -125,7 +125,7 @@ def test_a_restarted_winner_resumes_nothing_and_proposes_what_it_had() -> None:
 
 def holding(name: NodeId = "n2") -> Commitment:
     one = node(name)
-    one.receive(Talk((Hold(SPEC, E0),)), "n1", 0.0)
+    one.receive(Talk((Hold(SPEC, E0),), "n1", one.node), "n1", 0.0)
     one.wake(0.0)
     return one
 
@@ -133,7 +133,7 @@ def holding(name: NodeId = "n2") -> Commitment:
 def test_a_task_whose_owner_is_silent_is_an_orphan_and_one_word_keeps_all_from_it() -> None:
     one = holding()
     for tick in range(1, 12):
-        one.receive(Talk((Watching(7),)), "n1", 0.25 * tick)
+        one.receive(Talk((Watching(7),), "n1", one.node), "n1", 0.25 * tick)
         assert words(one.wake(0.25 * tick)) == []
     said: list[tuple[NodeId, Word]] = []
     now = 2.75
@@ -150,18 +150,20 @@ def test_a_word_of_another_life_of_its_owner_keeps_nothing() -> None:
     said: list[tuple[NodeId, Word]] = []
     while not said and now < 9.0:
         now = one.deadline or now
-        one.receive(Talk((Watching(8),)), "n1", now)
+        one.receive(Talk((Watching(8),), "n1", one.node), "n1", now)
         said = words(one.wake(now))
     assert isinstance(said[0][1], Prepare)
 
 
 def test_the_verdict_on_its_owner_makes_it_an_orphan_at_once_unless_its_winner_works() -> None:
     one = holding()
+    one.receive(PeerUp("n1"), "n2", 0.0)
     one.receive(PeerDown("n1"), "n2", 0.5)
     assert one.deadline is not None
     assert one.deadline < 0.71
     other = holding()
-    other.receive(Talk((Renewal("T", 0, E0),)), "n4", 0.5)
+    other.receive(PeerUp("n1"), "n2", 0.0)
+    other.receive(Talk((Renewal("T", 0, E0),), "n4", other.node), "n4", 0.5)
     other.wake(0.5)
     other.receive(PeerDown("n1"), "n2", 0.5)
     assert words(other.wake(other.deadline or 0.0)) == []
@@ -183,17 +185,17 @@ def test_when_all_know_only_the_outcome_is_kept_and_at_last_only_the_name() -> N
     choice = Choice(OUTCOME)
     assert Send("n2", Chosen("T", OUTCOME)) in hear(one, Learn("T", 0, choice), "n4")
     assert words(one.wake(0.0)) == [("n4", Learnt("T", 0))]
-    settled = one.receive(Talk((Settled("T", 0),)), "n4", 0.0)
+    settled = one.receive(Talk((Settled("T", 0),), "n4", one.node), "n4", 0.0)
     assert settled[-1] == recorded(KeptEntry("T", 0, choice))
     assert [record.entry for record in settled[:-1] if isinstance(record, Record)] == [None, None]
     hear(one, Prepare("T", 0, Epoch(5, "n3", 1), Why.ORPHAN), "n3")
     assert words(one.wake(0.0)) == [("n3", Decided("T", 0, choice))]
     one.holder.forget("T")
     hear(one, Prepare("T", 0, Epoch(5, "n3", 1), Why.ORPHAN), "n3")
-    one.receive(Talk((Hold(SPEC, E0),)), "n1", 0.0)
+    one.receive(Talk((Hold(SPEC, E0),), "n1", one.node), "n1", 0.0)
     assert words(one.wake(0.0)) == [("n3", Gone("T")), ("n1", Gone("T"))]
     again = node("n2", (TombEntry("T"),))
-    again.receive(Talk((Hold(SPEC, E0),)), "n1", 0.0)
+    again.receive(Talk((Hold(SPEC, E0),), "n1", again.node), "n1", 0.0)
     assert words(again.wake(0.0)) == [("n1", Gone("T"))]
 
 

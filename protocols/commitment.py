@@ -56,7 +56,6 @@ from .commitment_words import (
     Gone,
     Held,
     Hold,
-    Holders,
     Learn,
     Learnt,
     Moved,
@@ -73,6 +72,7 @@ from .commitment_words import (
     Talk,
     Unheld,
     Vote,
+    Warrant,
     Watching,
     Why,
     Word,
@@ -169,6 +169,21 @@ class Commitment:
         self.opener.prepare(spec, move, seen, why, now, ending)
         return self._take()
 
+    def may_award(self, task: TaskId) -> bool:
+        """A majority stands behind this node's epoch, and nobody works at it."""
+        return self.opener.may_award(task)
+
+    def award(self, task: TaskId, attempts: int) -> Warrant:
+        """The epoch goes out to a winner. Raises ProtocolError if it may not."""
+        given, spec = self.opener.award(task), self.opener.spec(task)
+        if given is None or spec is None:
+            raise ProtocolError(f"{task} may not be awarded by {self.node}")
+        return Warrant(given[0], spec.holders, given[1], attempts)
+
+    def back(self, task: TaskId, epoch: Epoch) -> bool:
+        """The winner has given this epoch back for good: the task may be awarded at once. False: it is not ours."""
+        return self.opener.back(task, epoch)
+
     def lost(self, task: TaskId, now: float) -> Sequence[Effect]:
         """Its winner is silent: a later epoch is opened."""
         self._now = now
@@ -181,18 +196,16 @@ class Commitment:
         self.opener.end(outcome, now)
         return self._take()
 
-    def accept(
-        self, task: TaskId, epoch: Epoch, move: int, holders: Holders, now: float, *, at_most_once: bool = False
-    ) -> Sequence[Effect]:
+    def accept(self, task: TaskId, warrant: Warrant, now: float, *, at_most_once: bool = False) -> Sequence[Effect]:
         """An award is taken. If it is to be done at most once, it may begin when `Begin` is told."""
         self._now = now
-        self.winner.accept(task, epoch, move, holders, now, at_most_once=at_most_once)
+        self.winner.accept(task, warrant.epoch, warrant.move, warrant.holders, now, at_most_once=at_most_once)
         return self._take()
 
-    def decline(self, task: TaskId, epoch: Epoch, move: int, holders: Holders, now: float) -> Sequence[Effect]:
+    def decline(self, task: TaskId, warrant: Warrant, now: float) -> Sequence[Effect]:
         """An award is not taken, and never will be."""
         self._now = now
-        self.winner.decline(task, epoch, move, holders)
+        self.winner.decline(task, warrant.epoch, warrant.move, warrant.holders)
         return self._take()
 
     def release(self, task: TaskId, epoch: Epoch, now: float) -> Sequence[Effect]:

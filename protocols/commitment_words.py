@@ -18,7 +18,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from .core import Count, Local, Message, NodeId, Outcome, Payload, References, Seconds, Task, TaskId
+from .core import Count, Local, Message, NodeId, Outcome, Payload, References, Task, TaskId
 from .epochs import Epoch
 
 HOLDERS_MAX = 5
@@ -35,7 +35,7 @@ def majority(holders: int) -> int:
 class Spec(msgspec.Struct, frozen=True, array_like=True):
     """A task as its holders keep it: all that another agent needs to see it through.
 
-    `follow` and `waits` are its client's wishes (`requests.py`); `due_s`: so long it had when it was handed in.
+    `after`: the tasks it comes after, and what it calls them; `waits`: for somebody who can run it.
     """
 
     task: Task
@@ -43,12 +43,21 @@ class Spec(msgspec.Struct, frozen=True, array_like=True):
     holders: Holders
     blobs: References = ()
     label: Annotated[str, Meta(max_length=64)] = ""
+    after: Annotated[tuple[tuple[TaskId, Annotated[str, Meta(max_length=64)]], ...], Meta(max_length=256)] = ()
     waits: bool = False
-    due_s: Seconds | None = None
 
     @property
     def majority(self) -> int:
         return majority(len(self.holders))
+
+
+class Warrant(msgspec.Struct, frozen=True, array_like=True):
+    """On which an award stands: its fencing token, who holds the task, how often it has moved and was awarded."""
+
+    epoch: Epoch
+    holders: Holders
+    move: Count
+    attempts: Count
 
 
 class Moved(msgspec.Struct, frozen=True, array_like=True):

@@ -166,6 +166,10 @@ class Opener:
             opening.why = Why.CANCEL
         self._begin(opening, now)
 
+    def may_award(self, task: TaskId) -> bool:
+        opening = self._openings.get(task)
+        return opening is not None and opening.stage is Stage.OWNED and not opening.awarded
+
     def award(self, task: TaskId) -> tuple[Epoch, int] | None:
         """This epoch goes out to a winner, and the register has moved so often; None: there is none to give."""
         opening = self._openings.get(task)

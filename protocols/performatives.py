@@ -15,6 +15,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from .commitment_words import Warrant
 from .core import AuctionId, Count, Local, Message, NodeId, Outcome, Payload, References, Seconds, Task, TaskId, Text
 from .load import SLOTS_MAX, WAITING_MAX, Load
 
@@ -124,7 +125,7 @@ class Award(Message, frozen=True, array_like=True):
     """The acceptance; with `follow`, what the attempt writes is passed on.
 
     `number` rises with each award of this initiator, so that loads can say what they count. `blobs` are what the
-    payload refers to: the initiator's node has them.
+    payload refers to: the initiator's node has them. `warrant`: who decides about its end (`commitment.py`).
     """
 
     auction: AuctionId
@@ -135,6 +136,7 @@ class Award(Message, frozen=True, array_like=True):
     payload: Payload
     follow: bool = False
     blobs: References = ()
+    warrant: Warrant | None = None
 
 
 class Rejection(Message, frozen=True, array_like=True):

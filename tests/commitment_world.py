@@ -35,6 +35,7 @@ from parley.protocols.commitment_words import (
     Talk,
     TombEntry,
     Vote,
+    Warrant,
 )
 from parley.protocols.core import (
     Conditions,
@@ -507,14 +508,14 @@ class World:
             if former.answer is Answer.RELEASED and not task.conditions.at_most_once:
                 self._perform(node, [Send(sender, Back(task.id, epoch))])
             return
-        holders = offer.spec.holders
+        warrant = Warrant(epoch, offer.spec.holders, offer.move, 1)
         if self.chance.random() < 0.2:
-            self._perform(node, commitment.decline(task.id, epoch, offer.move, holders, self.now))
+            self._perform(node, commitment.decline(task.id, warrant, self.now))
             self._perform(node, [Send(sender, Back(task.id, epoch))])
             return
         once = task.conditions.at_most_once
         node.running[task.id, epoch] = offer
-        self._perform(node, commitment.accept(task.id, epoch, offer.move, holders, self.now, at_most_once=once))
+        self._perform(node, commitment.accept(task.id, warrant, self.now, at_most_once=once))
         if not once:
             self._run(node, task.id, epoch)
 

@@ -32,6 +32,7 @@ from parley.protocols.commitment_words import (
     Talk,
     TombEntry,
     Vote,
+    Warrant,
     Watching,
     Why,
     Word,
@@ -42,6 +43,7 @@ from parley.protocols.epochs import Epoch
 HOLDERS = ("n1", "n2", "n3")
 SPEC = Spec(Task("T", "k"), b"payload", HOLDERS)
 E0 = Epoch(0, "n1", 7)
+WARRANT = Warrant(E0, HOLDERS, 0, 1)
 OUTCOME = Outcome("T", State.DONE, b"a", node="n4")
 
 
@@ -73,7 +75,7 @@ def recorded(entry: Entry) -> Record:
 
 def test_an_award_is_accepted_on_disk_renewed_and_its_result_proposed() -> None:
     one = node()
-    assert one.accept("T", E0, 0, HOLDERS, 0.0) == [recorded(answer(Answer.ACCEPTED))]
+    assert one.accept("T", WARRANT, 0.0) == [recorded(answer(Answer.ACCEPTED))]
     assert one.deadline == 0.25
     assert words(one.wake(0.25)) == [(holder, Renewal("T", 0, E0)) for holder in HOLDERS]
     assert one.done(E0, OUTCOME, 0.3) == [recorded(answer(Answer.RESULT, OUTCOME))]
@@ -86,7 +88,7 @@ def test_an_award_is_accepted_on_disk_renewed_and_its_result_proposed() -> None:
 
 def test_a_lease_that_no_majority_renews_is_not_asked_for_any_more() -> None:
     one = node()
-    one.accept("T", E0, 0, HOLDERS, 0.0)
+    one.accept("T", WARRANT, 0.0)
     for tick in range(1, 8):
         now = 0.25 * tick
         one.receive(Talk((Renewed("T", E0),), "n1", one.node), "n1", now)
@@ -96,7 +98,7 @@ def test_a_lease_that_no_majority_renews_is_not_asked_for_any_more() -> None:
 
 def test_fenced_by_too_many_it_is_given_up_for_good() -> None:
     one = node()
-    one.accept("T", E0, 0, HOLDERS, 0.0)
+    one.accept("T", WARRANT, 0.0)
     fence = Fence("T", 0, E0, Epoch(1, "n2", 1))
     assert hear(one, fence, "n1") == []
     assert hear(one, fence, "n1") == []  # the same holder
@@ -106,12 +108,12 @@ def test_fenced_by_too_many_it_is_given_up_for_good() -> None:
 
 def test_to_be_done_at_most_once_it_begins_with_a_majority_or_is_given_up() -> None:
     one = node()
-    one.accept("T", E0, 0, HOLDERS, 0.0, at_most_once=True)
+    one.accept("T", WARRANT, 0.0, at_most_once=True)
     assert words(one.wake(0.0)) == [(holder, Started("T", 0, E0)) for holder in HOLDERS]
     assert hear(one, Vote("T", 0, E0, start=True), "n2") == []
     assert hear(one, Vote("T", 0, E0, start=True), "n3") == [Send("n4", Begin("T", E0))]
     other = node()
-    other.accept("T", E0, 0, HOLDERS, 0.0, at_most_once=True)
+    other.accept("T", WARRANT, 0.0, at_most_once=True)
     assert Send("n4", Overruled("T", E0)) in other.wake(2.1)
 
 

@@ -11,21 +11,27 @@ messages sent to the node itself; from the wire such messages are refused.
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from ..protocols import (
     blobs,
     carrier,
+    commitment,
+    commitment_events,
+    commitment_words,
     contract_net,
     membership,
     participant,
     performatives,
     planning,
     requests,
+    seeking,
     service,
 )
 from ..protocols.award_rules import CONTRACT_NET, Rule
+from ..protocols.commitment_words import Begin, Chosen, Entry, HeldFast, Overruled, Permitted, Pledge, Talk
 from ..protocols.contract_events import EVENTS as CONTRACT_EVENTS
 from ..protocols.core import (
     Effect,
@@ -40,6 +46,7 @@ from ..protocols.core import (
     Publish,
     Send,
 )
+from ..protocols.gate import Gate, Recorded
 from ..protocols.performatives import (
     Availability,
     Award,
@@ -62,6 +69,7 @@ from ..protocols.performatives import (
     Renew,
 )
 from ..protocols.requests import AskPlan, NodeLine
+from ..protocols.seeking import Seek, Sought
 from .estimator import Estimator
 from .payload import hand_on
 from .resources import Listed, NoShelf, Resources, Shelf, Shop
@@ -72,9 +80,16 @@ MESSAGES: tuple[type[Message], ...] = (
     *membership.MESSAGES,
     *requests.MESSAGES,
     *blobs.MESSAGES,
+    *commitment_words.MESSAGES,
+    *seeking.MESSAGES,
 )
 """All that may come over the wire."""
-EVENTS: tuple[type[Event], ...] = (*membership.EVENTS, *service.EVENTS, *CONTRACT_EVENTS)
+EVENTS: tuple[type[Event], ...] = (
+    *membership.EVENTS,
+    *service.EVENTS,
+    *CONTRACT_EVENTS,
+    *commitment_events.EVENTS,
+)
 """All that its roles may tell the log."""
 
 
@@ -83,7 +98,8 @@ class Agent:
 
     `now` is the monotonic time at which it begins; `seed` decides every random choice it makes; `shop` is what its
     executors offer (default: what its resources list), `own` what its owner makes of its usual valuation; `shelf` is
-    where its large values lie (default: it takes none).
+    where its large values lie (default: it takes none). `entries` are what its former lives recorded, and `recording`
+    whether this one does: `Record` must then be answered with `Recorded`. A task handed in here is to have `holders`.
     """
 
     def __init__(
@@ -97,6 +113,9 @@ class Agent:
         shop: Shop | None = None,
         own: Callable[[participant.Valuation], participant.Valuation] = lambda usual: usual,
         shelf: Shelf | None = None,
+        entries: Sequence[Entry] = (),
+        recording: bool = False,
+        holders: int = 1,
     ) -> None:
         shelf = shelf if shelf is not None else NoShelf()
         self.node = contact.node
@@ -106,25 +125,53 @@ class Agent:
         self.membership = membership.Membership(
             contact, now, self.status, lambda node, told: self.estimator.told(node, told.estimates)
         )
-        self.initiator = contract_net.Initiator(contact.node, contact.incarnation, seed, rule)
+        self._gate = Gate(recording)
+        self.commitment = commitment.Commitment(
+            contact.holder or contact.node,
+            contact.incarnation,
+            random.Random(f"{seed} {contact.node} {contact.incarnation}"),
+            now,
+            entries,
+            holder_of=self._holder_of,
+            recording=recording,
+        )
+        self.initiator = contract_net.Initiator(contact.node, contact.incarnation, seed, rule, self.commitment)
         self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
         self.carrier = carrier.Carrier(contact.node, shelf.holds)
         usual = earliest_finish(contact.node, resources, self._shop, self.estimator, shelf.knows)
         self.participant = participant.Participant(
-            contact.node, resources.slots, resources.speed, own(usual), self.estimator.observe, resources.amounts
+            contact.node,
+            resources.slots,
+            resources.speed,
+            own(usual),
+            self.estimator.observe,
+            resources.amounts,
+            self.commitment,
         )
         self.service = service.Service(
-            self.initiator, self.participant, self._lines, hand_on, self.carrier, shelf.bytes_max // 2
+            self.initiator,
+            self.participant,
+            self._lines,
+            hand_on,
+            self.carrier,
+            shelf.bytes_max // 2,
+            self.commitment,
+            holders,
         )
         self._roles: tuple[Protocol, ...] = (
             self.membership,
+            self.commitment,
             self.initiator,
             self.planner,
             self.participant,
             self.service,
             self.carrier,
         )
-        self._gatherers: dict[str, Protocol] = {"run": self.participant, "result": self.initiator}
+        self._gatherers: dict[str, Protocol] = {
+            "run": self.participant,
+            "result": self.initiator,
+            "book": self.service,
+        }
         self._routes = self._routing()
         for role in (self.initiator, self.planner):
             role.receive(PeerUp(self.node), self.node, now)
@@ -141,7 +188,13 @@ class Agent:
                 (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, Output, Grant, Kept, PeerDown),
             ),
             (self.planner, (AskPlan, PeerUp, PeerDown)),
-            (self.service, (*requests.QUESTIONS, Credit, Printed, Completed)),
+            (self.commitment, (Pledge, Talk, PeerUp, PeerDown)),
+            (
+                self.service,
+                (*requests.QUESTIONS, Credit, Printed, Completed, HeldFast, Permitted, Overruled, Chosen, Seek, Sought),
+            ),
+            (self.initiator, (Permitted, Overruled, Chosen)),
+            (self.participant, (Begin, Overruled, Chosen)),
             (self.carrier, carrier.LISTENS),
         )
         routes: dict[type[Message], tuple[Protocol, ...]] = {}
@@ -172,6 +225,7 @@ class Agent:
                 contact.slots,
                 contact.speed,
                 seen.status(contact.node),
+                contact.holder,
             )
             for contact, state in seen.members
         ]
@@ -188,6 +242,7 @@ class Agent:
     def drained(self) -> bool:
         """It was told to drain, and nothing is left to do."""
         at_work = self.participant.load()[0] or self.participant.left_behind or self.initiator.open_tasks
+        at_work = at_work or self.commitment.busy
         return self.participant.draining and not at_work
 
     def leave(self, now: float) -> Sequence[Effect]:
@@ -197,6 +252,8 @@ class Agent:
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         if isinstance(message, Local) and sender != self.node:
             raise PeerError(f"{sender} sent {type(message).__name__}, which only this node may tell itself")
+        if isinstance(message, Recorded):
+            return self._settle(list(self._gate.recorded(message.number)), now)
         effects = list(self.membership.heard(sender, now))
         effects += self._route(message, sender, now)
         return self._settle(effects, now)
@@ -208,6 +265,18 @@ class Agent:
             if deadline is not None and deadline <= now:
                 effects += role.wake(now)
         return self._settle(effects, now)
+
+    @property
+    def recorded(self) -> int:
+        """The number of the last `Record`."""
+        return self._gate.number
+
+    def refuse(self, why: str) -> None:
+        """Take no new work, because of this; empty: take it again."""
+        self.service.refusing = self.participant.refusing = why
+
+    def _holder_of(self, node: NodeId) -> NodeId:
+        return self.membership.contact_of(node).holder
 
     @property
     def deadline(self) -> float | None:
@@ -235,9 +304,12 @@ class Agent:
         """Deliver what this node says to itself, until only effects for the outside are left."""
         out: list[Effect] = []
         queue = deque((effects,))
+        passes = self._gate.passes
         while queue:
             for effect in queue.popleft():
                 kind = type(effect)
+                if not passes(effect):
+                    continue
                 if kind is Send and effect.to == self.node:  # type: ignore[attr-defined]
                     queue.append(self._route(effect.message, self.node, now))  # type: ignore[attr-defined]
                     continue

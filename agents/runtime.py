@@ -11,7 +11,9 @@ then wakes the agent if its deadline is due, so that calls and awards of one tur
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -30,11 +32,14 @@ from ..protocols.core import (
     NodeId,
     PeerError,
     Publish,
+    Record,
     Resume,
     Run,
     Send,
     Stop,
 )
+from ..protocols.gate import Recorded
+from ..protocols.holders import holder_id
 from ..protocols.membership import Contact, Disconnected, Subscribed
 from ..protocols.participant import Valuation
 from ..protocols.performatives import Finished, Output, Reason
@@ -54,6 +59,7 @@ from .executors.command import CommandExecutor
 from .executors.python import PythonExecutor
 from .executors.simulated import SimulatedExecutor
 from .executors.workshop import Workshop, load_executor
+from .journal import NONCE_BYTES, Journal, JournalError
 from .resources import Resources
 
 LOG_EVERY_S = 0.1
@@ -71,8 +77,9 @@ class Node:
     `advertise` is the address that others are told, where `bind` is none for them. `http` are model servers;
     `valuation` and `executors` name the owner's own (`bidder.py`, `executors/own.py`), to be found in `code`. The word
     `command` in what the resources allow makes it run commands. `blobs_bytes_max` bounds what it keeps of large values,
-    in a folder of its own below `folder`. Raises AddressError, LogError, BidderError, HttpError
-    or ExecutorError, each of one sentence.
+    in a folder of its own below `folder`. A task that is handed in here is to have `holders`; what this node promises
+    is kept in the folder `journal` (None: nowhere, and who has died has forgotten it). Raises JournalError,
+    AddressError, LogError, BidderError, HttpError or ExecutorError, each of one sentence.
     """
 
     def __init__(
@@ -92,6 +99,8 @@ class Node:
         rule: Rule = CONTRACT_NET,
         level: Level = "info",
         blobs_bytes_max: int = BLOBS_BYTES_MAX,
+        holders: int = 1,
+        journal: Path | None = None,
     ) -> None:
         self.name = name
         self._slots = resources.slots
@@ -102,7 +111,10 @@ class Node:
         self._refusals = 0
         self.drained = asyncio.Event()
         self._last_words: asyncio.TimerHandle | None = None
-        incarnation = time.time_ns() // 1_000
+        self._journal = Journal(journal) if journal is not None else None
+        self._records: list[Record] = []
+        incarnation = self._journal.incarnation if self._journal is not None else time.time_ns() // 1_000
+        nonce = self._journal.nonce if self._journal is not None else secrets.token_hex(NONCE_BYTES)
         clock = HybridClock(time.time)
         self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
         self._blobs = BlobStore(folder / "blobs" / name, bytes_max=blobs_bytes_max)
@@ -120,7 +132,15 @@ class Node:
             self.address, announcements = self._told_addresses(advertise)
             self._workshop = Workshop(self._executors(resources, code, http, http_key, executors))
             own = self._own_valuation(valuation, resources, code)
-            contact = Contact(name, incarnation, self.address, announcements, resources.slots, resources.speed)
+            contact = Contact(
+                name,
+                incarnation,
+                self.address,
+                announcements,
+                resources.slots,
+                resources.speed,
+                holder_id(name, nonce),
+            )
             self._agent = Agent(
                 contact,
                 resources,
@@ -130,10 +150,17 @@ class Node:
                 shop=self._workshop,
                 own=own,
                 shelf=self._blobs,
+                entries=self._journal.entries if self._journal is not None else (),
+                recording=self._journal is not None,
+                holders=holders,
             )
         except BaseException:
             self._endpoint.close()
+            if self._journal is not None:
+                self._journal.close()
             raise
+        if self._journal is not None:
+            self._journal.start(self._in_loop(self._durable), self._in_loop(self._trouble))
         self._blobs.keepers.append(self._agent.carrier.pinned)
         self._blob_shell = BlobShell(self._blobs, self._tell)
         self._write(
@@ -148,6 +175,11 @@ class Node:
         )
         self._write_load()
         self._on_turn()
+
+    @property
+    def forgotten(self) -> bool:
+        """It was to have a journal, and had none: whatever a node of this name has promised before is lost."""
+        return self._journal is not None and self._journal.fresh
 
     def _told_addresses(self, advertise: str | None) -> tuple[str, str]:
         """Where others reach this node: requests, announcements."""
@@ -227,6 +259,8 @@ class Node:
             self._log_timer.cancel()
         await self._workshop.close()
         self._blob_shell.close()
+        if self._journal is not None:
+            self._journal.close()
         self._log.write(NodeStopped(reason=reason), time.monotonic(), None)
         self._log.close()
         self._endpoint.close()
@@ -250,6 +284,25 @@ class Node:
         """Something happened on this node."""
         self._perform(self._agent.receive(message, self.name, time.monotonic()), None)
         self._end_turn_soon()
+
+    def _in_loop(self, heard: Callable[..., None]) -> Callable[..., None]:
+        """As another thread may call it."""
+
+        def call(*arguments: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(heard, *arguments)
+
+        return call
+
+    def _durable(self, number: int) -> None:
+        self._tell(Recorded(number))
+
+    def _trouble(self, sentence: str | None, for_good: bool) -> None:
+        """The journal's disk is full, or is not any more; or it has failed, and nothing may be promised again."""
+        if for_good:
+            raise JournalError(sentence)
+        self._agent.refuse(sentence or "")
+        print(f"{self.name}: {sentence or 'the journal has room again: work is taken'}", file=sys.stderr)
 
     def _tell_end(self, message: Finished | Output) -> None:
         """An executor speaks. What a result refers to is there before the result is told."""
@@ -301,6 +354,8 @@ class Node:
         now = time.monotonic()
         for effect in effects:
             match effect:
+                case Record():
+                    self._records.append(effect)
                 case Event():
                     self._log.write(effect, now, cause)
                     if self._log_timer is None:
@@ -321,6 +376,9 @@ class Node:
                     self._endpoint.disconnect(node)
                 case ReadPart() | WritePart() | DropParts() | CheckBlob():
                     self._blob_shell.perform(effect)
+        if self._records and self._journal is not None:
+            self._journal.write(self._agent.recorded, self._records)
+            self._records = []
         self._endpoint.flush()
 
     def _end_turn_soon(self) -> None:

@@ -4,12 +4,17 @@
     handle = connection.hand_in(submit)
     await handle.taken, await handle.outcome
 
-It has one socket of its own and listens on none. What it says arrives once and in order while both ends live. An agent
-that no longer answers, or that was started anew and knows nothing of us, is lost: all that is under way fails with
-`AgentUnreachable`, and so does what is asked afterwards. `futures.py` makes executors of it.
+It has one socket of its own and listens on none. What it says arrives once and in order while both ends live. It
+chooses who holds a task, once: its agent first, the rest by rendezvous hash among the living.
 
-Invariant: whatever was handed in or asked ends, by an answer or by an error, when the agent is lost or the connection
-closed.
+    agent n1 no longer answers, or was started anew
+      -> another agent of the fleet: the same tasks, with the same ids and holders, and the same questions
+      -> nobody answers, or nobody else held it: it fails with `AgentUnreachable`, and so does what is asked afterwards
+
+`futures.py` makes executors of it.
+
+Invariant: whatever was handed in or asked ends, by an answer or by an error, when all agents are lost or the connection
+closed; a task that is handed in again is the same task.
 """
 
 from __future__ import annotations
@@ -26,9 +31,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+import msgspec
+
 from ..agents.agent import MESSAGES
 from ..agents.payload import unpack
 from ..protocols.core import ENDED, Message, NodeId, Outcome, PeerError, State, Task
+from ..protocols.holders import holders_count, holders_of
+from ..protocols.membership import Presence
 from ..protocols.performatives import Credit, Output, Stream
 from ..protocols.requests import (
     UNREAD_BYTES_MAX,
@@ -120,11 +129,17 @@ class Handle:
     def __init__(self, submit: Submit, on_output: OnOutput | None) -> None:
         loop = asyncio.get_running_loop()
         self.task = submit.task.id
+        self.submit = submit
         self.sent = False
         self.follow = submit.follow
         self.on_output = on_output
         self.taken: asyncio.Future[None] = loop.create_future()
         self.outcome: asyncio.Future[Outcome] = loop.create_future()
+
+    @property
+    def outlives(self) -> bool:
+        """Others than the agent it was handed to hold it, and no large value of it lies there alone."""
+        return not self.sent or (len(self.submit.holders) > 1 and not self.submit.blobs)
 
     def fail(self, error: Exception) -> None:
         """Whoever waits is told; nobody need."""
@@ -135,12 +150,19 @@ class Handle:
 
 
 class Connection:
-    """One connection to one agent. Make it with `connect`."""
+    """One connection to one agent, and to another if that dies. Make it with `connect`."""
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self._others: tuple[str, ...] = ()  # whom else we were told of
+        self._lines: tuple[NodeLine, ...] = ()  # the fleet, as we have heard of it last
+        self._holders = 1  # how many each task is to have
+        self._entry: NodeId | None = None  # the agent's name
+        self._moving = False  # from one agent to another
+        self._anew = False  # the agent was started anew
         self._handles: dict[str, Handle] = {}
         self._asked: dict[int, asyncio.Queue[Answer | Problem]] = {}
+        self._questions: dict[int, Message] = {}
         self._requests = itertools.count(1)
         self._outbox: deque[Submit] = deque()  # submissions that wait for earlier ones to be answered
         self._unanswered: dict[str, int] = {}  # bytes of each submission under way
@@ -155,9 +177,15 @@ class Connection:
         self._life: tuple[NodeId, int] | None = None  # the agent's name and incarnation
         self._cut = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
-        self._links = Links(
-            f"client-{secrets.token_hex(8)}", time.time_ns() // 1_000, Codec(MESSAGES), HybridClock(time.time)
-        )
+        self._name = f"client-{secrets.token_hex(8)}"
+        self._dial(address)
+
+    def _dial(self, address: str) -> None:
+        """Speak to this agent from now on. Raises Problem if that is no address."""
+        self.address = address
+        self._life = None
+        self._cut.clear()
+        self._links = Links(self._name, time.time_ns() // 1_000, Codec(MESSAGES), HybridClock(time.time))
         self._endpoint = Endpoint(
             self._links,
             bind=None,
@@ -185,6 +213,7 @@ class Connection:
                 client.close()
                 raise
             else:
+                client._others = tuple(other for other in addresses if other != address)
                 client._go_on(client._keep_asking())
                 return client
         where = " or ".join(addresses)
@@ -240,14 +269,14 @@ class Connection:
                 if told.ended:
                     return told
         finally:
-            del self._asked[request]
+            self._forget(request)
 
     async def _ask(self, question: Callable[[int], Message], kind: type[Q]) -> Q:
         request, answers = self._put(question)
         try:
             told = await answers.get()
         finally:
-            del self._asked[request]
+            self._forget(request)
         if isinstance(told, Problem):
             raise told
         if not isinstance(told, kind):
@@ -261,8 +290,13 @@ class Connection:
         request = next(self._requests)
         answers: asyncio.Queue[Answer | Problem] = asyncio.Queue()
         self._asked[request] = answers
-        self._endpoint.send(self._agent, question(request))
+        self._questions[request] = question(request)
+        self._endpoint.send(self._agent, self._questions[request])
         return request, answers
+
+    def _forget(self, request: int) -> None:
+        """It was answered, or nobody waits for it."""
+        del self._asked[request], self._questions[request]
 
     async def ready(self, nodes: int, timeout_s: float) -> tuple[NodeLine, ...]:
         """Wait until so many nodes are ready for work. Raises AgentUnreachable if they are not in time."""
@@ -295,6 +329,19 @@ class Connection:
         self._submit_next()
         return handle
 
+    def _held_by(self, submit: Submit) -> Submit:
+        """Who is to hold it: chosen once, whatever becomes of the fleet."""
+        if submit.holders:
+            return submit
+        lines = [line for line in self._lines if line.holder and line.state is not Presence.LEFT]
+        entry = next((line.holder for line in lines if line.node == self._entry), None)
+        if entry is None:
+            return submit
+        dead = [line.holder for line in lines if line.state is Presence.DEAD]
+        living = [line.holder for line in lines if line.holder not in dead]
+        count = holders_count(self._holders, len(lines))
+        return msgspec.structs.replace(submit, holders=holders_of(submit.task.id, entry, living, count, dead))
+
     def give_up(self, task: str) -> None:
         """Have a task of this connection cancelled, with all others of this turn; its handle tells how it ended."""
         handle = self._handles.get(task)
@@ -322,7 +369,7 @@ class Connection:
 
     def _submit_next(self) -> None:
         """As many submissions as may be under way; the agent is not flooded."""
-        while self._outbox and len(self._unanswered) < UNANSWERED_MAX:
+        while self._outbox and len(self._unanswered) < UNANSWERED_MAX and not self._moving:
             size = len(self._outbox[0].payload)
             handle = self._handles.get(self._outbox[0].task.id)
             if handle is None:  # given up while it waited
@@ -332,7 +379,7 @@ class Connection:
                 return
             if self._offered and not self._offered.get(handle.task, True):
                 return  # in order: what comes after it must not arrive before it
-            submit = self._outbox.popleft()
+            submit = handle.submit = self._held_by(self._outbox.popleft())
             handle.sent = True
             self._unanswered[submit.task.id] = size
             self._unanswered_bytes += size
@@ -382,7 +429,8 @@ class Connection:
     def _on_turn(self) -> None:
         """Tell now and then how many results have been read: the agent waits for it when many were not."""
         if self._life is not None and self._links.knows(self._life[0]) != self._life[1]:
-            self._lose(f"the agent at {self.address} was started anew and knows nothing of what it was given")
+            self._anew = True
+            self._cut.set()
             return
         if self._results - self._results_told >= READ_EVERY or self._unread_bytes >= READ_EVERY_BYTES:
             self._results_told = self._results
@@ -392,6 +440,8 @@ class Connection:
     def _on_message(self, sender: NodeId, message: Message, cause: Cause) -> None:
         match message:
             case Nodes() | Tasks() | Progress() | ResultOf() | Planned() | Cancelled() | Draining():
+                if isinstance(message, Nodes):
+                    self._lines, self._holders, self._entry = message.nodes, message.holders, message.me
                 if message.request in self._asked:
                     self._asked[message.request].put_nowait(message)
             case NotFound(request, error):
@@ -477,10 +527,7 @@ class Connection:
 
     async def _keep_asking(self) -> None:
         """While something is under way, a silent agent is asked whether it lives; at once, if its line was cut."""
-        name = self._links.name(self._agent)
-        incarnation = self._links.knows(name) if name is not None else None
-        if name is not None and incarnation is not None:
-            self._life = name, incarnation
+        self._note_life()
         while True:
             asleep_since = time.time()
             with contextlib.suppress(TimeoutError):
@@ -489,11 +536,66 @@ class Connection:
             self._cut.clear()
             if not self._handles and not self._asked:
                 continue
-            if not await self._answers(limit_s):
-                self._lose(f"the agent at {self.address} has not answered for {limit_s:g} s")
+            if self._anew:
+                lost = f"the agent at {self.address} was started anew and knows nothing of what it was given"
+            elif not await self._answers(limit_s):
+                lost = f"the agent at {self.address} has not answered for {limit_s:g} s"
+            else:
+                lost = ""
+            if lost and not await self._fail_over(AgentUnreachable(lost)):
+                self._lose(lost)
                 return
             if time.time() - asleep_since > SLEPT_S:
                 await self._catch_up()
+
+    def _note_life(self) -> None:
+        """Whom we speak to."""
+        name = self._links.name(self._agent)
+        incarnation = self._links.knows(name) if name is not None else None
+        if name is not None and incarnation is not None:
+            self._life = name, incarnation
+
+    async def _fail_over(self, lost: AgentUnreachable) -> bool:
+        """Go on with another agent. What nobody but the lost one held fails. False: nobody answers."""
+        living = [line.address for line in self._lines if line.state in (Presence.ALIVE, Presence.SUSPECT)]
+        others = [*self._others, *living, *((self.address,) if self._anew else ())]
+        former = self.address
+        candidates = list(dict.fromkeys(address for address in others if address != former or self._anew))
+        for handle in [handle for handle in self._handles.values() if not handle.outlives]:
+            self._end_unreachable(handle, lost)
+        for request, question in list(self._questions.items()):
+            if not _may_be_asked_elsewhere(question):
+                self._asked[request].put_nowait(lost)
+        self._moving = True
+        for address in candidates:
+            self._endpoint.close()
+            try:
+                self._dial(address)
+                await asyncio.wait_for(self.nodes(), CONNECT_S / len(candidates))
+            except (TimeoutError, Problem):
+                continue
+            self._others = tuple(other for other in (*self._others, former) if other != address)
+            self._anew = self._moving = False
+            self._note_life()
+            self._hand_in_again()
+            return True
+        return False
+
+    def _end_unreachable(self, handle: Handle, lost: AgentUnreachable) -> None:
+        self._handles.pop(handle.task, None)
+        self._offered.pop(handle.task, None)
+        handle.fail(lost)
+
+    def _hand_in_again(self) -> None:
+        """The same tasks, in the same order, and the same questions."""
+        self._results = self._results_told = self._unread_bytes = 0
+        self._unanswered.clear()
+        self._unanswered_bytes = 0
+        self._outbox = deque(handle.submit for handle in self._handles.values())
+        for request, question in self._questions.items():
+            if _may_be_asked_elsewhere(question) and self._asked[request].empty():
+                self._endpoint.send(self._agent, question)
+        self._submit_next()
 
     async def _answers(self, limit_s: float) -> bool:
         """Is it there? Asked twice: the first answer may lie unread while this process was held up."""
@@ -517,6 +619,16 @@ class Connection:
                 except Problem as forgotten:
                     error = f"it is {line.state}, but {forgotten}"
                     self._end(line.task, Outcome(line.task, State.UNKNOWN, error=error))
+
+
+def _may_be_asked_elsewhere(question: Message) -> bool:
+    """Any agent can answer it, in the same sense."""
+    match question:
+        case AskTasks(which=which) | Wait(which=which) | CancelTasks(which=which):
+            return "all" not in which and "last" not in which
+        case AskResult(task=task):
+            return task != "last"
+    return isinstance(question, (AskNodes, AskPlan))
 
 
 def never_handed_in(task: str) -> Outcome:

@@ -33,6 +33,7 @@ from ..agents.bidder import BidderError
 from ..agents.events import Level, LogError
 from ..agents.executors.http_connection import HttpError
 from ..agents.executors.workshop import ExecutorError
+from ..agents.journal import JournalError
 from ..agents.resources import Resources
 from ..agents.runtime import Node
 from ..protocols.award_rules import RULES
@@ -51,6 +52,8 @@ TAKEN_S = DEAD_S + 1.0
 ASK_AGAIN_S = 0.1
 LOOPBACK = ("ipc://", "tcp://127.", "tcp://[::1]")
 LIVING = (Presence.ALIVE, Presence.SUSPECT)
+SWITCH_S = 0.0005
+"""So long the journal's thread waits for a loop that is busy."""
 GARBAGE_EVERY = 50_000
 """Objects made before the garbage collector looks for cycles among them."""
 
@@ -76,6 +79,8 @@ class Settings:
     rule: str
     folder: Path | None
     log_level: Level
+    holders: int
+    journal: bool
     seed: int
     drain_s: float
     with_parent: bool
@@ -102,6 +107,7 @@ async def serve(settings: Settings) -> None:
         node = _start(settings)
         gc.freeze()  # what stands now stands for good; what comes is mostly free of cycles
         gc.set_threshold(GARBAGE_EVERY)
+        sys.setswitchinterval(SWITCH_S)
         ending = Ending(node, settings)
         try:
             with announced(Entry(settings.name, local or node.address, os.getpid(), version("parley"))):
@@ -109,6 +115,8 @@ async def serve(settings: Settings) -> None:
                     node.join(address)
                 if join:
                     await ending.first(_joined(node, join))
+                if node.forgotten:
+                    _hint(f"{settings.name} has no journal: it begins as a new node, whatever one of its name held")
                 if not ending.told:
                     _say(Listening(settings.name, node.address, os.getpid()), settings)
                 await ending.wait()
@@ -310,10 +318,12 @@ def _start(settings: Settings) -> Node:
             seed=settings.seed,
             rule=RULES[settings.rule],
             level=settings.log_level,
+            holders=settings.holders,
+            journal=settings.home / "journals" / settings.name if settings.journal else None,
         )
     except (AddressError, HttpError, BidderError, ExecutorError) as error:
         raise Problem(str(error), Exit.USAGE) from None
-    except LogError as error:
+    except (LogError, JournalError) as error:
         raise Problem(str(error)) from None
 
 

@@ -43,6 +43,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+from .commitment_events import EpochFenced, EpochOpened, TaskHeld, TaskMoved
 from .commitment_words import (
     FREE,
     WORDS_MAX,
@@ -55,6 +56,7 @@ from .commitment_words import (
     Fence,
     Gone,
     Held,
+    HeldFast,
     Hold,
     Learn,
     Learnt,
@@ -77,6 +79,7 @@ from .commitment_words import (
     Why,
     Word,
 )
+from .contract_events import TaskCommitted
 from .core import (
     Effect,
     Local,
@@ -97,6 +100,7 @@ from .holders import name_of, replaced
 from .opener import Opener
 from .proposer import Proposer
 from .register import Register
+from .seeking import Sighting, ended, held
 from .timers import Timers
 from .winner import Winner
 
@@ -108,7 +112,8 @@ BYTES_MAX = 1024 * 1024
 
 class Commitment:
     """What a node has to do with holding, opening, winning. `node` is its name as a holder, `holder_of` tells that of
-    another node (empty: it holds nothing); `entries` are what its former lives recorded.
+    another node (empty: it holds nothing); `entries` are what its former lives recorded; `recording`: there is a
+    journal to record in.
 
     Verbs and `receive` answer with records, and with what this node is to be told; words to others leave in `wake`, all
     that came of one turn together.
@@ -124,7 +129,9 @@ class Commitment:
         *,
         move_after_s: float = MOVE_AFTER_S,
         holder_of: Callable[[NodeId], NodeId] = lambda node: node,
+        recording: bool = True,
     ) -> None:
+        self._recording = recording
         self.node = node
         """As a holder."""
         self._holder_of = holder_of
@@ -132,11 +139,13 @@ class Commitment:
         self._move_after_s = move_after_s
         self._now = now
         self._out: list[Effect] = []
+        self._deadline: float | None = None
+        self._stale = True  # something was told since it was looked at
         self._words: dict[tuple[NodeId, bool], list[AnyWord]] = {}
         self._living = {node}
         self._dead: Timers[NodeId] = Timers()
-        self.proposer = Proposer(self._say, self._tell, self._moved)
-        self.opener = Opener(node, incarnation, chance, self._say, self._tell, self.proposer)
+        self.proposer = Proposer(node, self._say, self._tell, self._moved, self._won)
+        self.opener = Opener(node, incarnation, chance, self._say, self._tell, self.proposer, self._opened)
         self.holder = Holder(
             node,
             chance,
@@ -183,6 +192,42 @@ class Commitment:
     def back(self, task: TaskId, epoch: Epoch) -> bool:
         """The winner has given this epoch back for good: the task may be awarded at once. False: it is not ours."""
         return self.opener.back(task, epoch)
+
+    def stands_by(self, task: TaskId) -> bool:
+        """This node sees to it."""
+        return task in self.opener
+
+    @property
+    def company(self) -> bool:
+        """There are other holders."""
+        return len(self._living) > 1
+
+    @property
+    def busy(self) -> bool:
+        """Something that this node has proposed is not decided yet."""
+        return self.proposer.busy
+
+    def sight(self, name: str) -> list[Sighting]:
+        """What this holder knows of a task: its id, the beginning of it, or its label."""
+        holder = self.holder
+        if name in holder.registers or holder.choice(name) is not None:
+            tasks = [name]
+        else:
+            tasks = [
+                task
+                for task, register in holder.registers.items()
+                if task.startswith(name) or register.spec.label == name
+            ]
+            tasks += holder.kept(name)
+        sightings: list[Sighting] = []
+        for task in tasks:
+            choice, register = holder.choice(task), holder.registers.get(task)
+            if choice is not None and choice.outcome is not None:
+                sightings.append(ended(task, *holder.kind(task), choice.outcome))
+            elif register is not None:
+                promised = register.promised
+                sightings.append(held(register.spec, promised.number, name_of(promised.opener)))
+        return sightings
 
     def lost(self, task: TaskId, now: float) -> Sequence[Effect]:
         """Its winner is silent: a later epoch is opened."""
@@ -244,9 +289,12 @@ class Commitment:
     def deadline(self) -> float | None:
         if self._words:
             return self._now
-        roles = (self.holder, self.opener, self.proposer, self.winner, self._dead)
-        times = [role.deadline for role in roles]
-        return min([time for time in times if time is not None], default=None)
+        if self._stale:
+            roles = (self.holder, self.opener, self.proposer, self.winner, self._dead)
+            times = [time for role in roles if (time := role.deadline) is not None]
+            self._deadline = min(times) if times else None
+            self._stale = False
+        return self._deadline
 
     def wake(self, now: float) -> Sequence[Effect]:
         self._now = now
@@ -271,6 +319,8 @@ class Commitment:
             case Vote() | Learnt():
                 self.proposer.receive(word, sender, now)
             case Fence() | Decided() | Gone():
+                if isinstance(word, Gone):
+                    self.holder.bury(word.task)
                 self.opener.receive(word, sender, now)
                 self.winner.receive(word, sender, now)
                 self.proposer.receive(word, sender, now)
@@ -281,12 +331,19 @@ class Commitment:
         self._words.setdefault((to, type(word) in FREE), []).append(word)  # type: ignore[arg-type]
 
     def _write(self, entry: Entry) -> None:
-        self._out.append(Record(type(entry), entry.key, entry))
+        if self._recording:
+            self._out.append(Record(type(entry), entry.key, entry))
 
     def _erase(self, kind: type[Entry], key: str) -> None:
-        self._out.append(Record(kind, key, None))
+        if self._recording:
+            self._out.append(Record(kind, key, None))
 
     def _tell(self, message: Local) -> None:
+        match message:
+            case HeldFast(task) if (spec := self.opener.spec(task)) is not None:
+                self._out.append(TaskHeld(task=task, holders=tuple(map(name_of, spec.holders))))
+            case Overruled(task, epoch):
+                self._out.append(EpochFenced(task=task, epoch=epoch.number))
         self._out.append(Send(name_of(self.node), message))
         match message:
             case Chosen(task):
@@ -298,6 +355,7 @@ class Commitment:
 
     def _take(self) -> list[Effect]:
         out, self._out = self._out, []
+        self._stale = True
         return out
 
     def _leave(self) -> list[Effect]:
@@ -343,13 +401,30 @@ class Commitment:
             if holder not in self._living and holder not in self._dead:
                 self._dead.set(holder, now + 2 * self._move_after_s)
 
+    def _won(self, outcome: Outcome) -> None:
+        self._out.append(
+            TaskCommitted(
+                task=outcome.task,
+                epoch=outcome.epoch,
+                state=outcome.state,
+                peer=outcome.node,
+                attempts=outcome.attempts,
+                detail=outcome.error,
+            )
+        )
+
+    def _opened(self, task: TaskId, epoch: Epoch, why: Why) -> None:
+        self._out.append(EpochOpened(task=task, epoch=epoch.number, reason=why.name.lower()))
+
     # -- between the roles
 
     def _orphaned(self, register: Register) -> None:
-        self.opener.prepare(register.spec, register.move, register.promised, Why.ORPHAN, self._now)
+        started = register.started is not None
+        self.opener.prepare(register.spec, register.move, register.promised, Why.ORPHAN, self._now, started=started)
 
     def _moved(self, task: TaskId, move: int, moved: Moved, now: float) -> None:
         """A move is decided: whoever proposed it tells the new holders."""
+        self._out.append(TaskMoved(task=task, holders=tuple(map(name_of, moved.holders))))
         spec = self.opener.spec(task)
         if spec is None:
             register = self.holder.registers.get(task)
@@ -374,7 +449,15 @@ class Commitment:
             gone = [holder for holder in holders if holder not in self._living]
             to = replaced(register.task, holders, gone, self._living)
             if to != list(holders):
-                self.opener.prepare(register.spec, register.move, register.promised, Why.MOVE, now, to=to)
+                self.opener.prepare(
+                    register.spec,
+                    register.move,
+                    register.promised,
+                    Why.MOVE,
+                    now,
+                    to=to,
+                    started=register.started is not None,
+                )
         if left:
             self._dead.set(dead, now + self._move_after_s)
 

@@ -18,7 +18,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from .core import Count, Local, Message, NodeId, Outcome, Payload, References, Task, TaskId
+from .core import Count, Kind, Local, Message, NodeId, Outcome, Payload, References, Task, TaskId
 from .epochs import Epoch
 
 HOLDERS_MAX = 5
@@ -370,6 +370,8 @@ class KeptEntry(Entry, frozen=True, array_like=True):
     task: TaskId
     move: Count
     choice: Choice
+    kind: Kind = "?"
+    label: Annotated[str, Meta(max_length=64)] = ""
 
     @property
     def key(self) -> str:

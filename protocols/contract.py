@@ -8,6 +8,10 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from .award_rules import Offer
+from .blobs import Key as BlobKey
+from .commitment_words import Warrant
+from .contract_events import BidLine, DeclineLine
 from .core import AuctionId, NodeId, Reference, State, Task, TaskId
 from .performatives import Basis, Bid, Decline, Inform, Reason
 
@@ -28,6 +32,7 @@ class Stage(enum.Enum):
     PRICED = enum.auto()  # bids are in; waits until a node that should have it has room
     PARKED = enum.auto()  # nobody bid; to be called again later
     AWARDED = enum.auto()
+    ENDING = enum.auto()  # its holders are asked to decide on its end
     ENDED = enum.auto()
 
 
@@ -44,8 +49,8 @@ class Contract:
 
     __slots__ = (
         "attempts", "auction", "baffled", "best_s", "bids", "blobs", "declines", "due", "ending", "epoch", "follow",
-        "informed", "key", "lease_until", "losses", "lost", "number", "payload", "recall_s", "revised", "running",
-        "silent", "stage", "task", "timer", "waits", "winner",
+        "given_back", "informed", "key", "lease_until", "losses", "lost", "number", "payload", "recall_s", "revised",
+        "running", "silent", "stage", "task", "timer", "waits", "warrant", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +74,8 @@ class Contract:
         self.ending: tuple[State, Reason, str] | None = None  # how it is to end as soon as its winner has stopped
         self.running = False  # as far as its winner has told
         self.informed: Inform | None = None  # it is done, and what its result refers to is on its way here
+        self.warrant: Warrant | None = None  # on which its last award stands
+        self.given_back = False  # by its last winner, for good
         self.stage = Stage.UNCALLED
         self.epoch = 0
         self.attempts = 0
@@ -122,8 +129,12 @@ class Contract:
         match self.stage:
             case Stage.AWARDED if self.ending is not None:
                 return State.AWARDED, f"is being stopped on {self.winner}: {self.ending[2]}"
-            case Stage.AWARDED if self.informed is not None:
+            case Stage.AWARDED if self.informed is not None and self.informed.blobs:
                 return State.RUNNING, f"done on {self.winner}, from where its result is being fetched"
+            case Stage.AWARDED if self.informed is not None:
+                return State.RUNNING, f"done on {self.winner}; its holders are deciding so"
+            case Stage.ENDING:
+                return State.OPEN, "its holders are deciding on its end"
             case Stage.AWARDED if self.running:
                 return State.RUNNING, f"runs on {self.winner}"
             case Stage.AWARDED:
@@ -191,3 +202,24 @@ class Call:
         self.first = first  # else its tasks are priced, and it only adds bids or renews them
         self.revised = first and batch[0].revised > 0  # some are asked again, for less
         self.close_at = close_at
+
+
+def result_of(contract: Contract) -> BlobKey:
+    """By which the carrier knows what we want of it."""
+    return "result", contract.task.id, str(contract.epoch)
+
+
+def by_cost(offer: Offer) -> tuple[float, NodeId]:
+    return (offer.cost, offer.node)
+
+
+def bid_line(offer: Offer, bid: Standing) -> BidLine:
+    terms = {"queue": offer.queue_s, **bid.terms}
+    basis = (bid.basis.observations, bid.basis.factor) if bid.basis is not None else ()
+    return BidLine(offer.node, offer.cost, terms, offer.free, offer.speed, *basis)
+
+
+def decline_lines(contract: Contract) -> tuple[DeclineLine, ...]:
+    return tuple(
+        DeclineLine(node, decline.reason, decline.detail) for node, decline in sorted(contract.declines.items())
+    )

@@ -34,12 +34,22 @@ from collections.abc import Mapping, Sequence
 from .award_rules import CONTRACT_NET, Offer, Rule
 from .blobs import Gather, Gathered, Key, Release
 from .calls import Calls
-from .contract import RECALL_S, Contract, Replicas, Stage, Standing, unplaced_sentence
+from .commitment import Commitment
+from .commitment_words import Chosen, Overruled, Permitted
+from .contract import (
+    RECALL_S,
+    Contract,
+    Replicas,
+    Stage,
+    bid_line,
+    by_cost,
+    decline_lines,
+    result_of,
+    unplaced_sentence,
+)
 from .contract_events import (
     AuctionAwarded,
     AuctionFailed,
-    BidLine,
-    DeclineLine,
     MessageDropped,
     TaskCommitted,
     TaskLost,
@@ -93,16 +103,27 @@ LOST_MAX = 8
 REJECT_AFTER_S = 0.25
 """Losers may wait this long, so that one message rejects many."""
 RECALL_MAX_S = 8.0
+DECISION_S = 2 * LEASE_S
+"""So long the holders of a task that is done may take to decide so, before a later epoch is opened."""
 
 
 class Initiator:
     """Calls for proposals, awards, watches leases; the tasks handed to this node are its own.
 
     `call` only takes the task in: calls and awards are made in `wake`, once for all that came in the same turn.
+    With a `commitment`, a task is awarded only with its permission, and ends when its holders have decided so.
     """
 
-    def __init__(self, node: NodeId, incarnation: int, seed: int, rule: Rule = CONTRACT_NET) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        incarnation: int,
+        seed: int,
+        rule: Rule = CONTRACT_NET,
+        commitment: Commitment | None = None,
+    ) -> None:
         self._node = node
+        self._commitment = commitment
         self._prefix = f"{node}.{incarnation:x}."
         self._seed = seed
         self._rule = rule
@@ -155,15 +176,17 @@ class Initiator:
         contract = self._contracts.get(task)
         if contract is None or contract.ending is not None:
             return ()
-        if contract.informed is not None:
-            return self._commit(contract, state, error=detail, reason=reason)
+        if contract.stage is Stage.ENDING:
+            return ()
+        if contract.informed is not None and self._commitment is None:
+            return self._commit(contract, state, now, error=detail, reason=reason)
         if contract.stage is Stage.AWARDED:
             contract.ending = (state, reason, detail)
             return [Send(contract.winner, Cancel(contract.auction, task, contract.epoch))]
         if contract.stage in (Stage.CALLED, Stage.PRICED):
             self._reject(contract, Reason.CANCELLED, now)
         self._calls.remove(contract)
-        return self._commit(contract, state, error=detail, reason=reason)
+        return self._commit(contract, state, now, error=detail, reason=reason)
 
     def standing(self, task: TaskId) -> tuple[State, str, NodeId | None, int, int] | None:
         """State, reason, winner, epoch and attempts of a task; None if it has ended or never was here."""
@@ -179,6 +202,10 @@ class Initiator:
         if contract is None or contract.stage is not Stage.AWARDED or contract.epoch != epoch:
             return None
         return contract.winner
+
+    @property
+    def node(self) -> NodeId:
+        return self._node
 
     @property
     def open_tasks(self) -> int:
@@ -207,6 +234,13 @@ class Initiator:
                 return self._peer_up(message.node, now)
             case PeerDown():
                 return self._peer_down(message.node, now)
+            case Permitted():
+                self._due = now
+                return ()
+            case Overruled(task, _):
+                return self._overruled(task)
+            case Chosen(task, outcome):
+                return self._chosen(task, outcome)
         raise ProtocolError(f"an initiator is not told {type(message).__name__}")
 
     @property
@@ -255,18 +289,14 @@ class Initiator:
     def _unbid(self, contract: Contract, now: float) -> list[Effect]:
         """Nobody can run it: say so at once if that is for good, else call it again later."""
         contract.baffled = frozenset()  # next time they may have understood
-        declines = _decline_lines(contract)
+        declines = decline_lines(contract)
         failed = AuctionFailed(
             auction=contract.auction, task=contract.task.id, declines=declines, silent=contract.silent
         )
         passing = contract.silent or any(decline.reason in TRANSIENT for decline in declines)
         if declines and not passing and not contract.waits:
-            return [
-                failed,
-                *self._commit(
-                    contract, State.UNPLACED, error=unplaced_sentence(contract.declines), reason=declines[0].reason
-                ),
-            ]
+            error, reason = unplaced_sentence(contract.declines), declines[0].reason
+            return [failed, *self._commit(contract, State.UNPLACED, now, error=error, reason=reason)]
         contract.stage = Stage.PARKED
         self._set_timer(contract, now + contract.recall_s)
         contract.recall_s = min(2 * contract.recall_s, RECALL_MAX_S)
@@ -290,12 +320,12 @@ class Initiator:
             seen += 1
             offers = self._offers(contract, outlooks)
             if not offers:
-                effects += self._unbid(contract, now) if contract.declines else self._reopened(contract, now)
+                effects += self._unbid(contract, now) if contract.declines else self._reopen(contract, now)
                 continue
             seed = (self._seed + contract.key[-1] + contract.epoch) & 0xFFFFFFFF
             offer = self._rule.choose(offers, seed)
             outlook = outlooks[offer.node]
-            if outlook.room(offer.own_s):
+            if outlook.room(offer.own_s) and self._may_award(contract):
                 effects += self._award(contract, offer, offers, seed, now)
             else:
                 kept.append(contract)
@@ -304,6 +334,9 @@ class Initiator:
                 roomy.discard(offer.node)
         priced[:seen] = kept
         return effects
+
+    def _may_award(self, contract: Contract) -> bool:
+        return self._commitment is None or self._commitment.may_award(contract.task.id)
 
     def _offers(self, contract: Contract, outlooks: Mapping[NodeId, Outlook]) -> list[Offer]:
         """The bids as they stand in the plan; a node that has another replica of the task, or has not understood its
@@ -326,8 +359,12 @@ class Initiator:
         task, winner = contract.task, offer.node
         contract.stage = Stage.AWARDED
         contract.running = False
-        contract.epoch += 1
         contract.attempts += 1
+        if self._commitment is not None:
+            contract.warrant = self._commitment.award(task.id, contract.attempts)
+            contract.epoch = contract.warrant.epoch.number
+        else:
+            contract.epoch += 1
         contract.recall_s = RECALL_S
         contract.winner = winner
         contract.lease_until = now + LEASE_S + task.payload_bytes / PAYLOAD_BYTES_PER_S
@@ -340,7 +377,7 @@ class Initiator:
             self._replicas[task.origin].sites[task.id] = winner
         if len(offers) > 1:
             self._reject(contract, Reason.OUTBID, now)
-        second = min([other for other in offers if other is not offer], key=_by_cost, default=None)
+        second = min([other for other in offers if other is not offer], key=by_cost, default=None)
         effects: list[Effect] = [
             AuctionAwarded(
                 auction=contract.auction,
@@ -352,24 +389,16 @@ class Initiator:
                 margin=second.cost - offer.cost if second else None,
                 rule=self._rule.name,
                 seed=seed,
-                bids=tuple([_bid_line(bidder, contract.bids[bidder.node]) for bidder in offers]),
-                declines=_decline_lines(contract) if contract.declines else (),
+                bids=tuple([bid_line(bidder, contract.bids[bidder.node]) for bidder in offers]),
+                declines=decline_lines(contract) if contract.declines else (),
                 silent=contract.silent,
             )
         ]
         if contract.lost is not None:
             effects.append(TaskReassigned(task=task.id, epoch=contract.epoch, peer=winner, reason=contract.lost))
-        award = Award(
-            contract.auction,
-            contract.asked(now),
-            contract.epoch,
-            LEASE_S,
-            contract.number,
-            contract.payload,
-            contract.follow,
-            contract.blobs,
-        )
-        effects.append(Send(winner, award))
+        asked, number, follow = contract.asked(now), contract.number, contract.follow
+        what = contract.payload, follow, contract.blobs, contract.warrant
+        effects.append(Send(winner, Award(contract.auction, asked, contract.epoch, LEASE_S, number, *what)))
         return effects
 
     def _reject(self, contract: Contract, reason: Reason, now: float) -> None:
@@ -410,29 +439,42 @@ class Initiator:
         if message.blobs and contract.informed is None:
             contract.informed = message
             contract.timer = 0  # the lease lasts as long as the fetch does, and that ends by itself
-            return [Send(self._node, Gather(_result_of(contract), message.blobs, (sender,)))]
+            return [Send(self._node, Gather(result_of(contract), message.blobs, (sender,)))]
         if contract.informed is not None:
             return []
-        return self._commit(contract, State.DONE, value=message.value, seconds=message.seconds)
+        if self._commitment is not None:
+            self._await_decision(contract, message, now)
+            return []
+        return self._commit(contract, State.DONE, now, value=message.value, seconds=message.seconds)
+
+    def _await_decision(self, contract: Contract, message: Inform, now: float) -> None:
+        """It is done: its winner has its holders decide that, and we hear of it in time, or open a later epoch."""
+        contract.informed = message
+        contract.lease_until = now + DECISION_S
+        self._set_timer(contract, contract.lease_until)
 
     def _gathered(self, key: Key, error: str, now: float) -> list[Effect]:
         """What a result refers to is here, so that its winner may die now; or it cannot be had."""
         contract = self._contracts.get(key[1])
-        if contract is None or contract.informed is None or _result_of(contract) != key:
+        if contract is None or contract.informed is None or result_of(contract) != key:
             return [Send(self._node, Release(key))]
         done = contract.informed
+        if self._commitment is not None:
+            if error:
+                return self._lose(contract, Reason.DIED, now)
+            self._await_decision(contract, done, now)
+            return [Send(contract.winner, Kept(contract.task.id, contract.epoch))]
         if error:
             return self._failed(contract, Reason.DIED, error, done.seconds, b"", now)
-        return self._commit(contract, State.DONE, value=done.value, seconds=done.seconds, blobs=done.blobs)
+        return self._commit(contract, State.DONE, now, value=done.value, seconds=done.seconds, blobs=done.blobs)
 
     def _let_go(self, contract: Contract) -> list[Effect]:
         """Neither we nor the winner need keep what was being fetched; who keeps it says so itself."""
-        if contract.informed is None:
+        informed, contract.informed = contract.informed, None
+        if informed is None or not informed.blobs:
             return []
         kept = Send(contract.winner, Kept(contract.task.id, contract.epoch))
-        effects: list[Effect] = [kept, Send(self._node, Release(_result_of(contract)))]
-        contract.informed = None
-        return effects
+        return [kept, Send(self._node, Release(result_of(contract)))]
 
     def _failure(self, message: Failure, sender: NodeId, now: float) -> list[Effect]:
         self._tell(sender, message, now)
@@ -441,6 +483,10 @@ class Initiator:
             return []  # it could not be cancelled: how it has ended we know
         if contract is None:
             return self._fence(message.task, message.epoch, sender)
+        if message.reason is Reason.LATE:
+            return [] if contract.informed is not None else self._lose(contract, Reason.LATE, now)
+        if self._commitment is not None and contract.warrant is not None:
+            contract.given_back = self._commitment.back(message.task, contract.warrant.epoch)
         if message.reason in TRANSIENT:
             contract.attempts -= 1
             return self._lose(contract, message.reason, now)
@@ -453,7 +499,9 @@ class Initiator:
         if contract.ending is None:
             once = contract.task.conditions.at_most_once
             if reason is Reason.ERROR or once or contract.attempts >= contract.task.attempts_max:
-                return self._commit(contract, State.FAILED, value=value, error=detail, seconds=seconds, reason=reason)
+                return self._commit(
+                    contract, State.FAILED, now, value=value, error=detail, seconds=seconds, reason=reason
+                )
         return self._lose(contract, reason, now)
 
     def _not_understood(self, message: NotUnderstood, sender: NodeId, now: float) -> list[Effect]:
@@ -484,37 +532,40 @@ class Initiator:
             contract.losses += 1
         if contract.losses >= LOST_MAX:
             error = f"lost {LOST_MAX} times with its node or its lease, at last on {winner}"
-            return self._commit(contract, State.FAILED, error=error, reason=reason)
+            return self._commit(contract, State.FAILED, now, error=error, reason=reason)
         if contract.ending is not None:
             state, why, detail = contract.ending
-            return self._commit(contract, state, error=detail, reason=why)
+            return self._commit(contract, state, now, error=detail, reason=why)
         if contract.task.conditions.at_most_once and reason not in TRANSIENT:
             error = f"it was on {winner} ({reason}), may have been done, and is not to be done twice"
-            return self._commit(contract, State.UNKNOWN, error=error, reason=reason)
+            if self._commitment is None or contract.given_back:
+                return self._commit(contract, State.UNKNOWN, now, error=error, reason=reason)
         del self._awarded[winner][task]
         if winner in self._accounts:
             self._accounts[winner].forget(contract.number)
         contract.lost = reason
         self._reopen(contract, now)
-        lost = TaskLost(task=task, epoch=contract.epoch, peer=winner, reason=reason)
-        return [lost, *self._let_go(contract)]
+        effects: list[Effect] = [TaskLost(task=task, epoch=contract.epoch, peer=winner, reason=reason)]
+        effects += self._let_go(contract)
+        if self._commitment is not None and not contract.given_back:
+            effects += self._commitment.lost(task, now)  # silence gives nothing back
+        contract.given_back = False
+        return effects
 
-    def _reopened(self, contract: Contract, now: float) -> list[Effect]:
-        """All that bid for it are gone."""
-        self._reopen(contract, now)
-        return []
-
-    def _reopen(self, contract: Contract, now: float) -> None:
+    def _reopen(self, contract: Contract, now: float) -> list[Effect]:
+        """It is to be called again: its award came to nothing, or all that bid for it are gone."""
         contract.timer = 0
         if contract.task.id != contract.task.origin:
             self._replicas[contract.task.origin].sites.pop(contract.task.id, None)
         self._calls.add(contract)
         self._due = now
+        return []
 
     def _commit(
         self,
         contract: Contract,
         state: State,
+        now: float,
         *,
         value: bytes = b"",
         error: str = "",
@@ -522,25 +573,62 @@ class Initiator:
         reason: Reason | None = None,
         blobs: tuple[Reference, ...] = (),
     ) -> list[Effect]:
+        """Its end is known: without holders that is all; with them it is theirs to decide."""
         task = contract.task.id
-        del self._contracts[task]
-        contract.timer = 0
-        winner = None
-        if contract.stage is Stage.AWARDED:
-            winner = contract.winner
-            del self._awarded[winner][task]
-        contract.stage = Stage.ENDED
-        if task != contract.task.origin:
-            self._replica_ended(contract, state)
+        winner = contract.winner if contract.stage is Stage.AWARDED else None
         why = reason or ""
         outcome = Outcome(task, state, value, error, winner, contract.epoch, contract.attempts, seconds, why, blobs)
-        committed = TaskCommitted(
-            task=task, epoch=contract.epoch, state=state, peer=winner, attempts=contract.attempts, detail=error
-        )
-        return [committed, Send(self._node, Completed(outcome)), *self._let_go(contract)]
+        if self._commitment is None:
+            return [*self._close(contract, outcome), Send(self._node, Completed(outcome)), *self._let_go(contract)]
+        self._take_back(contract)
+        contract.stage = Stage.ENDING
+        return [*self._let_go(contract), *self._commitment.end(outcome, now)]
+
+    def _take_back(self, contract: Contract) -> None:
+        """Nobody works at it, or nobody need."""
+        contract.timer = 0
+        if contract.stage is Stage.AWARDED:
+            del self._awarded[contract.winner][contract.task.id]
+
+    def _close(self, contract: Contract, outcome: Outcome) -> list[Effect]:
+        """It has ended."""
+        task = outcome.task
+        del self._contracts[task]
+        self._take_back(contract)
+        self._replica_ended(contract, outcome.state)
+        if self._commitment is not None:
+            return []  # whoever proposed it has told so
+        epoch, state, node, detail = outcome.epoch, outcome.state, outcome.node, outcome.error
+        return [TaskCommitted(task=task, epoch=epoch, state=state, peer=node, attempts=outcome.attempts, detail=detail)]
+
+    def _chosen(self, task: TaskId, outcome: Outcome | None) -> list[Effect]:
+        """Its holders have decided. Whoever still works at it need not."""
+        contract = self._contracts.get(task)
+        if contract is None:
+            return []
+        effects: list[Effect] = []
+        if contract.stage is Stage.AWARDED and contract.informed is None:
+            effects.append(Send(contract.winner, Cancel(contract.auction, task, contract.epoch)))
+        self._calls.remove(contract)
+        effects += self._let_go(contract)
+        return [*self._close(contract, outcome or Outcome(task, State.UNKNOWN)), *effects]
+
+    def _overruled(self, task: TaskId) -> list[Effect]:
+        """Another agent stands by it now: it is no longer ours to award."""
+        contract = self._contracts.get(task)
+        if contract is None or self._commitment is None or self._commitment.stands_by(task):
+            return []
+        del self._contracts[task]
+        self._calls.remove(contract)
+        self._take_back(contract)
+        self._replica_ended(contract, State.UNKNOWN)
+        return self._let_go(contract)
 
     def _replica_ended(self, contract: Contract, state: State) -> None:
         """Its node stays taken if it was done there; where all have ended, nothing needs to be known."""
+        contract.stage = Stage.ENDED
+        if contract.task.id == contract.task.origin:
+            return
         replicas = self._replicas[contract.task.origin]
         replicas.open -= 1
         if state is not State.DONE:
@@ -610,24 +698,3 @@ class Initiator:
             cancel = Send(subject.winner, Cancel(subject.auction, subject.task.id, subject.epoch))
             return [*self._lose(subject, Reason.LEASE, now), cancel]
         return []
-
-
-def _result_of(contract: Contract) -> Key:
-    """By which the carrier knows what we want of it."""
-    return "result", contract.task.id, str(contract.epoch)
-
-
-def _by_cost(offer: Offer) -> tuple[float, NodeId]:
-    return (offer.cost, offer.node)
-
-
-def _bid_line(offer: Offer, bid: Standing) -> BidLine:
-    terms = {"queue": offer.queue_s, **bid.terms}
-    basis = (bid.basis.observations, bid.basis.factor) if bid.basis is not None else ()
-    return BidLine(offer.node, offer.cost, terms, offer.free, offer.speed, *basis)
-
-
-def _decline_lines(contract: Contract) -> tuple[DeclineLine, ...]:
-    return tuple(
-        DeclineLine(node, decline.reason, decline.detail) for node, decline in sorted(contract.declines.items())
-    )

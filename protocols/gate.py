@@ -20,13 +20,19 @@ from collections import deque
 from collections.abc import Iterable
 
 from .commitment_words import Pledge
-from .core import Effect, Message, Record, Resume, Run, Send, Stop
+from .core import Count, Effect, Local, Message, Record, Resume, Run, Send, Stop
 from .performatives import Failure
 
 ORDERED: frozenset[type[Message]] = frozenset({Pledge, Failure})
 """Messages that stand on what was recorded."""
 WORK: frozenset[type[Effect]] = frozenset({Run, Stop, Resume})
 """An attempt starts when its award is on disk; what is said of it later comes later."""
+
+
+class Recorded(Local, frozen=True, array_like=True):
+    """So many records are on disk."""
+
+    number: Count
 
 
 class Gate:

@@ -99,7 +99,7 @@ class Holder:
         self._cares = cares
         self._orphaned = orphaned
         self.registers: dict[TaskId, Register] = {}
-        self._kept: OrderedDict[TaskId, tuple[int, Choice, float]] = OrderedDict()  # move, choice, when
+        self._kept: OrderedDict[TaskId, tuple[KeptEntry, float]] = OrderedDict()  # and since when
         self._kept_bytes = 0
         self._tombs: OrderedDict[TaskId, None] = OrderedDict()
         self._owned: dict[Owner, set[TaskId]] = {}  # undecided, by who stands by them
@@ -121,17 +121,28 @@ class Holder:
                         self._teach.set(task, now + TEACH_S * self._chance.random())
                     else:
                         self._own(register, now)
-                case KeptEntry(task, move, choice):
-                    self._keep(task, move, choice, now)
+                case KeptEntry():
+                    self._keep(entry, now)
                 case TombEntry(task):
                     self._tombs[task] = None
 
     def choice(self, task: TaskId) -> Choice | None:
         """How it has ended, as far as this holder knows."""
         if (kept := self._kept.get(task)) is not None:
-            return kept[1]
+            return kept[0].choice
         register = self.registers.get(task)
         return register.choice if register is not None else None
+
+    def kept(self, name: str) -> list[TaskId]:
+        """Tasks that have ended and whose ids begin so, or whose label it is."""
+        return [task for task, (entry, _) in self._kept.items() if task.startswith(name) or entry.label == name]
+
+    def kind(self, task: TaskId) -> tuple[str, str]:
+        """Kind and label of one that it knows."""
+        if (kept := self._kept.get(task)) is not None:
+            return kept[0].kind, kept[0].label
+        spec = self.registers[task].spec
+        return spec.task.kind, spec.label
 
     @property
     def deadline(self) -> float | None:
@@ -214,7 +225,7 @@ class Holder:
     def _ended(self, task: TaskId, move: int, sender: NodeId) -> bool:
         """It is not a register any more: say what is left of it."""
         if (kept := self._kept.get(task)) is not None:
-            self._say(sender, Decided(task, move, kept[1]))
+            self._say(sender, Decided(task, move, kept[0].choice))
         elif task in self._tombs:
             self._say(sender, Gone(task))
         else:
@@ -224,7 +235,7 @@ class Holder:
     def _hold(self, hold: Hold, sender: NodeId, now: float) -> None:
         task = hold.spec.task.id
         kept = self._kept.get(task)
-        if kept is not None and kept[1].moved is not None and kept[0] < hold.move:  # it comes back to us
+        if kept is not None and kept[0].choice.moved is not None and kept[0].move < hold.move:  # it comes back to us
             self._drop_kept(task)
         if self._ended(task, hold.move, sender):
             return
@@ -252,28 +263,38 @@ class Holder:
             if not register.decided:
                 self._own(register, now)
             else:
-                self._disown(register)
-                self._teach.set(register.task, now + TEACH_S * (1.0 + self._chance.random()))
+                self._decided(register, now)
         if word is not None:
             self._say(sender, word)
+
+    def _decided(self, register: Register, now: float) -> None:
+        """Nobody need stand by it any more; but all must learn it."""
+        self._disown(register)
+        self._teach.set(register.task, now + TEACH_S * (1.0 + self._chance.random()))
 
     def _learn(self, learn: Learn, sender: NodeId, now: float) -> None:
         task, move, choice = learn.task, learn.move, learn.choice
         register = self.registers.get(task)
         if register is not None and register.move == move:
             told = register.decided
-            word = register.learn(choice)
+            word: Word | None = register.learn(choice)
             if choice.outcome is not None and (sender == self._node or not told):
                 self._tell(Chosen(task, choice.outcome))
             elif choice.moved is not None and self._node not in choice.moved.holders:
                 register.changed = False
                 self._leave(register, choice, now)
+            if len(register.spec.holders) == 1:  # there is nobody else to learn it
+                register.changed = False
+                self._settle(register, now)
+                word = None
+            elif not told and not register.changed:
+                self._decided(register, now)
             self._answer(register, word, sender, now)
             return
         if choice.outcome is not None and task not in self._kept and task not in self._tombs:
             if register is not None:  # at other holders it was decided; that is all that need be known here
                 self._erase_register(register)
-            self._keep(task, move, choice, now)
+            self._keep(KeptEntry(task, move, choice), now)
             self._write(KeptEntry(task, move, choice))
             self._tell(Chosen(task, choice.outcome))
         self._say(sender, Learnt(task, move))
@@ -281,8 +302,10 @@ class Holder:
     def _leave(self, register: Register, choice: Choice, now: float) -> None:
         """Its outcome, or where it went, is all that is kept."""
         self._erase_register(register)
-        self._keep(register.task, register.move, choice, now)
-        self._write(KeptEntry(register.task, register.move, choice))
+        spec = register.spec
+        entry = KeptEntry(register.task, register.move, choice, spec.task.kind, spec.label)
+        self._keep(entry, now)
+        self._write(entry)
 
     def _settle(self, register: Register, now: float) -> None:
         """All holders know: only the outcome is kept."""
@@ -299,13 +322,13 @@ class Holder:
         self._erase(SpecEntry, task)
         self._erase(RegisterEntry, task)
 
-    def _keep(self, task: TaskId, move: int, choice: Choice, now: float) -> None:
-        self._kept[task] = (move, choice, now)
-        self._kept_bytes += _size(choice)
+    def _keep(self, entry: KeptEntry, now: float) -> None:
+        self._kept[entry.task] = (entry, now)
+        self._kept_bytes += _size(entry.choice)
         while self._kept and (
             len(self._kept) > KEPT_MAX
             or self._kept_bytes > KEPT_BYTES_MAX
-            or next(iter(self._kept.values()))[2] < now - KEPT_S
+            or next(iter(self._kept.values()))[1] < now - KEPT_S
         ):
             self.forget(next(iter(self._kept)))
 
@@ -319,8 +342,16 @@ class Holder:
         if len(self._tombs) > TOMBS_MAX:
             self._erase(TombEntry, self._tombs.popitem(last=False)[0])
 
+    def bury(self, task: TaskId) -> None:
+        """The other holders have forgotten it: it ended, and so does what is left of it here."""
+        register = self.registers.get(task)
+        if register is not None:
+            self._erase_register(register)
+            self._tombs[task] = None
+            self._write(TombEntry(task))
+
     def _drop_kept(self, task: TaskId) -> None:
-        self._kept_bytes -= _size(self._kept.pop(task)[1])
+        self._kept_bytes -= _size(self._kept.pop(task)[0].choice)
         self._erase(KeptEntry, task)
 
     # -- who stands by what

@@ -86,6 +86,8 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     announcements: Address
     slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)] = 1
     speed: Speed = 1.0
+    holder: Annotated[str, Meta(max_length=64)] = ""
+    """Its name as a holder of tasks (`holders.py`); empty: it holds none."""
 
 
 class Estimate(msgspec.Struct, frozen=True, array_like=True):
@@ -221,6 +223,10 @@ class Membership:
         """All that is known, this node included, by name."""
         known = [(peer.contact, peer.state) for peer in self._peers.values()]
         return sorted([*known, (self.contact, Presence.ALIVE)], key=lambda member: member[0].node)
+
+    def contact_of(self, node: NodeId) -> Contact:
+        """Where a known node can be reached, and what it declares."""
+        return self.contact if node == self.contact.node else self._peers[node].contact
 
     def status(self, node: NodeId) -> Status:
         """What it told of itself last."""

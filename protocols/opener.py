@@ -25,7 +25,7 @@ from __future__ import annotations
 import enum
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -99,7 +99,7 @@ class _Opening:
 
 
 class Opener:
-    """All tasks that this node stands by."""
+    """All tasks that this node stands by. `opened` hears of every later epoch."""
 
     def __init__(
         self,
@@ -109,7 +109,9 @@ class Opener:
         say: Say,
         tell: Tell,
         proposer: Proposer,
+        opened: Callable[[TaskId, Epoch, Why], None] = lambda task, epoch, why: None,
     ) -> None:
+        self._opened = opened
         self._node = node
         self._incarnation = incarnation
         self._chance = chance
@@ -147,8 +149,10 @@ class Opener:
         now: float,
         ending: Outcome | None = None,
         to: Sequence[NodeId] = (),
+        started: bool = False,
     ) -> None:
-        """Open a later epoch than any that was seen; `ending` is the end that is wanted, `to` where it is to move."""
+        """Open a later epoch than any that was seen; `ending` is the end that is wanted, `to` where it is to move;
+        `started`: it is to be done at most once, and somebody has begun it."""
         task = spec.task.id
         former = self._openings.get(task)
         if former is not None:
@@ -156,14 +160,16 @@ class Opener:
                 return
             seen = max(seen, former.epoch, *former.others.values())
             ending = ending if ending is not None else former.ending
+            started = started or former.started
             self._end(former)
         opening = _Opening(spec, move, seen.later(self._node, self._incarnation), Stage.PREPARING)
-        opening.why, opening.ending, opening.to = why, ending, to
+        opening.why, opening.ending, opening.to, opening.started = why, ending, to, started
         opening.fast = former.fast if former is not None else True
         if former is not None and why is Why.MOVE:
             opening.former = former if former.stage is Stage.OWNED else former.former
         if ending is not None:
             opening.why = Why.CANCEL
+        self._opened(task, opening.epoch, opening.why)
         self._begin(opening, now)
 
     def may_award(self, task: TaskId) -> bool:
@@ -236,8 +242,8 @@ class Opener:
                     self._promised(opening, word, sender, now)
             case Unheld(task, move):
                 opening = self._of(task, move, sender)
-                if opening is not None and opening.stage is Stage.PREPARING:
-                    self._say(sender, Hold(opening.spec, opening.epoch, move))
+                if opening is not None and opening.stage in (Stage.PREPARING, Stage.PROPOSED):
+                    self._say(sender, Hold(opening.spec, opening.epoch, move, opening.started))
             case Fence(task, move, epoch, promised):
                 opening = self._of(task, move, sender)
                 if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == epoch:
@@ -334,7 +340,7 @@ class Opener:
             opening.others[sender] = promised
             rivals = Counter(opening.others.values()).most_common(1)[0][1]
             if opening.stage is Stage.HOLDING and rivals >= spec.majority and opening.fast:
-                self._end(opening)  # another has it
+                self._give_up(opening, now)  # another has it
 
     def _promised(self, opening: _Opening, promise: Promise, sender: NodeId, now: float) -> None:
         if promise.accepted is not None and (opening.accepted is None or promise.accepted[0] > opening.accepted[0]):
@@ -397,11 +403,13 @@ class Opener:
         self._end(opening)
         going_on = opening.former or opening
         if going_on.stage is Stage.OWNED:
-            self._go_on(_moved(going_on, spec, move, opening.ending), now)
+            there = _moved(going_on, spec, move, opening.ending)
+            there.started = moved.started
+            self._go_on(there, now)
         elif opening.stage is Stage.PREPARING and opening.why is not Why.MOVE:
             self._openings[opening.task] = opening  # what it wants goes on
             self._watched.update(opening.spec.holders)
-            self.prepare(spec, move, max(opening.epoch, moved.floor), opening.why, now)
+            self.prepare(spec, move, max(opening.epoch, moved.floor), opening.why, now, started=moved.started)
         elif not opening.fast:
             self._tell(HeldFast(opening.task))
 

@@ -25,6 +25,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from .blobs import Gather, Gathered, Key, Release
+from .commitment import Commitment
+from .commitment_words import Begin, Chosen, Overruled
 from .contract_events import BidDeclined, BidSubmitted, TaskAccepted, TaskEnded, TaskStarted
 from .core import (
     AuctionId,
@@ -32,6 +34,7 @@ from .core import (
     Event,
     Message,
     NodeId,
+    Outcome,
     PeerDown,
     PeerError,
     ProtocolError,
@@ -40,10 +43,12 @@ from .core import (
     Resume,
     Run,
     Send,
+    State,
     Stop,
     Task,
     TaskId,
 )
+from .epochs import Epoch
 from .load import NEXT_S, RUN_S_MIN, WAITING_MAX, Load, Outlook
 from .performatives import (
     AVAILABILITY_HEARD_MAX,
@@ -113,8 +118,8 @@ class _Attempt:
     """One awarded attempt, waiting or running."""
 
     __slots__ = (
-        "auction", "blobs", "epoch", "follow", "here", "initiator", "lease_s", "overdue", "patient_until", "payload",
-        "run_s", "started", "task",
+        "auction", "begun", "blobs", "epoch", "follow", "here", "initiator", "lease_s", "overdue", "patient_until",
+        "payload", "run_s", "started", "task", "warrant",
     )  # fmt: skip
 
     def __init__(self, award: Award, initiator: NodeId, run_s: float, patient_until: float) -> None:
@@ -125,12 +130,19 @@ class _Attempt:
         self.payload = award.payload
         self.follow = award.follow
         self.blobs = award.blobs
+        self.warrant = award.warrant
+        self.begun = True  # False: to be done at most once, and its holders do not know yet that it begins
         self.here = not award.blobs  # all that its payload refers to is here
         self.initiator = initiator
         self.run_s = run_s
         self.patient_until = patient_until  # so long it waits
         self.started: float | None = None  # None: it waits
         self.overdue = False  # others have waited for its end in vain
+
+    @property
+    def outlives(self) -> bool:
+        """Others than its initiator hold it."""
+        return self.warrant is not None and len(self.warrant.holders) > 1
 
     def remaining_s(self, now: float) -> float:
         """Seconds it is expected to hold its slot still; never zero."""
@@ -156,7 +168,8 @@ class Participant:
     """Bids, and runs what it wins.
 
     `amounts` is what this node has of anything that tasks take while they run; `value` prices a task; `observed` is
-    told the seconds every attempt that was done has taken, and when.
+    told the seconds every attempt that was done has taken, and when. `commitment` records what is answered to awards,
+    and has results decided.
     """
 
     def __init__(
@@ -167,8 +180,10 @@ class Participant:
         value: Valuation,
         observed: Callable[[Task, float, float], None],
         amounts: Mapping[str, float] = MappingProxyType({}),
+        commitment: Commitment | None = None,
     ) -> None:
         self._node = node
+        self._commitment = commitment
         self._slots = slots
         self._speed = speed
         self._value = value
@@ -182,9 +197,11 @@ class Participant:
         self._open: dict[NodeId, int] = {}  # how many of them are, per initiator
         self._renew_at: float | None = None
         self._left_behind: dict[Key, NodeId] = {}  # results with blobs that an initiator has not fetched yet
+        self._undecided: dict[Key, tuple[Epoch, Outcome]] = {}  # and of those, what is to be decided then
         self._amounts = dict(amounts)
         self._left = dict(amounts)  # of them, beside what runs
         self.draining = False
+        self.refusing = ""  # why nothing is taken at present; empty: all is well
 
     def drain(self, now: float) -> Sequence[Effect]:
         """Take nothing more: what waits goes back to its initiators, what runs ends here."""
@@ -226,10 +243,19 @@ class Participant:
             case Gathered(key, error):
                 return self._gathered(key, error, now)
             case Kept(task, epoch):
-                return self._keep_no_longer([("left", task, str(epoch))], sender)
+                key = ("left", task, str(epoch))
+                decided = self._have_decided(key, now) if self._left_behind.get(key) == sender else []
+                return decided or self._keep_no_longer([key], sender)
+            case Begin(task, fence):
+                return self._begin(task, fence)
+            case Overruled(task, fence):
+                return self._give_up(task, now, fence)
+            case Chosen(task):
+                return self._give_up(task, now)
             case Fenced(task, epoch):
                 held = self._held_for(sender, task)
-                return self._drop([held], Reason.LEASE, now) if held and held.epoch != epoch else ()
+                fenced = held is not None and held.epoch != epoch and held.warrant is None  # else its holders say so
+                return self._drop([held], Reason.LEASE, now) if held is not None and fenced else ()
             case PeerDown(node):
                 return self._orphaned(node, now)
         raise ProtocolError(f"a participant is not told {type(message).__name__}")
@@ -299,6 +325,8 @@ class Participant:
         task = asked.task
         if task.id in self._held:
             return Pricing(decline=Reason.BUSY, detail="hold it already")
+        if self.refusing:
+            return Pricing(decline=Reason.BUSY, detail=self.refusing)
         if self.draining and asked.initiator != self._node:
             return Pricing(decline=Reason.DRAINING, detail="are about to leave")
         pricing = self._value(asked, now)
@@ -355,13 +383,14 @@ class Participant:
         leaves = self.draining and sender != self._node
         if task.id in self._held or not room or pricing.decline is not None or leaves:
             reason = Reason.DRAINING if leaves else pricing.decline or Reason.BUSY
-            return [*effects, self._failure(attempt, reason, now, pricing.detail)]
+            return [*effects, *self._declined(award, now), self._failure(attempt, reason, now, pricing.detail)]
         self._withdraw(sender, task.id)
         self._held[task.id] = attempt
         starts = not self._waiting and len(self._running) < self._slots and self._fits(task)
         effects.append(TaskAccepted(task=task.id, epoch=award.epoch, peer=sender, waiting=not starts))
         renew_at = now + attempt.lease_s / 4
         self._renew_at = renew_at if self._renew_at is None else min(self._renew_at, renew_at)
+        effects += self._accepted(attempt, now)
         self._waiting[task.id] = attempt
         self._queues.setdefault(sender, _Queue()).add(1, run_s)
         if attempt.blobs:  # they come while it waits; if it need not wait, its slot does
@@ -380,7 +409,7 @@ class Participant:
             task = attempt.task
             self._running[task.id] = attempt
             effects.append(TaskStarted(task=task.id, kind=task.kind, epoch=attempt.epoch))
-            if attempt.here:
+            if attempt.here and attempt.begun:
                 effects.append(self._run(attempt))
         return effects
 
@@ -412,11 +441,77 @@ class Participant:
         if reason is None:
             self._observed(attempt.task, seconds, now)
             load, heard = self._load(attempt.initiator, now), self._heard.get(attempt.initiator, 0)
-            inform = Inform(attempt.auction, task, epoch, finished.value, seconds, load, heard, finished.blobs)
-            effects.append(Send(attempt.initiator, inform))
+            decided = self._done(attempt, finished, now)
+            value = finished.value if attempt.warrant is None else b""  # which its holders tell
+            inform = Inform(attempt.auction, task, epoch, value, seconds, load, heard, finished.blobs)
+            effects += [Send(attempt.initiator, inform), *decided]
         else:
+            effects += self._released(attempt, now)
             effects.append(self._failure(attempt, reason, now, detail, seconds, finished.value))
         return effects + self._tell_idle(attempt.initiator, now)
+
+    # -- what is answered for good
+
+    def _declined(self, award: Award, now: float) -> Sequence[Effect]:
+        if self._commitment is None or award.warrant is None:
+            return ()
+        return self._commitment.decline(award.task.id, award.warrant, now)
+
+    def _accepted(self, attempt: _Attempt, now: float) -> Sequence[Effect]:
+        if self._commitment is None or attempt.warrant is None:
+            return ()
+        once = attempt.task.conditions.at_most_once
+        attempt.begun = not once
+        return self._commitment.accept(attempt.task.id, attempt.warrant, now, at_most_once=once)
+
+    def _released(self, attempt: _Attempt, now: float) -> Sequence[Effect]:
+        if self._commitment is None or attempt.warrant is None:
+            return ()
+        return self._commitment.release(attempt.task.id, attempt.warrant.epoch, now)
+
+    def _done(self, attempt: _Attempt, finished: Finished, now: float) -> Sequence[Effect]:
+        """Have its result decided; one with large values when they are where the task came from."""
+        if self._commitment is None or attempt.warrant is None:
+            return ()
+        warrant = attempt.warrant
+        outcome = Outcome(
+            finished.task,
+            State.DONE,
+            finished.value,
+            node=self._node,
+            epoch=attempt.epoch,
+            attempts=warrant.attempts,
+            seconds=finished.seconds,
+            blobs=finished.blobs,
+        )
+        if not finished.blobs:
+            return self._commitment.done(warrant.epoch, outcome, now)
+        self._undecided[_key("left", attempt)] = (warrant.epoch, outcome)
+        return ()
+
+    def _have_decided(self, key: Key, now: float) -> list[Effect]:
+        """Its large values are where they should be, or never will be."""
+        undecided = self._undecided.pop(key, None)
+        if undecided is None or self._commitment is None:
+            return []
+        return list(self._commitment.done(*undecided, now))
+
+    def _begin(self, task: TaskId, fence: Epoch) -> list[Effect]:
+        """Its holders know that it begins."""
+        attempt = self._held.get(task)
+        if attempt is None or attempt.warrant is None or attempt.warrant.epoch != fence or attempt.begun:
+            return []
+        attempt.begun = True
+        return [self._run(attempt)] if attempt.started is not None and attempt.here else []
+
+    def _give_up(self, task: TaskId, now: float, fence: Epoch | None = None) -> list[Effect]:
+        """It has ended elsewhere, or this epoch of it (None: every one) counts no more."""
+        for key in [key for key, (epoch, _) in self._undecided.items() if key[1] == task and fence in (None, epoch)]:
+            del self._undecided[key]
+        attempt = self._held.get(task)
+        if attempt is None or attempt.warrant is None or (fence is not None and attempt.warrant.epoch != fence):
+            return []
+        return self._drop([attempt], Reason.LEASE, now)
 
     def _failure(
         self, attempt: _Attempt, reason: Reason, now: float, detail: str = "", seconds: float = 0.0, value: bytes = b""
@@ -443,7 +538,7 @@ class Participant:
         if attempt.here:
             return []
         attempt.here = True
-        return [self._run(attempt)] if attempt.started is not None else []
+        return [self._run(attempt)] if attempt.started is not None and attempt.begun else []
 
     def _release(self, attempt: _Attempt) -> list[Effect]:
         return [Send(self._node, Release(_key("run", attempt)))] if attempt.blobs else []
@@ -510,15 +605,19 @@ class Participant:
                 taken = now - attempt.started
             effects.append(TaskEnded(task=task, epoch=epoch, seconds=taken, reason=reason, detail=""))
             effects += self._release(attempt)
+            effects += self._released(attempt, now)
         return effects + self._start_next(now) + self._tell_idle(None, now) if dropped else effects
 
     def _orphaned(self, initiator: NodeId, now: float) -> list[Effect]:
-        """An initiator is gone; if it comes back, it counts its awards anew, or it has missed our renewals."""
+        """An initiator is gone; if it comes back, it counts its awards anew, or it has missed our renewals. What others
+        hold for it is seen through."""
         for key in [key for key in self._offers if key[0] == initiator]:
             self._withdraw(*key)
         self._heard.pop(initiator, None)
-        held = [attempt for attempt in self._held.values() if attempt.initiator == initiator]
-        return [*self._drop(held, Reason.ORPHANED, now), *self._keep_no_longer(list(self._left_behind), initiator)]
+        held = [one for one in self._held.values() if one.initiator == initiator and not one.outlives]
+        left = [key for key, of in self._left_behind.items() if of == initiator]
+        decided = [effect for key in left for effect in self._have_decided(key, now)]
+        return [*self._drop(held, Reason.ORPHANED, now), *decided, *self._keep_no_longer(left, initiator)]
 
     # -- load
 

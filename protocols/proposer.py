@@ -35,7 +35,7 @@ from .commitment_words import (
     Word,
     majority,
 )
-from .core import Local, NodeId, TaskId
+from .core import Local, NodeId, Outcome, TaskId
 from .epochs import Epoch
 from .timers import Timers
 
@@ -66,9 +66,18 @@ class _Proposal:
 
 class Proposer:
     """All proposals of one node, one per task. `say` and `tell` take what it has to say; `moved` hears that a move was
-    decided, which its new holders are to be told."""
+    decided, which its new holders are to be told; `won` hears that an end was decided as it was proposed here."""
 
-    def __init__(self, say: Say, tell: Tell, moved: Callable[[TaskId, int, Moved, float], None]) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        say: Say,
+        tell: Tell,
+        moved: Callable[[TaskId, int, Moved, float], None],
+        won: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> None:
+        self._won = won
+        self._node = node
         self._say = say
         self._tell = tell
         self._moved = moved
@@ -77,6 +86,11 @@ class Proposer:
 
     def __contains__(self, task: TaskId) -> bool:
         return task in self._proposals
+
+    @property
+    def busy(self) -> bool:
+        """Something is not decided yet."""
+        return any(not proposal.chosen for proposal in self._proposals.values())
 
     def proposes(self, task: TaskId, epoch: Epoch) -> bool:
         """This very epoch has a proposal here that is not decided yet."""
@@ -132,6 +146,8 @@ class Proposer:
                 if proposal is not None and not proposal.chosen and proposal.epoch == epoch:
                     proposal.votes.add(sender)
                     if len(proposal.votes) >= majority(len(proposal.holders)):
+                        if proposal.choice.outcome is not None:
+                            self._won(proposal.choice.outcome)
                         self._choose(proposal, now)
             case Learnt(task, move):
                 proposal = self._of(task, move, sender)
@@ -174,8 +190,8 @@ class Proposer:
             return
         proposal.chosen = True
         proposal.retry_s = RETRY_S
-        if proposal.choice.outcome is not None:
-            self._tell(Chosen(proposal.task, proposal.choice.outcome))
+        if proposal.choice.outcome is not None and self._node not in proposal.holders:
+            self._tell(Chosen(proposal.task, proposal.choice.outcome))  # else its holder here says so when it learns
         self._ask(proposal, now)
 
     def _decided(self, proposal: _Proposal, choice: Choice, sender: NodeId, now: float) -> None:
@@ -190,7 +206,14 @@ class Proposer:
             else:
                 self._tell(Overruled(task, epoch))
             return
+        if choice == proposal.choice and choice.outcome is not None:
+            self._won(choice.outcome)
         proposal.choice = choice
+        if len(proposal.holders) == 1:  # it knows, and there is nobody else to teach
+            self._drop(proposal)
+            if sender != self._node and choice.outcome is not None:
+                self._tell(Chosen(task, choice.outcome))
+            return
         self._choose(proposal, now)
         self._learnt(proposal, sender)
 

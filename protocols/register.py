@@ -144,8 +144,8 @@ class Register:
         if not self.decided:
             if self.accepted is None or self.accepted[1] != choice:
                 self.accepted = (self.promised, choice)
+                self.changed = True  # else its own vote is on disk, and that is as good
             self.decided = True
-            self.changed = True
         return Learnt(self.task, self.move)
 
     def rest(self) -> None:

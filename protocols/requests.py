@@ -24,6 +24,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from .commitment_words import HOLDERS_MAX
 from .core import (
     Address,
     Count,
@@ -72,6 +73,8 @@ class Submit(Message, frozen=True, array_like=True):
 
     It is called when the tasks it comes `after` (ids, or labels of this client) are done. `waits`: if nobody can run
     it, it waits until somebody can. `blobs` are what the payload refers to: they were offered before (`carrier.py`).
+    `holders`: who is to hold it, chosen once (`holders.py`) and repeated whenever it is handed in again; empty: the
+    agent alone.
     """
 
     task: Task
@@ -81,6 +84,7 @@ class Submit(Message, frozen=True, array_like=True):
     after: Annotated[tuple[Handle, ...], Meta(max_length=AFTER_MAX)] = ()
     waits: bool = False
     blobs: References = ()
+    holders: Annotated[tuple[NodeId, ...], Meta(max_length=HOLDERS_MAX)] = ()
 
 
 class Submitted(Message, frozen=True, array_like=True):
@@ -133,7 +137,7 @@ class PlannedBid(msgspec.Struct, frozen=True, array_like=True):
 class NodeLine(msgspec.Struct, frozen=True, array_like=True):
     """A node as its peer sees it; `ready`: it is alive and hears that peer's announcements.
 
-    `told` is what it said of itself last, at most a second or two ago while it lives.
+    `told` is what it said of itself last, at most a second or two ago while it lives; `holder` is its name as one.
     """
 
     node: NodeId
@@ -143,11 +147,16 @@ class NodeLine(msgspec.Struct, frozen=True, array_like=True):
     slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)]
     speed: Speed
     told: Status = NO_STATUS
+    holder: Annotated[str, Meta(max_length=64)] = ""
 
 
 class Nodes(Message, frozen=True, array_like=True):
     request: Count
     nodes: Annotated[tuple[NodeLine, ...], Meta(max_length=MEMBERS_MAX + 1)]
+    holders: Annotated[int, Meta(ge=1, le=HOLDERS_MAX)] = 1
+    """How many holders a task is to have."""
+    me: NodeId | None = None
+    """Who answers."""
 
 
 class AskTasks(Message, frozen=True, array_like=True):

@@ -14,21 +14,37 @@ stands. A client that follows an output and falls silent holds nobody up: the re
 from __future__ import annotations
 
 import heapq
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
 
+from .blobs import Gather, Gathered, Release
+from .book import Entry, Tray, Watch
 from .carrier import OFFER, Carrier
+from .commitment import Commitment
+from .commitment_words import Chosen, HeldFast, Overruled, Permitted, Spec
 from .contract_net import Initiator
-from .core import BLOBS_MAX, Effect, Event, Message, NodeId, Outcome, ProtocolError, Send, State, TaskId
+from .core import (
+    BLOBS_MAX,
+    Effect,
+    Event,
+    Message,
+    NodeId,
+    Outcome,
+    ProtocolError,
+    Publish,
+    Send,
+    State,
+    Task,
+    TaskId,
+)
+from .following import CLIENTS_MAX, Following
 from .participant import Participant
-from .performatives import Completed, Credit, Grant, Output, Printed, Reason
+from .performatives import Completed, Credit, Printed, Reason
 from .requests import (
     LINES_PER_ANSWER_MAX,
-    UNREAD_BYTES_MAX,
-    UNREAD_MAX,
     AskDrain,
     AskNodes,
     AskResult,
@@ -51,6 +67,7 @@ from .requests import (
     Tasks,
     Wait,
 )
+from .seeking import NAMES_MAX, POLL_S, SEEK_S, Seek, Sighting, Sought, batches
 
 TASKS_MAX = 200_000
 """How many tasks an agent holds that have not ended; more are refused."""
@@ -58,16 +75,15 @@ ENDED_MAX = 200_000
 """How many tasks that have ended are remembered; the oldest is forgotten first."""
 ENDED_BYTES_MAX = 256 * 1024 * 1024
 """Results that are kept for whoever asks; beyond it, the oldest are forgotten."""
-CLIENTS_MAX = 4_096
-"""How many clients' trays are kept; the one that has read nothing for longest goes first."""
 WATCHES_MAX = 4_096
 """How many questions wait for tasks to end; the oldest is forgotten first."""
 KEPT_BYTES_MAX = 8 * 1024**3
 """What results that are kept may refer to; beyond it, the oldest are forgotten."""
 TELL_EVERY_S = 0.2
 """How often a client that waits is told of progress."""
-SILENT_S = 10.0
-"""A client that follows an output and says nothing for so long does not read it any more."""
+PARKED_MAX = 1_024
+"""How many questions wait for what others know."""
+
 
 HandOn = Callable[[bytes, Mapping[str, bytes]], bytes]
 """A payload, and results by the names it uses for them -> the payload with the results in it. Raises ValueError."""
@@ -87,78 +103,6 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
 EVENTS: tuple[type[Event], ...] = (TaskSubmitted,)
 
 
-class _Entry:
-    """A task in the book."""
-
-    __slots__ = (
-        "blobs", "client", "due", "follow", "inputs", "label", "outcome", "parents", "payload", "silent", "task",
-        "waits",
-    )  # fmt: skip
-
-    def __init__(self, submit: Submit, client: NodeId) -> None:
-        self.task = submit.task
-        self.payload = submit.payload  # empty once the initiator has it
-        self.label = submit.label
-        self.client = client
-        self.follow = submit.follow
-        self.waits = submit.waits
-        self.due: float | None = None  # when it must be done
-        self.parents: dict[TaskId, str] = {}  # that have not ended, and how this task calls them
-        self.inputs: dict[str, bytes] = {}  # the results of those that have
-        self.blobs = submit.blobs  # what the payload refers to, and what those results do
-        self.outcome: Outcome | None = None
-        self.silent = False  # its client no longer reads what it writes
-
-    def take(self, name: str, outcome: Outcome) -> None:
-        """The result of a task that it comes after, and calls so."""
-        self.inputs[name] = outcome.value
-        if outcome.blobs:
-            self.blobs = tuple(dict.fromkeys((*self.blobs, *outcome.blobs)))
-
-
-class _Watch:
-    """A question that waits for tasks to end."""
-
-    def __init__(self, client: NodeId, question: Wait | CancelTasks | AskResult, tasks: Sequence[TaskId]) -> None:
-        self.client = client
-        self.question = question
-        self.open = set(tasks)
-        self.ended: Counter[State] = Counter()
-        self.before = 0  # how many had ended when it was asked
-        self.first_error = ""
-        self.tell_at: float | None = None
-
-    def end(self, outcome: Outcome) -> None:
-        self.open.discard(outcome.task)
-        self.ended[outcome.state] += 1
-        if outcome.state is not State.DONE and not self.first_error:
-            self.first_error = f"task {outcome.task}: {outcome.error.partition(chr(10))[0]}"[:4096]
-
-
-class _Tray:
-    """The results of one client: on their way, in order, and waiting to be sent."""
-
-    def __init__(self) -> None:
-        self.read = 0
-        self.unread: deque[int] = deque()  # bytes of each
-        self.unread_bytes = 0
-        self.waiting: deque[TaskId] = deque()
-
-    def take(self, results: int) -> None:
-        """So many results have been read in all."""
-        while self.unread and self.read < results:
-            self.read += 1
-            self.unread_bytes -= self.unread.popleft()
-
-    def room(self, size: int) -> bool:
-        """May a result of so many bytes be sent?"""
-        return not self.unread or (len(self.unread) < UNREAD_MAX and self.unread_bytes + size <= UNREAD_BYTES_MAX)
-
-    def send(self, size: int) -> None:
-        self.unread.append(size)
-        self.unread_bytes += size
-
-
 class Service:
     """The desk of one agent. `nodes` is the fleet as it sees it; `hand_on` puts the results of other tasks into a
     payload; `carrier` (without it, no task may have any) keeps what payloads and results refer to, of results no more
@@ -172,7 +116,17 @@ class Service:
         hand_on: HandOn,
         carrier: Carrier | None = None,
         kept_bytes_max: int = KEPT_BYTES_MAX,
+        commitment: Commitment | None = None,
+        holders: int = 1,
     ) -> None:
+        self._commitment = commitment
+        self._holders = holders
+        self._absent: dict[TaskId, None] = {}  # open, and seen to by others
+        self._poll_at: float | None = None
+        self._parked: list[tuple[float, Message, NodeId]] = []  # until when, what, whose
+        self._fetching: dict[TaskId, Outcome] = {}  # ended, and what they refer to is on its way
+        self.refusing = ""
+        """Why nothing is taken at present; empty: all is well."""
         self._initiator = initiator
         self._participant = participant
         self._nodes = nodes
@@ -180,29 +134,46 @@ class Service:
         self._carrier = carrier or Carrier("", lambda blob: False)
         self._kept_bytes_max = kept_bytes_max
         self._kept_bytes = 0
-        self._book: OrderedDict[TaskId, _Entry] = OrderedDict()  # in the order of submission
+        self._book: OrderedDict[TaskId, Entry] = OrderedDict()  # in the order of submission
         self._labels: dict[str, TaskId] = {}
         self._children: dict[TaskId, list[TaskId]] = {}
         self._deadlines: list[tuple[float, TaskId]] = []
         self._open = 0
         self._ended: deque[TaskId] = deque()
         self._ended_bytes = 0
-        self._trays: OrderedDict[NodeId, _Tray] = OrderedDict()  # the client that read last comes last
-        self._watches: dict[tuple[NodeId, int], _Watch] = {}
-        self._followed: dict[TaskId, int] = {}  # bytes of output on their way to the client
-        self._heard: OrderedDict[NodeId, float] = OrderedDict()  # when each client last said something
-        self._look_at: float | None = None  # for silent followers
+        self._trays: OrderedDict[NodeId, Tray] = OrderedDict()  # the client that read last comes last
+        self._watches: dict[tuple[NodeId, int], Watch] = {}
+        self._following = Following(initiator, self._book.get)
         self.draining = False
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         if isinstance(message, Printed):
-            return self._printed(message, sender)
-        if isinstance(message, Completed):
-            return self._completed(message.outcome, now)
-        self._heard[sender] = now
-        self._heard.move_to_end(sender)
-        if len(self._heard) > CLIENTS_MAX:
-            self._heard.popitem(last=False)
+            return self._following.printed(message, sender)
+        match message:
+            case Completed(outcome):
+                return self._completed(outcome, now)
+            case HeldFast(task):
+                return self._held_fast(task, now)
+            case Permitted(spec):
+                return self._take_over(spec, now)
+            case Overruled(task):
+                return self._lose_sight(task, now)
+            case Chosen(task, chosen):
+                return self._chosen(task, chosen, now)
+            case Gathered(key, error):
+                return self._fetched(key[1], error, now)
+            case Seek():
+                return self._sought(message, sender, now)
+            case Sought(sightings):
+                return [effect for sighting in sightings for effect in self._sighted(sighting, now)]
+        self._following.hear(sender, now)
+        return self._asked(message, sender, now, final=False)
+
+    def _asked(self, message: Message, sender: NodeId, now: float, *, final: bool) -> Sequence[Effect]:
+        """A client speaks. What names a task that is not in the book waits for what others know, once."""
+        if not final and (unknown := self._unknown(message)):
+            self._parked.append((now + SEEK_S, message, sender))
+            return [Publish(Seek(tuple(unknown[:NAMES_MAX])))]
         match message:
             case Submit():
                 return self._submit(message, sender, now)
@@ -211,10 +182,10 @@ class Service:
                     self._trays[sender].take(results)
                     self._trays.move_to_end(sender)
                 return self._hand_out(sender)
-            case Credit(task, epoch, size):
-                return self._credit(task, epoch, size, sender)
+            case Credit():
+                return self._following.credit(message, sender)
             case AskNodes(request):
-                return [Send(sender, Nodes(request, tuple(self._nodes())))]
+                return [Send(sender, Nodes(request, tuple(self._nodes()), self._holders, self._node))]
             case AskDrain(request):
                 effects = self.drain(now)
                 running = self._participant.load()[0]
@@ -240,8 +211,8 @@ class Service:
         times = [watch.tell_at for watch in self._watches.values() if watch.tell_at is not None]
         if self._deadlines:
             times.append(self._deadlines[0][0])
-        if self._look_at is not None:
-            times.append(self._look_at)
+        times += [time for time in (self._following.look_at, self._poll_at) if time is not None]
+        times += [parked[0] for parked in self._parked[:1]]
         return min(times, default=None)
 
     def wake(self, now: float) -> Sequence[Effect]:
@@ -255,8 +226,13 @@ class Service:
             if watch.tell_at is not None and watch.tell_at <= now:
                 watch.tell_at = None
                 effects += self._answer(watch)
-        if self._look_at is not None and self._look_at <= now:
-            effects += self._look(now)
+        if (look_at := self._following.look_at) is not None and look_at <= now:
+            effects += self._following.look(now)
+        if self._poll_at is not None and self._poll_at <= now:
+            effects += self._poll(now)
+        while self._parked and self._parked[0][0] <= now:
+            _, message, sender = self._parked.pop(0)
+            effects += self._asked(message, sender, now, final=True)
         return effects
 
     # -- tasks come
@@ -265,13 +241,15 @@ class Service:
         task = submit.task
         entry = self._book.get(task.id)
         if entry is not None:
-            return self._again(entry, sender)
+            return self._again(entry, submit, sender, now)
         if (refusal := self._refusal(submit)) is not None:
             return [Send(sender, Refused(task.id, refusal))]
-        entry = _Entry(submit, sender)
+        entry = Entry(submit, sender)
+        after: list[tuple[TaskId, str]] = []
         for name in submit.after:
             parent = self._labels.get(name, name)
             known = self._book.get(parent)
+            after.append((parent, name))
             if known is None:
                 return [Send(sender, Refused(task.id, f"it comes after {name}, which this agent does not know"))]
             if known.outcome is None:
@@ -280,6 +258,28 @@ class Service:
                 entry.take(name, known.outcome)
             else:
                 return [Send(sender, Refused(task.id, f"it comes after {name}, which is {known.outcome.state}"))]
+        entry.after = tuple(after)
+        self._enter(entry, now)
+        submitted = TaskSubmitted(
+            task=task.id, kind=task.kind, work=task.work, payload_bytes=task.payload_bytes, peer=sender
+        )
+        effects: list[Effect] = [submitted]
+        if self._commitment is None:
+            effects.append(Send(sender, Submitted(task.id)))
+        else:
+            holders = submit.holders or (self._commitment.node,)
+            spec = Spec(task, submit.payload, holders, submit.blobs, submit.label, entry.after, submit.waits)
+            effects += self._commitment.hold(spec, now)
+        if entry.blobs:
+            self._carrier.keep(("task", task.id), entry.blobs)
+            effects += self._carrier.release((OFFER, sender, task.id))
+        if not entry.parents:
+            effects += self._call(entry, now)
+        return effects
+
+    def _enter(self, entry: Entry, now: float) -> None:
+        """Into the book."""
+        task = entry.task
         self._book[task.id] = entry
         self._open += 1
         if entry.label:
@@ -289,19 +289,15 @@ class Service:
         if task.conditions.deadline_s is not None:
             entry.due = now + task.conditions.deadline_s
             heapq.heappush(self._deadlines, (entry.due, task.id))
-        submitted = TaskSubmitted(
-            task=task.id, kind=task.kind, work=task.work, payload_bytes=task.payload_bytes, peer=sender
-        )
-        effects: list[Effect] = [submitted, Send(sender, Submitted(task.id))]
-        if entry.blobs:
-            self._carrier.keep(("task", task.id), entry.blobs)
-            effects += self._carrier.release((OFFER, sender, task.id))
-        if not entry.parents:
-            effects += self._call(entry, now)
-        return effects
 
-    def _again(self, entry: _Entry, sender: NodeId) -> Sequence[Effect]:
+    def _again(self, entry: Entry, submit: Submit, sender: NodeId, now: float) -> Sequence[Effect]:
+        """It is here already: its client tries again, or has come over from an agent that is gone."""
         task = entry.task.id
+        if self._commitment is not None and submit.holders and entry.client in ("", sender):
+            entry.client, entry.follow, entry.label = sender, submit.follow, submit.label or entry.label
+            if entry.outcome is not None:
+                return [Send(sender, Submitted(task)), *self._put_out(entry)]
+            return [Send(sender, Submitted(task))] if entry.fast else []
         if entry.client != sender:
             return [Send(sender, Refused(task, f"the id {task} is another client's"))]
         if entry.outcome is not None:
@@ -315,6 +311,8 @@ class Service:
             return f"its argument has {len(submit.payload)} bytes and not the {task.payload_bytes} it declares"
         if self.draining:
             return "this agent is about to leave; try another"
+        if self.refusing:
+            return f"{self.refusing}; try another agent"
         if self._open >= TASKS_MAX:
             return f"this agent holds {TASKS_MAX} tasks already; try another"
         if submit.label and not self._is_ended(self._labels.get(submit.label, "")):
@@ -325,7 +323,7 @@ class Service:
             return "a large value in its argument is not here: hand it in again"
         return None
 
-    def _call(self, entry: _Entry, now: float) -> Sequence[Effect]:
+    def _call(self, entry: Entry, now: float) -> Sequence[Effect]:
         """All that it comes after is done: it is the initiator's."""
         task, payload = entry.task, entry.payload
         entry.payload = b""
@@ -333,12 +331,12 @@ class Service:
             try:
                 payload = self._hand_on(payload, entry.inputs)
             except ValueError as error:
-                return self._completed(Outcome(task.id, State.FAILED, error=str(error), reason=Reason.PAYLOAD), now)
+                return self._decide(Outcome(task.id, State.FAILED, error=str(error), reason=Reason.PAYLOAD), now)
             finally:
                 entry.inputs = {}
             if len(entry.blobs) > BLOBS_MAX:
                 many = f"its argument would refer to {len(entry.blobs)} large values: {BLOBS_MAX} is the most"
-                return self._completed(Outcome(task.id, State.FAILED, error=many, reason=Reason.PAYLOAD), now)
+                return self._decide(Outcome(task.id, State.FAILED, error=many, reason=Reason.PAYLOAD), now)
             hints = tuple([blob.hint for blob in entry.blobs])
             task = entry.task = msgspec.structs.replace(task, payload_bytes=len(payload), blobs=hints)
         follow = entry.follow is Follow.OUTPUT
@@ -350,16 +348,25 @@ class Service:
 
     def _end(self, task: TaskId, state: State, reason: Reason, detail: str, now: float) -> Sequence[Effect]:
         """Before its time."""
-        if self._book[task].parents:
-            return self._completed(Outcome(task, state, error=detail, reason=reason), now)
+        entry = self._book[task]
+        if entry.absent:
+            entry.cancelled = True
+            return [Publish(Seek((task,), cancel=True))]
+        if entry.parents:
+            return self._decide(Outcome(task, state, error=detail, reason=reason), now)
         return self._initiator.cancel(task, state, reason, detail, now)
+
+    def _decide(self, outcome: Outcome, now: float) -> Sequence[Effect]:
+        """It has come to this; with holders, if they say so."""
+        return self._completed(outcome, now) if self._commitment is None else self._commitment.end(outcome, now)
 
     def _completed(self, outcome: Outcome, now: float) -> Sequence[Effect]:
         entry = self._book.get(outcome.task)
         if entry is None or entry.outcome is not None:
             return ()
         entry.outcome, entry.payload, entry.parents, entry.inputs, entry.blobs = outcome, b"", {}, {}, ()
-        self._followed.pop(outcome.task, None)
+        self._following.end(outcome.task)
+        self._absent.pop(outcome.task, None)
         self._open -= 1
         self._ended.append(outcome.task)
         self._ended_bytes += len(outcome.value)
@@ -367,11 +374,7 @@ class Service:
             self._carrier.keep(("kept", outcome.task), outcome.blobs)
             self._kept_bytes += sum([blob.size for blob in outcome.blobs])
         effects: list[Effect] = list(self._carrier.release(("task", outcome.task)))
-        if entry.follow is not Follow.NOTHING:
-            self._trays.setdefault(entry.client, _Tray()).waiting.append(outcome.task)
-            effects += self._hand_out(entry.client)
-            if len(self._trays) > CLIENTS_MAX:
-                self._trays.popitem(last=False)
+        effects += self._put_out(entry)
         for watch in list(self._watches.values()):
             if outcome.task in watch.open:
                 watch.end(outcome)
@@ -384,13 +387,13 @@ class Service:
         self._forget()
         return effects
 
-    def _parent_ended(self, child: _Entry, outcome: Outcome, now: float) -> Sequence[Effect]:
+    def _parent_ended(self, child: Entry, outcome: Outcome, now: float) -> Sequence[Effect]:
         name = child.parents.pop(outcome.task, None)
         if name is None:
             return ()
         if outcome.state is not State.DONE:
             error = f"it comes after {name}, which is {outcome.state}: {outcome.error}"[:4096]
-            return self._completed(Outcome(child.task.id, State.FAILED, error=error, reason=Reason.PARENT), now)
+            return self._decide(Outcome(child.task.id, State.FAILED, error=error, reason=Reason.PARENT), now)
         child.take(name, outcome)
         if outcome.blobs:
             self._carrier.keep(("task", child.task.id), outcome.blobs)
@@ -412,6 +415,16 @@ class Service:
                 self._carrier.release(("kept", task))
             if self._labels.get(entry.label) == task:
                 del self._labels[entry.label]
+
+    def _put_out(self, entry: Entry) -> Sequence[Effect]:
+        """Its client may read its result."""
+        if entry.follow is Follow.NOTHING:
+            return ()
+        self._trays.setdefault(entry.client, Tray()).waiting.append(entry.task.id)
+        effects = self._hand_out(entry.client)
+        if len(self._trays) > CLIENTS_MAX:
+            self._trays.popitem(last=False)
+        return effects
 
     def _hand_out(self, client: NodeId) -> Sequence[Effect]:
         """Send the client what it may have."""
@@ -468,6 +481,11 @@ class Service:
             said = end.error.partition("\n")[0]
             return TaskLine(task, entry.label, entry.task.kind, end.state, said, end.node, end.epoch, end.attempts)
         standing = self._initiator.standing(task)
+        if standing is None and not entry.parents:
+            if entry.seen is not None:
+                return entry.seen.line
+            reason = "its holders see to it"
+            return TaskLine(task, entry.label, entry.task.kind, State.OPEN, reason, None, 0, 0)
         if standing is None:
             reason = f"comes after {', '.join(sorted(entry.parents.values()))}"[:4096]
             return TaskLine(task, entry.label, entry.task.kind, State.HELD, reason, None, 0, 0)
@@ -481,7 +499,7 @@ class Service:
             return [Send(sender, NotFound(question.request, found))]
         if isinstance(question, AskResult) and len(found) > 1:
             return [Send(sender, NotFound(question.request, f"{question.task} has {len(found)} replicas: name one"))]
-        watch = _Watch(sender, question, found)
+        watch = Watch(sender, question, found)
         for task in found:
             outcome = self._book[task].outcome
             if outcome is not None:
@@ -498,7 +516,7 @@ class Service:
             effects += self._answer(watch)
         return effects
 
-    def _answer(self, watch: _Watch) -> Sequence[Effect]:
+    def _answer(self, watch: Watch) -> Sequence[Effect]:
         """What a client that waits is told: the last word when all has ended."""
         question, request = watch.question, watch.question.request
         if not watch.open:
@@ -520,39 +538,147 @@ class Service:
         told = tuple(sorted(states.items()))
         return [Send(watch.client, Progress(request, told, not watch.open, watch.first_error))]
 
-    # -- output
+    # -- what others see to
 
-    def _printed(self, printed: Printed, sender: NodeId) -> Sequence[Effect]:
-        """What a winner passes on goes to the client, or nowhere."""
-        task, epoch, stream, data = printed.task, printed.epoch, printed.stream, printed.data
-        if self._initiator.holder(task, epoch) != sender or task not in self._book:
+    @property
+    def _node(self) -> NodeId:
+        return self._initiator.node
+
+    def _held_fast(self, task: TaskId, now: float) -> Sequence[Effect]:
+        """A majority of its holders has it: its client may know."""
+        entry = self._book.get(task)
+        if entry is None or entry.fast:
             return ()
-        entry = self._book[task]
-        if entry.silent or entry.follow is not Follow.OUTPUT:
-            return [Send(sender, Grant(task, epoch, len(data)))]
-        self._followed[task] = self._followed.get(task, 0) + len(data)
-        if self._look_at is None:
-            self._look_at = self._heard.get(entry.client, 0.0) + SILENT_S
-        return [Send(entry.client, Output(task, epoch, stream, data))]
+        entry.fast = True
+        effects: list[Effect] = [Send(entry.client, Submitted(task))] if entry.client else []
+        return [*effects, *self._lose_sight(task, now)]
 
-    def _credit(self, task: TaskId, epoch: int, size: int, sender: NodeId) -> Sequence[Effect]:
-        entry, winner = self._book.get(task), self._initiator.holder(task, epoch)
-        if entry is None or entry.client != sender or winner is None or task not in self._followed:
+    def _lose_sight(self, task: TaskId, now: float) -> Sequence[Effect]:
+        """If another agent sees to it, it is asked for from now on."""
+        entry = self._book.get(task)
+        if entry is None or entry.outcome is not None or self._commitment is None or self._commitment.stands_by(task):
             return ()
-        self._followed[task] = max(self._followed[task] - size, 0)
-        return [Send(winner, Grant(task, epoch, size))]
+        entry.absent = True
+        self._absent[task] = None
+        if self._poll_at is None:
+            self._poll_at = now + POLL_S
+        return ()
 
-    def _look(self, now: float) -> Sequence[Effect]:
-        """Followers that say nothing any more do not read either: what they were sent is taken for read."""
+    def _take_over(self, spec: Spec, now: float) -> Sequence[Effect]:
+        """A task may be awarded here: one of ours, or one whose agent is gone."""
+        task = spec.task.id
+        entry = self._book.get(task)
+        if entry is not None and (entry.outcome is not None or entry.parents or self._initiator.standing(task)):
+            return ()
+        former = entry
+        submit = Submit(spec.task, spec.payload, Follow.NOTHING, spec.label, (), spec.waits, spec.blobs)
+        entry = Entry(submit, former.client if former is not None else "")
+        entry.after, entry.fast = spec.after, True
+        if former is not None:
+            entry.follow, entry.due = former.follow, former.due
+            self._open -= 1
+        self._absent.pop(task, None)
         effects: list[Effect] = []
-        for task, unread in list(self._followed.items()):
-            entry = self._book[task]
-            if unread == 0 or now - self._heard.get(entry.client, 0.0) < SILENT_S:
+        for parent, name in spec.after:
+            known = self._book.get(parent)
+            if known is not None and known.outcome is not None:
+                if known.outcome.state is not State.DONE:
+                    self._enter(entry, now)
+                    error = f"it comes after {name}, which is {known.outcome.state}: {known.outcome.error}"[:4096]
+                    return self._decide(Outcome(task, State.FAILED, error=error, reason=Reason.PARENT), now)
+                entry.take(name, known.outcome)
                 continue
-            entry.silent = True
-            del self._followed[task]
-            standing = self._initiator.standing(task)
-            if standing is not None and standing[2] is not None:
-                effects.append(Send(standing[2], Grant(task, standing[3], unread)))
-        self._look_at = now + SILENT_S if self._followed else None
+            entry.parents[parent] = name
+            if known is None:
+                line = TaskLine(parent, "", "?", State.OPEN, "", None, 0, 0)
+                effects += self._sighted(Sighting(line, False, None), now)
+        self._enter(entry, now)
+        if entry.blobs:
+            self._carrier.keep(("task", task), entry.blobs)
+        return effects if entry.parents else [*effects, *self._call(entry, now)]
+
+    def _unknown(self, message: Message) -> list[str]:
+        """What it names and is not in the book; empty where there is nobody to ask."""
+        names: Sequence[str]
+        match message:
+            case AskTasks(which=names) | Wait(which=names) | CancelTasks(which=names) | Submit(after=names):
+                pass
+            case AskResult(task=name):
+                names = (name,)
+            case _:
+                return []
+        if self._commitment is None or not self._commitment.company or len(self._parked) >= PARKED_MAX:
+            return []
+        return [name for name in names if name not in ("all", "last") and not self._named(name)]
+
+    def _sought(self, seek: Seek, sender: NodeId, now: float) -> Sequence[Effect]:
+        """Another agent asks for tasks: what we own, hold, or know the end of."""
+        if sender == self._node or self._commitment is None:
+            return ()
+        effects: list[Effect] = []
+        sightings: dict[TaskId, Sighting] = {}
+        for name in seek.names:
+            for task in self._named(name)[:LINES_PER_ANSWER_MAX]:
+                entry = self._book[task]
+                if not entry.absent:
+                    sightings[task] = Sighting(self._line(task), entry.outcome is None, entry.outcome)
+                if seek.cancel and entry.outcome is None and not entry.absent:
+                    effects += self._end(task, State.CANCELLED, Reason.CANCELLED, "cancelled by a client", now)
+            for sighting in self._commitment.sight(name)[:LINES_PER_ANSWER_MAX]:
+                task = sighting.line.task
+                if task not in sightings or (sighting.outcome is not None and sightings[task].outcome is None):
+                    sightings[task] = sighting
+        return [*effects, *(Send(sender, sought) for sought in batches(list(sightings.values())))]
+
+    def _sighted(self, sighting: Sighting, now: float) -> Sequence[Effect]:
+        """Where a task stands elsewhere."""
+        line, outcome = sighting.line, sighting.outcome
+        entry = self._book.get(line.task)
+        if entry is None:
+            entry = Entry(Submit(Task(line.task, line.kind), b"", Follow.NOTHING, line.label), "")
+            entry.absent = entry.fast = True
+            self._absent[line.task] = None
+            self._enter(entry, now)
+            if self._poll_at is None:
+                self._poll_at = now + POLL_S
+        if not entry.absent:
+            return ()
+        if entry.seen is None or sighting.owned or not entry.seen.owned:
+            entry.seen = sighting
+        effects = list(self._chosen(line.task, outcome, now)) if outcome is not None else []
+        waiting, self._parked = self._parked, []
+        for until, message, sender in waiting:
+            if self._unknown(message):
+                self._parked.append((until, message, sender))
+            else:
+                effects += self._asked(message, sender, now, final=True)
         return effects
+
+    def _poll(self, now: float) -> Sequence[Effect]:
+        """Those that are seen to elsewhere are asked for again, and cancelled again, until they have ended."""
+        self._poll_at = now + POLL_S if self._absent else None
+        effects: list[Effect] = []
+        for cancel in (False, True):
+            tasks = [task for task in self._absent if self._book[task].cancelled is cancel]
+            for start in range(0, len(tasks), NAMES_MAX):
+                effects.append(Publish(Seek(tuple(tasks[start : start + NAMES_MAX]), cancel)))
+        return effects
+
+    def _chosen(self, task: TaskId, outcome: Outcome | None, now: float) -> Sequence[Effect]:
+        """It has ended; what its result refers to is fetched first, from where it was done."""
+        entry = self._book.get(task)
+        if entry is None or entry.outcome is not None or task in self._fetching:
+            return ()
+        if outcome is None:
+            error = "it ended so long ago that nobody remembers how"
+            outcome = Outcome(task, State.UNKNOWN, error=error)
+        if outcome.node is not None and not all(map(self._carrier.holds, outcome.blobs)):
+            self._fetching[task] = outcome
+            return [Send(self._node, Gather(("book", task, ""), outcome.blobs, (outcome.node,)))]
+        return self._completed(outcome, now)
+
+    def _fetched(self, task: TaskId, error: str, now: float) -> Sequence[Effect]:
+        """If its large values cannot be had, whoever reads them will be told."""
+        outcome = self._fetching.pop(task, None)
+        effects = list(self._completed(outcome, now)) if outcome is not None else []
+        return [*effects, Send(self._node, Release(("book", task, "")))]

@@ -77,6 +77,7 @@ class Winner:
         self._write = write
         self._erase = erase
         self._held: dict[Key, _Held] = {}
+        self._epochs: dict[TaskId, list[Epoch]] = {}  # of those
         self._answers: OrderedDict[Key, AwardEntry] = OrderedDict()
         self._results: dict[TaskId, set[Key]] = {}  # that are not decided yet
         self._renew_at: float | None = None
@@ -104,6 +105,7 @@ class Winner:
         key = (task, epoch)
         self._answer(AwardEntry(task, epoch, Answer.ACCEPTED, holders, move))
         held = self._held[key] = _Held(move, holders, now, at_most_once)
+        self._epochs.setdefault(task, []).append(epoch)
         if self._renew_at is None:
             self._renew_at = now + LEASE_S / 4
         if at_most_once:
@@ -120,7 +122,7 @@ class Winner:
         answer = self._answers.get(key)
         if answer is None or answer.answer is not Answer.ACCEPTED:
             return
-        held = self._held.pop(key, None)
+        held = self._pop(key)
         move, holders = (held.move, held.holders) if held is not None else (answer.move, answer.holders)
         self._answer(AwardEntry(task, epoch, Answer.RELEASED, holders, move))
         for holder in holders:
@@ -129,12 +131,20 @@ class Winner:
     def done(self, epoch: Epoch, outcome: Outcome, now: float) -> None:
         """It has a result: on disk here first, then proposed."""
         key = (outcome.task, epoch)
-        held = self._held.pop(key, None)
+        held = self._pop(key)
         if held is None:
             return  # it was released, or fenced, meanwhile
         entry = AwardEntry(outcome.task, epoch, Answer.RESULT, held.holders, held.move, outcome)
         self._answer(entry)
         self._propose(entry, now)
+
+    def _pop(self, key: Key) -> _Held | None:
+        held = self._held.pop(key, None)
+        if held is not None:
+            self._epochs[key[0]].remove(key[1])
+            if not self._epochs[key[0]]:
+                del self._epochs[key[0]]
+        return held
 
     def _propose(self, entry: AwardEntry, now: float) -> None:
         self._results.setdefault(entry.task, set()).add((entry.task, entry.epoch))
@@ -190,16 +200,17 @@ class Winner:
                     if len(held.fenced) > len(held.holders) - majority(len(held.holders)):
                         self._stop((task, epoch))
             case Decided(task, move, choice):
-                for key, held in list(self._held.items()):
-                    if key[0] != task or held.move != move or sender not in held.heard_at:
+                for key in [(task, epoch) for epoch in self._epochs.get(task, ())]:
+                    held = self._held[key]
+                    if held.move != move or sender not in held.heard_at:
                         continue
                     if choice.moved is None:
                         self._stop(key)
                     else:
                         self._held[key] = _Held(move + 1, choice.moved.holders, now, not held.began)
             case Gone(task):
-                for key in [key for key in self._held if key[0] == task]:
-                    self._stop(key)
+                for epoch in list(self._epochs.get(task, ())):
+                    self._stop((task, epoch))
             case _:
                 raise AssertionError(word)
 

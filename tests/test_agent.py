@@ -20,7 +20,7 @@ from parley.protocols.contract_events import (
     TaskReassigned,
     TaskStarted,
 )
-from parley.protocols.core import Event, Local, Outcome, PeerDown, PeerError, Publish, Run, Send, State, Task
+from parley.protocols.core import Effect, Event, Local, Outcome, PeerDown, PeerError, Publish, Run, Send, State, Task
 from parley.protocols.membership import Alive, Contact, Members, PeerState
 from parley.protocols.objective import prefix_bound
 from parley.protocols.performatives import CallForProposals, Completed, Finished
@@ -33,6 +33,14 @@ ROUGH = Faults(loss=0.1, duplication=0.1, delay_s=(0.0005, 0.01))
 
 def lone() -> Agent:
     return Agent(Contact("n1", 1, "a", "b"), Resources(), 0.0)
+
+
+def woken(agent: Agent, now: float) -> list[Effect]:
+    """All that it does at this time."""
+    effects: list[Effect] = []
+    while agent.deadline is not None and agent.deadline <= now:
+        effects += agent.wake(now)
+    return effects
 
 
 def works(count: int, seed: int) -> list[float]:
@@ -51,12 +59,11 @@ def test_a_lone_agent_does_a_task_in_one_turn_and_a_result() -> None:
     agent = lone()
     taken = agent.receive(Submit(Task("t", "echo", 0.0), b""), "client", 1.0)
     assert [effect for effect in taken if isinstance(effect, Run)] == []
-    started = agent.wake(1.0)
-    assert CallForProposals in [type(effect.message) for effect in started if isinstance(effect, Publish)]
-    awarded = agent.wake(1.0)
-    assert [effect.task.id for effect in awarded if isinstance(effect, Run)] == ["t"]
-    ended = agent.receive(Finished("t", 1, None, b"value", seconds=0.5), "n1", 1.5)
-    [result] = [effect for effect in ended if isinstance(effect, Send)]
+    turn = woken(agent, 1.0)
+    assert CallForProposals in [type(effect.message) for effect in turn if isinstance(effect, Publish)]
+    assert [effect.task.id for effect in turn if isinstance(effect, Run)] == ["t"]
+    agent.receive(Finished("t", 1, None, b"value", seconds=0.5), "n1", 1.5)
+    [result] = [effect for effect in woken(agent, 1.5) if isinstance(effect, Send)]
     assert result.to == "client"
     assert isinstance(result.message, Result)
     assert result.message.outcome.value == b"value"

@@ -24,7 +24,7 @@ VOCABULARY = {
     "task.submit", "task.accept", "task.start", "task.end", "task.lost", "task.reassign", "task.commit",
     "auction.open", "auction.award", "auction.fail", "bid.submit", "bid.decline",
     "msg.send", "msg.recv", "msg.drop", "node.load", "gossip.merge", "round.end", "trade.meet", "price.round",
-    "metric.objective",
+    "metric.objective", "task.hold", "task.move", "epoch.open", "epoch.fence",
 }  # fmt: skip
 
 

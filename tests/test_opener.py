@@ -49,6 +49,7 @@ class Desk:
         self.locals: list[Local] = []
         self.moves: list[Moved] = []
         self.proposer = Proposer(
+            "n1",
             lambda to, word: self.words.append((to, word)),
             lambda message: self.locals.append(message),
             lambda task, move, moved, now: self.moves.append(moved),
@@ -101,7 +102,7 @@ def test_a_majority_that_promised_another_acknowledges_and_permits_nothing() -> 
     desk = Desk()
     desk.opener.open(SPEC, 0.0)
     desk.hear(Held("T", 0, OTHER), "n2", "n3")
-    assert desk.told() == [HeldFast("T")]
+    assert desk.told() == [HeldFast("T"), Overruled("T", E0)]
     assert "T" not in desk.opener  # another stands by it
 
 
@@ -136,7 +137,7 @@ def test_what_was_accepted_is_proposed_whatever_is_wanted() -> None:
     desk.hear(Promise("T", 0, E1, E1, (E0, DONE), False), "n3")
     assert desk.said() == [(holder, Commit("T", 0, E1, DONE)) for holder in HOLDERS]
     desk.hear(Vote("T", 0, E1), "n1", "n3")
-    assert desk.told() == [Chosen("T", DONE.outcome)]
+    assert desk.told() == []  # its holder here will say so
     assert desk.said() == [(holder, Learn("T", 0, DONE)) for holder in HOLDERS]
     desk.hear(Learnt("T", 0), *HOLDERS)
     assert desk.said() == [(holder, Settled("T", 0)) for holder in HOLDERS]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from parley.agents.payload import Handed, hand_on, pack, unpack
+from parley.protocols import following
 from parley.protocols import service as module
 from parley.protocols.contract_net import Initiator
 from parley.protocols.core import (
@@ -120,7 +121,7 @@ def test_what_is_held_and_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch)
 
 def test_nodes() -> None:
     service, _ = desk()
-    assert answers(service, AskNodes(3)) == [Nodes(3, (HERE,))]
+    assert answers(service, AskNodes(3)) == [Nodes(3, (HERE,), 1, "a")]
 
 
 def test_a_desk_that_drains_sees_its_tasks_through_and_takes_no_more() -> None:
@@ -284,6 +285,6 @@ def test_what_a_silent_follower_does_not_read_holds_nobody_up() -> None:
     assert service.receive(printed, "stranger", 0.0) == ()
     assert service.receive(printed, "a", 0.0) == [Send("me", Output("t", 1, Stream.OUT, b"hello"))]
     assert service.receive(Credit("t", 1, 2), "me", 1.0) == [Send("a", Grant("t", 1, 2))]
-    assert service.wake(module.SILENT_S) == []
-    assert service.wake(2 * module.SILENT_S) == [Send("a", Grant("t", 1, 3))]
+    assert service.wake(following.SILENT_S) == []
+    assert service.wake(2 * following.SILENT_S) == [Send("a", Grant("t", 1, 3))]
     assert service.receive(printed, "a", 30.0) == [Send("a", Grant("t", 1, 5))]

@@ -40,7 +40,7 @@ class Share(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """A run in numbers.
 
-    `lost` were submitted and never committed; `committed_twice` have more than one commit; `reassigned` were awarded
+    `lost` were submitted and never committed; `committed_twice` have commits that differ; `reassigned` were awarded
     again after an attempt was lost (a winner that merely declined, busy or leaving, does not count). `makespan_s` is
     from the first start to the last end, by the nodes' monotonic clocks: it holds for the nodes of one machine.
     `attempts` are those that were committed, one per task done; `unfinished` the nodes whose log has no end.
@@ -101,7 +101,7 @@ class _Tally:
             failed=states.count(State.FAILED),
             unplaced=states.count(State.UNPLACED),
             lost=len(self._submitted - self._commits.keys()),
-            committed_twice=sum(1 for commits in self._commits.values() if len(commits) > 1),
+            committed_twice=sum(1 for commits in self._commits.values() if len(set(map(_end, commits))) > 1),
             reassigned=len(self._reassigned),
             makespan_s=0.0 if self._started is None else max(self._ended - self._started, 0.0),
             nodes=self._shares(),
@@ -119,3 +119,8 @@ class _Tally:
     def _committed(self, attempt: Attempt) -> bool:
         commits = self._commits.get(attempt.task, ())
         return any(commit.epoch == attempt.epoch and commit.state is State.DONE for commit in commits)
+
+
+def _end(commit: TaskCommitted) -> tuple[int, State, str | None]:
+    """Whoever finds a task decided after its agent has died tells the same end once more."""
+    return commit.epoch, commit.state, commit.peer

@@ -13,6 +13,7 @@ from datetime import datetime
 
 import msgspec
 
+from ...protocols.commitment_events import EpochFenced, EpochOpened, TaskHeld, TaskMoved
 from ...protocols.contract_events import (
     AuctionAwarded,
     AuctionFailed,
@@ -33,6 +34,11 @@ from ...protocols.service import TaskSubmitted
 from .run import Line, Run
 from .words import REASONS, duration, listed
 
+OPENED = {
+    "orphan": "whoever saw to it is silent",
+    "cancel": "its end is wanted, whoever works at it",
+    "move": "one of them is dead",
+}
 UNKNOWN = "unknown"
 """The state of a task if the one log that would tell it is missing."""
 
@@ -204,6 +210,14 @@ class _Story:
         match event:
             case TaskSubmitted():
                 return f"submitted by {event.peer}"
+            case TaskHeld():
+                return f"held by {listed(event.holders)}: acknowledged"
+            case EpochOpened():
+                return f"asked its holders for epoch {event.epoch}: {OPENED[event.reason]}"
+            case EpochFenced():
+                return f"epoch {event.epoch} counts no more"
+            case TaskMoved():
+                return f"held by {listed(event.holders)} from now on"
             case AuctionOpened() if self.task in event.tasks:
                 others = len(event.tasks) - 1
                 along = f", with {others} other {'task' if others == 1 else 'tasks'}" if others else ""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from ...protocols.award_rules import RULES
+from ...protocols.commitment_words import HOLDERS_MAX
 from .. import machine, options
 from ..units import Duration, Have, Number, Tag
 
@@ -122,6 +123,19 @@ def _at_most(limit: int) -> Callable[[click.Context, click.Parameter, tuple[Any,
 @_flag("--rule", type=click.Choice(list(RULES)), default="contract-net", show_default=True, help="How it awards.")
 @_flag("--folder", type=click.Path(path_type=Path), help="For its log.  [default: ~/.local/state/parley/NAME]")
 @_flag("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
+@_flag(
+    "--holders",
+    type=click.IntRange(1, HOLDERS_MAX),
+    default=3,
+    show_default=True,
+    help="So many nodes hold each task handed in here, as far as there are so many: 1, 3 or 5.",
+)
+@_flag(
+    "--journal/--no-journal",
+    default=True,
+    show_default=True,
+    help="Keep what it promises in its folder, so that it survives a crash.",
+)
 @_flag("--seed", type=int, default=0, show_default=True, help="Of all that it decides at random.")
 @_flag(
     "--drain-timeout",

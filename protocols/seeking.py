@@ -1,0 +1,82 @@
+"""Any agent answers for any task: what is not in its book, it asks all others for.
+
+    agent asked by a client               all others
+      | Seek(names) ---------- published -> |   whoever owns such a task, holds it, or knows its end
+      | <-------- Sought(sightings) each    |   ...says where it stands
+      |   the task is in the book from now on, marked as absent
+      | Seek(ids) every POLL_S -----------> |   while somebody waits for its end
+
+Source: the queries of publish/subscribe systems; anti-entropy would carry every task to every node instead.
+
+Invariant: a sighting never makes known less than was known: an end beats its owner's word, that beats a holder's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from .commitment_words import Spec
+from .core import Message, NodeId, Outcome, State, TaskId
+from .requests import Handle, TaskLine
+
+SEEK_S = 0.4
+"""So long others have to answer what nobody here knows."""
+POLL_S = 0.25
+NAMES_MAX = 256
+SIGHTINGS_MAX = 256
+SIGHTING_BYTES_MAX = 1024 * 1024
+"""In one message, unless a single outcome is larger."""
+
+
+class Sighting(msgspec.Struct, frozen=True, array_like=True):
+    """Where a task stands, as far as its teller knows; `owned`: the teller awards it; `outcome`: it has ended."""
+
+    line: TaskLine
+    owned: bool
+    outcome: Outcome | None
+
+
+class Seek(Message, frozen=True, array_like=True):
+    """Who knows these tasks: ids, beginnings of ids, labels? `cancel`: whoever owns them is to end them."""
+
+    names: Annotated[tuple[Handle, ...], Meta(min_length=1, max_length=NAMES_MAX)]
+    cancel: bool = False
+
+
+class Sought(Message, frozen=True, array_like=True):
+    sightings: Annotated[tuple[Sighting, ...], Meta(min_length=1, max_length=SIGHTINGS_MAX)]
+
+
+MESSAGES: tuple[type[Message], ...] = (Seek, Sought)
+
+
+def batches(sightings: list[Sighting]) -> list[Sought]:
+    """As few messages as they fit in."""
+    messages: list[Sought] = []
+    batch: list[Sighting] = []
+    size = 0
+    for sighting in sightings:
+        weight = 512 + (len(sighting.outcome.value) if sighting.outcome is not None else 0)
+        if batch and (len(batch) == SIGHTINGS_MAX or size + weight > SIGHTING_BYTES_MAX):
+            messages.append(Sought(tuple(batch)))
+            batch, size = [], 0
+        batch.append(sighting)
+        size += weight
+    return [*messages, Sought(tuple(batch))] if batch else messages
+
+
+def held(spec: Spec, number: int, owner: NodeId) -> Sighting:
+    """What a holder knows of a task whose end it does not know."""
+    reason = f"{len(spec.holders)} nodes hold it; {owner} sees to it, or did"
+    line = TaskLine(spec.task.id, spec.label, spec.task.kind, State.OPEN, reason, None, number, 0)
+    return Sighting(line, False, None)
+
+
+def ended(task: TaskId, kind: str, label: str, outcome: Outcome) -> Sighting:
+    """What a holder knows of a task that has ended."""
+    said = outcome.error.partition("\n")[0]
+    line = TaskLine(task, label, kind, outcome.state, said, outcome.node, outcome.epoch, outcome.attempts)
+    return Sighting(line, False, outcome)

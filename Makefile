@@ -16,7 +16,7 @@ demo: install
 	@$(BIN)/parley demo $(ARGS)
 
 test: install
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup $(ARGS)
 
 # the type checker needs to see the root under its package name
 lint: install

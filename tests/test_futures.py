@@ -29,6 +29,7 @@ from parley.launch import futures_errands
 from parley.launch.problems import Exit
 from parley.protocols.core import State
 
+pytestmark = pytest.mark.xdist_group("futures")  # what the module starts is started once
 WAIT_S = 20.0
 TESTS = Path(__file__).parent
 

@@ -2,6 +2,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# compiled once, whatever the environment says: fleets start processes by the hundred
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
+
 .PHONY: install demo test lint bench soak clean
 
 install: $(VENV)/installed

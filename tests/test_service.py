@@ -21,7 +21,6 @@ from parley.protocols.core import (
     Task,
 )
 from parley.protocols.load import Load
-from parley.protocols.membership import Ping, Presence, Status
 from parley.protocols.participant import Participant, Pricing
 from parley.protocols.performatives import (
     Bid,
@@ -58,6 +57,7 @@ from parley.protocols.requests import (
     Wait,
 )
 from parley.protocols.service import Service, TaskSubmitted
+from parley.protocols.swim_words import Ping, Presence, Status
 
 HERE = NodeLine("a", Presence.ALIVE, True, "tcp://a:1", 2, 4.0, Status(("gpu",), (("vram", 8.0),), 1, 2, 0.5))
 

@@ -78,7 +78,7 @@ def task_told(line: TaskLine) -> TaskTold:
 
 
 def nodes_table(lines: Sequence[NodeLine]) -> str:
-    """The fleet; below it what the nodes have learnt of each kind. LAG: how late the node's loop ran, at worst, lately."""
+    """The fleet, with how late each loop ran at worst, lately; below it what the nodes have learnt of each kind."""
     head = ("NODE", "STATE", "SPEED", "SLOTS", "RUNNING", "QUEUED", "LAG", "HAS", "ADDRESS")
     rows = [
         (

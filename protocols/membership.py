@@ -12,7 +12,7 @@
       | nobody refutes until the deadline: n4 is dead
 
 Sources: those of `probes.py` (who does not answer), `suspicion.py` (how long it may refute), `local_health.py` (whose
-fault it is), `gossip.py` (how the others learn of it) and `swim_words.py`. This file is the table, and what changes it.
+fault it is), `rumours.py` (how the others learn of it), `swim_words.py`. This file is the table, and what changes it.
 
 What is known of a member is its standing (life, refutations, presence), and of two standings the greater holds; so it
 matters neither in which order rumours come, nor how often, nor from whom. Only the member itself counts its refutations
@@ -47,9 +47,9 @@ from .core import (
     Publish,
     Send,
 )
-from .gossip import FANOUT, RumourMill, newer, retellings
 from .local_health import LocalHealth
 from .probes import Probes
+from .rumours import FANOUT, RumourMill, newer, retellings
 from .suspicion import Suspicion
 from .swim_words import (
     LIVING,
@@ -237,7 +237,7 @@ class Membership:
             case Gossip(rumours):
                 return self._hear(rumours, now)
             case Compare(digest):
-                return [] if digest == self._digest() else [Send(sender, Digest(self._entries()))]
+                return [] if digest == self.digest else [Send(sender, Digest(self._entries()))]
             case Digest(entries):
                 return self._differ(entries, sender)
             case Delta():
@@ -248,7 +248,7 @@ class Membership:
                 return self._joined(contact, sender, now)
             case Members(contacts):
                 effects = [effect for contact in contacts for effect in self._merge(_alive(contact), now)]
-                return [*effects, Datagram(sender, Compare(self._digest()))]
+                return [*effects, Datagram(sender, Compare(self.digest))]
             case Hello(contact):
                 return self._merge(_alive(contact), now) if contact.node == sender else []
             case Leave(refuted):
@@ -404,9 +404,8 @@ class Membership:
     def _gossip(self, now: float) -> list[Effect]:
         """Tell a few what is new; most of it reaches all within a few of these steps."""
         self._gossip_at = math.inf
-        effects: list[Effect] = []
-        if self._mill.fresh:
-            effects += [Datagram(node, Gossip(said)) for node in self._some(FANOUT) if (said := self._rumours(node))]
+        told = [(node, self._rumours(node)) for node in self._some(FANOUT)]
+        effects: list[Effect] = [Datagram(node, Gossip(rumours)) for node, rumours in told if rumours]
         if effects and self._mill.fresh:
             self._gossip_soon(now)  # there was no room for all of it
         return effects
@@ -416,7 +415,7 @@ class Membership:
         accused = self._peers.get(to)
         doubt = () if accused is None or accused.state in (Presence.ALIVE, Presence.LEFT) else (accused.rumour(),)
         limit = retellings(len(self._peers) + 1)
-        return (*doubt, *self._mill.take(RUMOURS_MAX - len(doubt), limit))
+        return (*doubt, *self._mill.take(to, RUMOURS_MAX - len(doubt), limit))
 
     # -- whole views
 
@@ -425,7 +424,7 @@ class Membership:
         dead = sorted(node for node, peer in self._peers.items() if peer.state is Presence.DEAD)
         if dead and (self._compared % DEAD_EACH == 0 or not self._living()):
             return self._confront(self._peers[self._random.choice(dead)], now)
-        return [Datagram(node, Compare(self._digest())) for node in self._some(1)]
+        return [Datagram(node, Compare(self.digest)) for node in self._some(1)]
 
     def _entries(self) -> tuple[Entry, ...]:
         """Of all who live, this node included, by name."""
@@ -433,8 +432,9 @@ class Membership:
         entries = [peer.entry for peer in self._peers.values() if peer.living]
         return tuple(sorted((mine, *entries), key=lambda entry: entry.node)[:MEMBERS_MAX])
 
-    def _digest(self) -> int:
-        """The version of what a node tells of itself counts too: an unheard report makes views differ."""
+    @property
+    def digest(self) -> int:
+        """Of this node's view: equal where views are. What nodes tell of themselves counts, so lost reports do too."""
         text = "\n".join(f"{one.node} {one.standing} {one.version}" for one in self._entries())
         return zlib.crc32(text.encode())
 
@@ -572,7 +572,7 @@ class Membership:
     def _back(self, peer: _Peer) -> list[Effect]:
         """It was never gone. What it knows, and what it has heard of us, is compared at once."""
         self._told(peer.contact.node, peer.status)
-        return [self._connect(peer), Datagram(peer.contact.node, Compare(self._digest()))]
+        return [self._connect(peer), Datagram(peer.contact.node, Compare(self.digest))]
 
     def _forget_old(self, now: float) -> list[Effect]:
         gone = [peer for peer in self._peers.values() if not peer.living]

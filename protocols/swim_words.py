@@ -50,7 +50,7 @@ Standing: TypeAlias = tuple[int, int, int]
 """Life, refutations, rank of the presence. Of two, the greater holds, so it does not matter which is heard first."""
 
 
-class Contact(msgspec.Struct, frozen=True, array_like=True):
+class Contact(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Where a node can be reached, and what it declares of itself."""
 
     node: NodeId
@@ -61,7 +61,7 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     speed: Speed = 1.0
 
 
-class Estimate(msgspec.Struct, frozen=True, array_like=True):
+class Estimate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a node has learnt of a kind: after so many `observations` it takes `factor` times its nominal seconds.
 
     `kind` may be finer than a task's kind: "command python train.py" is what such tasks are like.
@@ -73,7 +73,7 @@ class Estimate(msgspec.Struct, frozen=True, array_like=True):
     seconds: Seconds  # the last one that was observed
 
 
-class Status(msgspec.Struct, frozen=True, array_like=True):
+class Status(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a node tells of itself: what it is and has, how busy it is, what it has learnt, how late its loop runs."""
 
     tags: Annotated[tuple[Tag, ...], Meta(max_length=TAGS_TOLD_MAX)] = ()
@@ -92,7 +92,7 @@ NO_STATUS = Status()
 # --- of somebody -----------------------------------------------------------------------------------------------------
 
 
-class Rumour(msgspec.Struct, frozen=True, array_like=True):
+class Rumour(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What is said of a member. `by`: who suspects it, or has given it up; None: hearsay, or the member itself."""
 
     contact: Contact
@@ -108,7 +108,7 @@ class Rumour(msgspec.Struct, frozen=True, array_like=True):
 Rumours: TypeAlias = Annotated[tuple[Rumour, ...], Meta(max_length=RUMOURS_MAX)]
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+class Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """How recent what the sender knows of a member is; `version` counts what the member has told of itself."""
 
     node: NodeId
@@ -126,7 +126,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
         return self.incarnation, self.version
 
 
-class Member(msgspec.Struct, frozen=True, array_like=True):
+class Member(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """All that the sender knows of one."""
 
     rumour: Rumour

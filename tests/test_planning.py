@@ -98,4 +98,4 @@ def test_plans_are_bounded() -> None:
     assert planner.called("a.1.plan.3")
     assert not planner.called("a.1.3")
     with pytest.raises(ProtocolError):
-        planner.receive(Ping(), "b", 0.0)
+        planner.receive(Ping(0), "b", 0.0)

@@ -136,7 +136,7 @@ def test_an_empty_desk_wakes_for_nothing() -> None:
     assert service.deadline is None
     assert not service.wake(0.0)
     with pytest.raises(ProtocolError):
-        service.receive(Ping(), "me", 0.0)
+        service.receive(Ping(0), "me", 0.0)
 
 
 def results(count: int, size: int = 0) -> list[Outcome]:

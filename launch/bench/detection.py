@@ -5,7 +5,8 @@
     python -m parley.launch.bench.detection --cut 10                 two halves for 10 s, then one fleet
 
 All figures are read from the agents' logs (`watched.py`). A cut is one of the network where this machine can have two
-(`halves.py`); elsewhere half of the agents are stopped instead, which is said, and is less: they do not see the others go.
+(`halves.py`); elsewhere half of the agents are stopped instead, which is said, and is less: they do not see the others
+go.
 """
 
 from __future__ import annotations
@@ -94,14 +95,15 @@ async def _kill(fleet: Watched, victim: str) -> Noticed:
 
 async def calm(nodes: int, hogs: int, seconds: float) -> Calm:
     """Leave them alone, with so many processes beside them that want a whole core each."""
-    with tempfile.TemporaryDirectory() as folder, _hogs(hogs):
+    with tempfile.TemporaryDirectory() as folder:
         fleet = await Watched.start(nodes, Path(folder))
         try:
             fleet.look()
             before, began = len(fleet.changes), time.monotonic()
-            while time.monotonic() < began + seconds:
-                await asyncio.sleep(1.0)
-                fleet.look()
+            with _hogs(hogs):
+                while time.monotonic() < began + seconds:
+                    await asyncio.sleep(1.0)
+                    fleet.look()
             states = [view.state for view in fleet.changes[before:]]
         finally:
             await fleet.stop()

@@ -115,10 +115,12 @@ class Watched:
     async def until(self, holds: Callable[[], bool], limit_s: float) -> None:
         """Read on until this holds. Raises Problem."""
         end = time.monotonic() + limit_s
-        while not (self.look() or holds()):
+        self.look()
+        while not holds():
             if time.monotonic() > end:
                 raise Problem(f"the agents do not see what they should after {limit_s:g} s")
             await asyncio.sleep(LOOK_EVERY_S)
+            self.look()
 
     def look(self) -> None:
         """Read what the logs have gained."""

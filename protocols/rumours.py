@@ -63,13 +63,14 @@ class RumourMill(Generic[Said]):
         if len(rumours) < BESIDE_MAX:
             rumours.append((rumour, 0))
 
-    def take(self, most: int, limit: int) -> list[Said]:
-        """Up to `most` rumours for one listener, the least told first."""
+    def take(self, listener: NodeId, most: int, limit: int) -> list[Said]:
+        """Up to `most` rumours for this listener, none of itself, the least told first."""
         if not self._rumours:
             return []
         told = [
             (count, subject, place)
             for subject, rumours in self._rumours.items()
+            if subject != listener
             for place, (_, count) in enumerate(rumours)
         ]
         taken = sorted(told)[:most]

@@ -351,18 +351,20 @@ def test_of_two_standings_the_greater_holds_whatever_comes_first() -> None:
 def test_news_is_told_on_and_old_news_is_not() -> None:
     one = alone("b", "c", "d", "e")
     list(woken(one, 0.0, 0.1))
-    rumour = Rumour(contact("b"), 0, Presence.SUSPECT, "c")
 
-    def gossip(since: float) -> list[Message]:
+    def doubted(by: str) -> Rumour:
+        return Rumour(contact("b"), 0, Presence.SUSPECT, by)
+
+    def gossip(rumour: Rumour, since: float) -> list[Message]:
         said = [said for _, effects in woken(one, since, since + 2 * GOSSIP_S) for _, said in datagrams(effects)]
         return [message for message in said if isinstance(message, Gossip) and rumour in message.rumours]
 
-    one.receive(Gossip((rumour,)), "c", 0.1)
-    assert len(gossip(0.1)) >= FANOUT - 1  # b itself hears of it in other words
-    one.receive(Gossip((rumour,)), "d", 0.15)
-    assert not gossip(0.15)
-    one.receive(Gossip((Rumour(contact("b"), 0, Presence.SUSPECT, "d"),)), "d", 0.16)
-    assert gossip(0.16)  # another accuser is news
+    one.receive(Gossip((doubted("c"),)), "c", 0.1)
+    assert len(gossip(doubted("c"), 0.1)) >= FANOUT - 1  # b itself hears of it in other words
+    one.receive(Gossip((doubted("c"),)), "d", 0.15)
+    assert not gossip(doubted("c"), 0.15)
+    one.receive(Gossip((doubted("d"),)), "d", 0.2)  # another accuser is news
+    assert len(gossip(doubted("d"), 0.2)) >= FANOUT - 1
 
 
 def test_each_is_pinged_once_in_a_round() -> None:

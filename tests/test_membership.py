@@ -17,6 +17,7 @@ from parley.protocols.performatives import Cancel
 from parley.protocols.rumours import FANOUT
 from parley.protocols.suspicion import MAX_FACTOR, PERIOD_S, least_s
 from parley.protocols.swim_words import (
+    NO_STATUS,
     Ack,
     Compare,
     Delta,
@@ -75,6 +76,7 @@ def test_a_kill_that_is_noticed_is_known_to_all_within_the_least_time(size: int)
     deaths = [at for at, _, _, state in world.states if state is Presence.DEAD]
     assert min(deaths) - killed == pytest.approx(least_s(size - 1), abs=0.1)
     assert {peer for _, peer in world.thought(Presence.SUSPECT)} == {"n1"}
+    assert all(world.told[name]["n1"] == NO_STATUS for name in world.nodes)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -348,6 +350,13 @@ def test_of_two_standings_the_greater_holds_whatever_comes_first() -> None:
         assert one.members[1] == (contact("b", 2), Presence.DEAD)
 
 
+def test_one_who_has_left_is_not_dead_afterwards() -> None:
+    one = alone("b")
+    for state in (Presence.DEAD, Presence.LEFT, Presence.DEAD):
+        one.receive(Gossip((Rumour(contact("b"), 0, state),)), "c", 1.0)
+    assert one.members[1] == (contact("b"), Presence.LEFT)
+
+
 def test_news_is_told_on_and_old_news_is_not() -> None:
     one = alone("b", "c", "d", "e")
     list(woken(one, 0.0, 0.1))
@@ -431,6 +440,7 @@ def test_one_who_is_dead_here_is_told_so_when_it_is_heard() -> None:
     effects = one.receive(Ack(said.number, (Rumour(contact("b"), 1, Presence.ALIVE),)), "b", 2.2)
     assert [effect.state for effect in effects if isinstance(effect, PeerState)] == [Presence.ALIVE]
     assert Connect("b", 1, "tcp://b:1", "tcp://b:2") in effects
+    assert ("b", Compare(one.digest)) in datagrams(effects)
 
 
 def test_a_message_of_a_former_life_changes_nothing() -> None:

@@ -40,8 +40,8 @@ from .core import (
     Text,
 )
 from .load import SLOTS_MAX
-from .membership import MEMBERS_MAX, NO_STATUS, Presence, Status
 from .performatives import TERMS_MAX, Basis, Decline, Term
+from .swim_words import MEMBERS_MAX, NO_STATUS, Presence, Status
 
 WHICH_MAX = 1_000
 """How many tasks one question may name."""

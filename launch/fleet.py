@@ -10,7 +10,8 @@ process that started them: when it goes, however it goes, they go.
     await fleet.stop()
 
 They share one machine: each has its part of the cores and of the memory, unless its own flags say otherwise. They run
-commands, as whoever starts them might do himself. No settings of files or of the environment reach them.
+commands, as whoever starts them might do himself. No settings of files or of the environment reach them. They stay on
+the loopback and need no keys; `flags` may give them some.
 
 Invariant: however `start` and `stop` end, every process has ended or is tied to this one.
 """
@@ -144,7 +145,7 @@ class LocalFleet:
             *(sys.executable, "-P", "-m", "parley", "--no-config", "up", f"--name={name}", *options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if not name.startswith("PARLEY_UP_")},
+            env={name: value for name, value in os.environ.items() if not name.startswith(("PARLEY_UP_", "PARLEY_KEYS"))},
         )
 
     async def _listening(self, name: str) -> None:

@@ -233,12 +233,12 @@ async def test_a_lost_subscription_is_seen_and_its_hole_is_mended(make: Make) ->
     await meet(a, b)
     a.endpoint.publish(Say(1))
     await b.until(lambda: b.heard)
-    assert b.endpoint._listening is not None
-    b.endpoint._listening.leave("a")  # the subscription alone is lost
+    assert b.endpoint._ears is not None
+    b.endpoint._ears.leave("a")  # the subscription alone is lost
     await a.until(lambda: a.unsubscribed == ["b"])
     a.endpoint.publish(Say(2))
     a.subscribed.clear()
-    b.endpoint._listening.join(a.endpoint.announcements, "a")
+    b.endpoint._ears.join(a.endpoint.announcements, "a")
     await a.until(lambda: a.subscribed == ["b"])
     a.endpoint.publish(Say(3))
     await b.until(lambda: len(b.heard) == 3)

@@ -1,8 +1,8 @@
 """The settings: what stands in files and in the environment, and where each of them comes from.
 
-The idea: a setting is a flag that need not be typed. `agent` and `keys` are the --agent and the --keys of every command
-that has one, the table [up] holds the flags of `parley up` by their names. So what may stand in a file, and of which form it is, is read off
-the flags themselves.
+The idea: a setting is a flag that need not be typed. `agent` and `keys` are the --agent and the --keys of every
+command that has one, the table [up] holds the flags of `parley up` by their names. So what may stand in a file, and of
+which form it is, is read off the flags themselves.
 
     agent = ["tcp://192.168.1.10:4100"]
     [up]

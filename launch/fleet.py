@@ -37,6 +37,8 @@ START_S = 20.0
 STOP_S = 5.0
 """So long they get to leave in peace."""
 NODES_MAX = 64
+OWN_SETTINGS = ("PARLEY_UP_", "PARLEY_KEYS")
+"""What the environment says of agents of one's own does not hold for these."""
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -145,7 +147,7 @@ class LocalFleet:
             *(sys.executable, "-P", "-m", "parley", "--no-config", "up", f"--name={name}", *options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if not name.startswith(("PARLEY_UP_", "PARLEY_KEYS"))},
+            env={name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)},
         )
 
     async def _listening(self, name: str) -> None:

@@ -77,7 +77,7 @@ class Presence(enum.StrEnum):
     LEFT = "left"
 
 
-class Contact(msgspec.Struct, frozen=True, array_like=True):
+class Contact(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Where a node can be reached, and what it declares of itself."""
 
     node: NodeId
@@ -88,7 +88,7 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     speed: Speed = 1.0
 
 
-class Estimate(msgspec.Struct, frozen=True, array_like=True):
+class Estimate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a node has learnt of a kind: after so many `observations` it takes `factor` times its nominal seconds.
 
     `kind` may be finer than a task's kind: "command python train.py" is what such tasks are like.
@@ -100,7 +100,7 @@ class Estimate(msgspec.Struct, frozen=True, array_like=True):
     seconds: Seconds  # the last one that was observed
 
 
-class Status(msgspec.Struct, frozen=True, array_like=True):
+class Status(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a node tells of itself with every sign of life: what it is and has, how busy it is, what it has learnt."""
 
     tags: Annotated[tuple[Tag, ...], Meta(max_length=TAGS_TOLD_MAX)] = ()

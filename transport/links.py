@@ -353,7 +353,7 @@ class Links:
     # --- inwards -------------------------------------------------------------------------------------------------
 
     def receive(self, frame: bytes, route: Route, now: float, key: str | None = None) -> Received:
-        """A frame has come over `route` (None: the announcement channel), from the owner of `key` (None: from whomever).
+        """A frame has come over `route` (None: the announcement channel), from the owner of `key` (None: from anybody).
 
         Raises PeerError on nonsense, and for a sender that is not who it says.
         """

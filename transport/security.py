@@ -12,7 +12,7 @@ and never takes an old one twice; ZAP (rfc 27), by which libzmq asks about every
 
 A folder holds it all: `secret`, for its owner's eyes only, and `allowed`, a line `NAME:KEY` for each who may come in.
 An entry covers the node of that name, and what begins with it and a dot (several agents of one machine). Whoever has
-no such name, as clients have none, calls itself by the hash of its key and a nonce (`certified`), which nobody else can.
+no such name, as clients have none, calls itself by the hash of its key and a nonce (`certified`); nobody else can.
 
 Invariants: without a gate that answers, nobody gets in (ZAP_ENFORCE_DOMAIN: libzmq by itself fails open); what a
 sender says it is never counts, only what its key is; a list that cannot be read leaves the former one standing.

@@ -97,6 +97,7 @@ class Endpoint:
         where = exact(bind, bind=True) if bind is not None else None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
+        self._open = False
         self._inlets: dict[Inlet, None] = {}
         self._routers: dict[int, Inlet] = {}
         self._everyone: Inlet | None = None
@@ -112,6 +113,9 @@ class Endpoint:
         except BaseException:
             self._context.destroy(linger=0)
             raise
+        self._open = True
+        for inlet in self._inlets:
+            inlet.watch(self._turn)
         if ring is not None:
             self._look_again(ring)
 
@@ -120,7 +124,8 @@ class Endpoint:
     def _inlet(self, socket: zmq.Socket[bytes], take: Take, *, routed: bool = False, keyed: bool = False) -> Inlet:
         inlet = Inlet(socket, take, self._flooded, self._loop, routed=routed, keyed=keyed)
         self._inlets[inlet] = None
-        inlet.watch(self._turn)
+        if self._open:
+            inlet.watch(self._turn)
         return inlet
 
     def _open_gate(self, ring: Ring) -> None:

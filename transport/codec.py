@@ -5,8 +5,8 @@ before it allocates, builds nothing that the type does not name, and leaves the 
 has said which type they must be. Every structure is an array of just its fields, so there are no maps, hence no
 duplicate keys; and there are no extension types and no timestamps.
 
-A byte may become an object of a hundred, so elements have a budget: a message keeps to ELEMENTS_MAX by the bounds of its
-type (a test adds them up), and messages that share a frame to its SHARED_BYTES_MAX bytes.
+A byte may become an object of a hundred, so elements have a budget: a message keeps to ELEMENTS_MAX by the bounds of
+its type (a test adds them up), and messages that share a frame to its SHARED_BYTES_MAX bytes.
 
     Packet    one to one:  version, sender and receiver with their incarnations, stream, seq, heard, ack, clock, items
     Bulletin  to all:      version, sender with its incarnation, seq, clock, items

@@ -1,4 +1,4 @@
-"""`parley keys` and --keys as a person types them, and agents as processes of their own that let in whom they are told."""
+"""`parley keys` and --keys as a person types them; agents, processes of their own, that let in whom they are told."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Every command of the README is run, in its order, as its three machines: desk, hall and lab at 127.0.0.2 to .4.
 
-What the README calls 192.168.1.10:4100 is whatever address the agent on that machine has got, and what it calls desk:KEY
-the key that it has made. Loopback needs no keys, so that PARLEY_KEYS asks for them here. `make` targets are asked
+What the README calls 192.168.1.10:4100 is whatever address the agent on that machine has got, and what it calls
+desk:KEY the key that it has made. Loopback needs no keys, so PARLEY_KEYS asks for them here. `make` targets are asked
 whether they exist; `make test` cannot well run here.
 """
 

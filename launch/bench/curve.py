@@ -25,7 +25,7 @@ from .throughput import all_at_once
 
 NODES = 4
 SAMPLES = 500
-TASKS = 5_000
+TASKS = 2_000
 BULK_BYTES = 200_000
 BULKS = 100
 REPEATS = 3

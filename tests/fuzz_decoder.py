@@ -10,9 +10,11 @@ as the same bytes' meaning, and an agent that is told it answers, or says PeerEr
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 from hypothesis import HealthCheck, given, seed, settings
@@ -30,7 +32,7 @@ from parley.transport.security import KeysError, entry
 
 CODEC = Codec(MESSAGES)
 NAMES = sorted(message.__name__ for message in MESSAGES)
-BOXES_MAX = 200
+EXAMPLES = 200
 
 
 class Target:
@@ -149,42 +151,43 @@ def damaged(draw: st.DrawFn) -> bytes:
 # --- longer than in the suite ----------------------------------------------------------------------------------------
 
 
+def examples(strategy: st.SearchStrategy[bytes], number: int, tell: Callable[[bytes], None]) -> None:
+    """Some more of these, others for each number."""
+
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @seed(number)
+    @given(strategy)
+    def each(data: bytes) -> None:
+        tell(data)
+
+    each()
+
+
 def by_hypothesis(seconds: float) -> int:
     """Rounds of examples until the time is over; how many examples."""
-    target, tried, until, number = Target(), 0, time.monotonic() + seconds, 0
-    quiet = settings(max_examples=1_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-
-    def round_of(strategy: st.SearchStrategy[bytes], tell: Callable[[bytes], None]) -> None:
-        @quiet
-        @seed(number)
-        @given(strategy)
-        def examples(data: bytes) -> None:
-            nonlocal tried
-            tried += 1
-            tell(data)
-
-        examples()
-
+    target, until, number = Target(), time.monotonic() + seconds, 0
+    items = st.tuples(st.integers(0, 255), VALUES).map(lambda pair: bytes([pair[0]]) + raw(pair[1]))
+    ways = ((frames(), target.frame), (damaged(), target.frame), (st.binary(max_size=300), target.bytes))
     while time.monotonic() < until:
+        strategy, tell = (*ways, (items, target.bytes))[number % 4]
+        examples(strategy, number, tell)
         number += 1
-        for strategy in (frames(), damaged()):
-            round_of(strategy, target.frame)
-        round_of(st.binary(max_size=300), target.bytes)
-        round_of(st.tuples(st.integers(0, 255), VALUES).map(lambda pair: bytes([pair[0]]) + raw(pair[1])), target.bytes)
-    return tried
+    return number * EXAMPLES
 
 
 def by_atheris(seconds: float) -> None:
-    """Guided by which branches of our own code the bytes reach; ends the process."""
+    """Guided by which branches of our own code the bytes reach, from sound frames on; ends the process."""
     import atheris
 
-    for module in [module for name, module in sys.modules.items() if name.startswith("parley.")]:
-        for function in [one for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__]:
-            if type(function).__name__ == "function":
-                atheris.instrument_func(function)
+    atheris.instrument_all()
     target = Target()
+    corpus = Path(tempfile.mkdtemp())
+    seeds: list[bytes] = []
+    examples(frames(), 0, seeds.append)
+    for place, frame in enumerate(seeds):
+        (corpus / str(place)).write_bytes(frame)
     flags = [f"-max_total_time={int(seconds)}", "-max_len=4096", "-rss_limit_mb=2048", "-print_final_stats=1"]
-    atheris.Setup([sys.argv[0], *flags], target.bytes)
+    atheris.Setup([sys.argv[0], *flags, str(corpus)], target.bytes)
     atheris.Fuzz()
 
 

@@ -394,6 +394,20 @@ async def test_garbage_is_counted_and_harms_nobody(make: Make) -> None:
         assert agent.endpoint.links.counters.drops["garbage"] == 6
 
 
+async def test_too_many_frames_in_what_is_published_mute_nobody_else(make: Make) -> None:
+    """All announcements begin alike: their first frame is no name by which one could be ignored."""
+    a, b, c = make("a"), make("b"), make("c")
+    await meet(a, b, c)
+    everyone = a.endpoint._everyone
+    assert everyone is not None
+    everyone.socket.send_multipart([b"!", *[b""] * 20])
+    await b.until(lambda: b.garbage)
+    assert "too many frames" in str(b.garbage[-1])
+    c.endpoint.publish(Say(1))
+    await b.until(lambda: b.heard)
+    assert b.heard == [("c", Say(1))]
+
+
 async def test_other_protocols_and_oversized_frames_are_shut_out(make: Make) -> None:
     agent, client = make("a"), make("c", None)
     port = int(agent.endpoint.address.rpartition(":")[2])

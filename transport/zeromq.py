@@ -34,7 +34,7 @@ from ..protocols.core import Message, NodeId, PeerError, ProtocolError
 from .address import AddressError as AddressError
 from .address import beside, bound, exact
 from .lines import Ears, Lines
-from .links import Cause, Links
+from .links import LINKS_MAX, Cause, Links
 from .security import Gate, Key, KeysError, Ring
 from .sockets import PEERS_WATER, Inlet, Take, opened
 
@@ -300,14 +300,14 @@ class Endpoint:
 
     def _turn(self, inlet: Inlet) -> None:
         inlet.scheduled = False
-        if self._closed:
+        if self._closed or inlet.closed:
             return
         more = True
         try:
             more = inlet.drain()
             self._on_turn()
         finally:
-            if more and not inlet.scheduled and not self._closed:
+            if more and not inlet.scheduled and not self._closed and not inlet.closed:
                 self._again(inlet)
             self._flush()
 
@@ -362,13 +362,18 @@ class Endpoint:
                 if node is not None:
                     self._on_disconnected(node)
         elif kind == _FAILED and self._ring is not None and self._outward.users(address):
-            self.refusals[address] = "it proves none of the keys that are allowed here"
+            self._note_refusal(address, "it proves none of the keys that are allowed here")
             if self._outward.choices(address) > 1:
                 self._outward.pass_over(address)
                 self._redial_later(address, NEXT_KEY_S)
         elif kind in _REFUSED and self._outward.users(address):
-            self.refusals[address] = _REFUSED[kind]
+            self._note_refusal(address, _REFUSED[kind])
             self._redial_later(address, REFUSED_S)  # libzmq gives such a connection up
+
+    def _note_refusal(self, address: str, why: str) -> None:
+        if len(self.refusals) >= LINKS_MAX:
+            self.refusals.clear()
+        self.refusals[address] = why
 
     def _redial_later(self, address: str, delay_s: float) -> None:
         if address not in self._redialling:

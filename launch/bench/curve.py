@@ -24,8 +24,8 @@ from .latency import Times, median, no_op, timed
 from .throughput import all_at_once
 
 NODES = 4
-SAMPLES = 500
-TASKS = 2_000
+SAMPLES = 300
+TASKS = 1_000
 BULK_BYTES = 200_000
 BULKS = 100
 REPEATS = 3

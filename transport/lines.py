@@ -32,11 +32,12 @@ ROUTING_ID_BYTES = 16
 class _Line:
     """One connection; `keys` are whom it may lead to, the one that is dialled first. None at all: anybody."""
 
-    __slots__ = ("id", "keys", "up", "users")
+    __slots__ = ("id", "keys", "passed", "up", "users")
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self.id = b""
         self.keys = list(keys)
+        self.passed = False  # the key that is dialled does not answer there: the next one's turn comes
         self.up = False
         self.users: set[str] = set()
 
@@ -66,7 +67,7 @@ class Lines:
             self._dial(address, line)
             self._lines[address] = line
         elif not line.up and line.key is not None and line.key not in keys:
-            line.keys = list(keys)
+            line.keys, line.passed = list(keys), False
             self.redial(address)
         line.users.add(user)
         return line.id
@@ -96,22 +97,28 @@ class Lines:
         line = self._lines.get(address)
         return line.key if line is not None and line.up else None
 
-    def mark(self, address: str, *, up: bool) -> None:
-        """Its handshake is done, or it has dropped."""
-        if address in self._lines:
-            self._lines[address].up = up
+    def mark(self, address: str, *, up: bool) -> bool:
+        """Its handshake is done, or it has dropped; whether it was up before."""
+        line = self._lines.get(address)
+        if line is None:
+            return False
+        was, line.up = line.up, up
+        line.passed &= not up
+        return was
 
     def pass_over(self, address: str) -> None:
         """The key that was dialled is not the one that answers there: the next time another's turn comes."""
-        line = self._lines.get(address)
-        if line is not None:
-            line.keys.append(line.keys.pop(0))
+        if address in self._lines:
+            self._lines[address].passed = True
 
     def redial(self, address: str) -> None:
         """Hang up and dial again, unless it is up by now or nobody uses it any more."""
         line = self._lines.get(address)
         if line is None or line.up:
             return
+        if line.passed:
+            line.passed = False
+            line.keys.append(line.keys.pop(0))
         former = line.id
         self._hang_up(address, line)
         self._dial(address, line)

@@ -356,7 +356,8 @@ class Endpoint:
             self._outward.mark(address, up=True)
             self._listen(address)
         elif kind == zmq.EVENT_DISCONNECTED:
-            self._outward.mark(address, up=False)
+            if not self._outward.mark(address, up=False):
+                return  # one that was refused
             for user in self._outward.users(address):
                 node = self.links.name(user) if user.startswith("@") else user
                 if node is not None:

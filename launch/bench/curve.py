@@ -24,11 +24,11 @@ from .latency import Times, median, no_op, timed
 from .throughput import all_at_once
 
 NODES = 4
-SAMPLES = 300
-TASKS = 1_000
+SAMPLES = 200
+TASKS = 500
 BULK_BYTES = 200_000
-BULKS = 100
-REPEATS = 3
+BULKS = 30
+REPEATS = 7
 
 
 class Side(msgspec.Struct, frozen=True):

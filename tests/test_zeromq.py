@@ -242,8 +242,9 @@ async def test_a_lost_subscription_is_seen_and_its_hole_is_mended(make: Make) ->
     await a.until(lambda: a.subscribed == ["b"])
     a.endpoint.publish(Say(3))
     await b.until(lambda: len(b.heard) == 3)
-    assert b.heard == [("a", Say(1)), ("a", Say(3)), ("a", Say(2))]
-    assert b.causes[-1] == "a:!2.0"
+    assert b.heard[0] == ("a", Say(1))
+    mended = b.heard.index(("a", Say(2)))  # it may come before or after what is announced next
+    assert b.causes[mended] == "a:!2.0"
 
 
 # --- losing each other -----------------------------------------------------------------------------------------------

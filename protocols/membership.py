@@ -48,7 +48,7 @@ from .core import (
     Send,
 )
 from .local_health import LocalHealth
-from .probes import Probes
+from .probes import HELPERS, Probes
 from .rumours import FANOUT, RumourMill, newer, retellings
 from .suspicion import Suspicion
 from .swim_words import (
@@ -331,7 +331,7 @@ class Membership:
 
     def _helpers(self, target: NodeId) -> list[NodeId]:
         others = [node for node, peer in sorted(self._peers.items()) if peer.state is Presence.ALIVE and node != target]
-        return self._random.sample(others, min(len(others), FANOUT))
+        return self._random.sample(others, min(len(others), HELPERS))
 
     def _disconnected(self, node: NodeId, now: float) -> list[Effect]:
         """A hint: ask, every way there is, whether it lives."""

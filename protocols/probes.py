@@ -57,7 +57,7 @@ class _Relay:
 
 
 class Probes:
-    """Those under way. `helpers` chooses who may be asked about a target."""
+    """Those under way. `helpers` chooses up to HELPERS who may be asked about a target."""
 
     def __init__(self, health: LocalHealth, rumours: Piggyback, helpers: Callable[[NodeId], list[NodeId]]) -> None:
         self._health = health
@@ -160,7 +160,7 @@ class Probes:
 
     def _ask(self, probe: _Probe, now: float) -> Sequence[Effect]:
         probe.indirect = True
-        probe.helpers = self._helpers(probe.target)[:HELPERS]
+        probe.helpers = self._helpers(probe.target)
         patience_s = self._health.ack_timeout_s
         if probe.helpers:
             probe.until = now + patience_s

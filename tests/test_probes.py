@@ -6,13 +6,13 @@ import pytest
 
 from parley.protocols.core import Datagram, Effect
 from parley.protocols.local_health import ACK_TIMEOUT_S, LocalHealth
-from parley.protocols.probes import NACK_PART, RELAYS_MAX, Probes
+from parley.protocols.probes import HELPERS, NACK_PART, RELAYS_MAX, Probes
 from parley.protocols.swim_words import Ack, Nack, Ping, PingReq
 
 
 def probes(*helpers: str) -> tuple[Probes, LocalHealth]:
     health = LocalHealth(0.0)
-    return Probes(health, lambda to: (), lambda target: [one for one in helpers if one != target]), health
+    return Probes(health, lambda to: (), lambda target: list(helpers[:HELPERS])), health
 
 
 def test_an_answer_ends_a_probe_and_tells_how_long_it_took() -> None:

@@ -25,7 +25,7 @@ from ..fleet import LocalFleet
 from ..problems import Problem
 
 LOOK_EVERY_S = 0.1
-STARTED_AT_ONCE = 4
+STARTED_AT_ONCE = 2
 MEET_S = 60.0
 
 

@@ -90,8 +90,9 @@ async def _curve(quiet: bool) -> curve.Line:
             ("one no-op, from submit to result", "ms", plain.latency.p50_ms, keyed.latency.p50_ms, line.latency_ratio),
             ("no-ops at once", "/s", plain.tasks_per_s, keyed.tasks_per_s, line.throughput_ratio),
             ("200 kB there and back", "MB/s", plain.bulk_mb_per_s, keyed.bulk_mb_per_s, line.bulk_ratio),
+            ("processor time of all of it", "s", plain.processor_s, keyed.processor_s, line.processor_ratio),
         ):
-            told = f"plain {before:9.2f} {unit:<5} with keys {after:9.2f} {unit:<5} {ratio:.2f} times slower"
+            told = f"plain {before:9.2f} {unit:<5} with keys {after:9.2f} {unit:<5} {ratio:.2f} times as much"
             click.echo(f"{name:<45}{told}")
     return line
 

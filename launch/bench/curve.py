@@ -3,12 +3,14 @@
     latency      one no-op from submit to result, the next when it has ended
     throughput   no-ops handed in all at once
     bulk         one value of BULK_BYTES there and back, inside messages: encryption by the byte
+    processor    what all of it has cost agents and client together, which does not depend on who else is busy
 
 All agents and the client share one key, as local fleets do; the cost is that of the handshakes and of the cipher.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
@@ -16,9 +18,11 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from ...transport.security import make
 from ..client import Connection
+from ..fleet import LocalFleet
 from .fleets import fleet_of
 from .latency import Times, median, no_op, timed
 from .throughput import all_at_once
@@ -37,6 +41,7 @@ class Side(msgspec.Struct, frozen=True):
     latency: Times
     tasks_per_s: float
     bulk_mb_per_s: float
+    processor_s: float
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -47,6 +52,7 @@ class Line(msgspec.Struct, frozen=True):
     latency_ratio: float
     throughput_ratio: float
     bulk_ratio: float
+    processor_ratio: float
 
 
 async def measure(samples: int = SAMPLES, tasks: int = TASKS, bulks: int = BULKS, repeats: int = REPEATS) -> Line:
@@ -65,15 +71,24 @@ async def measure(samples: int = SAMPLES, tasks: int = TASKS, bulks: int = BULKS
         _ratio([after.latency.p50_ms / before.latency.p50_ms for before, after in pairs]),
         _ratio([before.tasks_per_s / after.tasks_per_s for before, after in pairs]),
         _ratio([before.bulk_mb_per_s / after.bulk_mb_per_s for before, after in pairs]),
+        _ratio([after.processor_s / before.processor_s for before, after in pairs]),
     )
 
 
 async def _side(flags: tuple[str, ...], samples: int, tasks: int, bulks: int) -> Side:
-    async with fleet_of(NODES, flags=flags) as (_, client):
+    async with fleet_of(NODES, flags=flags) as (fleet, client):
+        before = _processor_s(fleet)
         latency = await timed(partial(no_op, client), samples)
         seconds = await all_at_once(client, tasks)
         moved = await _moved(client, bulks)
-    return Side(latency, round(tasks / seconds, 1), round(moved, 2))
+        processor_s = _processor_s(fleet) - before
+    return Side(latency, round(tasks / seconds, 1), round(moved, 2), round(processor_s, 2))
+
+
+def _processor_s(fleet: LocalFleet) -> float:
+    """Of all agents and of this process, so far."""
+    times = [psutil.Process(pid).cpu_times() for pid in (os.getpid(), *(one.pid for one in fleet.agents.values()))]
+    return float(sum(one.user + one.system for one in times))
 
 
 async def _moved(client: Connection, bulks: int) -> float:
@@ -90,6 +105,7 @@ def _median(sides: list[Side]) -> Side:
         median([side.latency for side in sides]),
         statistics.median(side.tasks_per_s for side in sides),
         statistics.median(side.bulk_mb_per_s for side in sides),
+        statistics.median(side.processor_s for side in sides),
     )
 
 

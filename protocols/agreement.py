@@ -27,7 +27,7 @@ from msgspec import Meta
 from .core import Count
 
 MEMBERS_MAX = 4096
-Checksum: TypeAlias = Annotated[int, Meta(ge=0, lt=2**64)]
+Checksum: TypeAlias = Annotated[int, Meta(ge=0, lt=2**62)]
 Line: TypeAlias = tuple[Count, Count, Checksum, Checksum]
 """Number, changes, digest, witness (0: none). Numbers begin at 1; (0, 0, 0, 0) is nothing heard yet."""
 Lines: TypeAlias = Annotated[tuple[Line, ...], Meta(max_length=MEMBERS_MAX)]
@@ -42,6 +42,7 @@ class Agreement:
         self._lines: list[Line] = [UNHEARD] * members
         self._gone: set[int] = set()
         self._told: Lines | None = None  # the lines as they are, made once
+        self._agreed: bool | None = False  # None: to be looked at
 
     @property
     def lines(self) -> Lines:
@@ -56,43 +57,47 @@ class Agreement:
 
     def merge(self, lines: Lines) -> bool:
         """Take what is newer of others; was anything?"""
-        if lines == self._told:
-            return False
-        newer = [place for place, line in enumerate(lines) if line[0] > self._lines[place][0] and place != self._me]
+        newer = [
+            place
+            for place, (theirs, mine) in enumerate(zip(lines, self._lines, strict=True))
+            if theirs is not mine and theirs[0] > mine[0] and place != self._me
+        ]
         for place in newer:
             self._lines[place] = lines[place]
-            self._told = None
+        if newer:
+            self._told = self._agreed = None
         return bool(newer)
 
     def gone(self, member: int) -> None:
         """Nobody waits for its line any more."""
         self._gone.add(member)
+        self._agreed = None
 
-    def note(self, digest: int) -> bool:
-        """My state has this digest now; is my line a new one?"""
+    def note(self, digest: int) -> None:
+        """My state has this digest now."""
         number, changes, former, witness = self._lines[self._me]
-        if former != digest:
-            changes += 1
-        self._lines[self._me] = (number, changes, digest, witness)
+        changes += former != digest
+        self._lines[self._me] = (number, changes, digest, 0)
         living = self._living()
         same = all(line[2] == digest for line in living)
-        sworn = checksum([line[1] for line in living]) if same else 0
-        if (former, witness) == (digest, sworn) and number:
-            return False
-        self._lines[self._me] = (number + 1, changes, digest, sworn)
-        self._told = None
-        return True
+        line = (number, changes, digest, checksum([line[1] for line in living]) if same else 0)
+        if line[2:] != (former, witness):
+            line = (number + 1, *line[1:])
+        self._lines[self._me] = line
+        self._told = self._agreed = None
 
     @property
     def agreed(self) -> bool:
         """Everybody is in my state, and everybody has seen it."""
-        _, _, digest, witness = self._lines[self._me]
-        return witness > 0 and all(line[2:] == (digest, witness) for line in self._living())
+        if self._agreed is None:
+            _, _, digest, witness = self._lines[self._me]
+            self._agreed = witness > 0 and all(line[2:] == (digest, witness) for line in self._living())
+        return self._agreed
 
     def _living(self) -> list[Line]:
         return [line for place, line in enumerate(self._lines) if place not in self._gone]
 
 
 def checksum(*columns: Sequence[int | float]) -> int:
-    """64 bits over columns of numbers, never 0: equal columns give equal ones, on every machine."""
-    return int.from_bytes(hashlib.blake2b(repr(columns).encode(), digest_size=8).digest()) or 1
+    """62 bits over columns of numbers, never 0: equal columns give equal ones, on every machine."""
+    return int.from_bytes(hashlib.blake2b(repr(columns).encode(), digest_size=8).digest()) >> 2 or 1

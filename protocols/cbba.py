@@ -4,22 +4,24 @@ Source: H.-L. Choi, L. Brunet, J. How, Consensus-Based Decentralized Auctions fo
 2009. No auctioneer, any connected graph, any loss. With `capacity` 1 it is the consensus-based auction algorithm (CBAA).
 
     agent i                                                         its neighbours
-      build: add to the bundle the task that is worth most here,
-             as long as the bid beats the winning bid y it knows
+      build: again and again the task that is worth most here goes into
+             the bundle, of those where the bid beats the winning bid y
       | Winning(y, winners z, stamps, lines of agreement) ------------> all
       | <-------------------------------------------------- theirs
       resolve: the conflict table (cbba_conflicts.py), then stamps
-      release: outbid for a task? It and all after it in the bundle go: they were bid for under other circumstances
-      build again, tell again, until all have the same and know it (agreement.py)
+      outbid for a task? All after it in the bundle were bid for under other circumstances: build again, tell again,
+      until all have the same and know it (agreement.py)
 
 What holds at the end: everybody has the same winners; a task is in the bundle of its winner, and in no other. With scores
 of diminishing marginal gain (scores.py) it is what the sequential greedy algorithm finds, at least half of the optimum,
 after at most min(tasks, agents·capacity) · diameter rounds if nothing is lost; seeing that it is the end takes some
 three diameters more.
 
-Four mistakes that others had to mend, and where they are avoided: what is released after an outbid task is told as
-nobody's (`_release`); stamps are merged after the conflicts are resolved (`hear`); rows with nobody as winner are in
-the table; who has seen the end answers those who have not (`Winning.last`, neighbours.py).
+The paper keeps the head of a bundle and adds behind it. A task that comes free again may then be bid for in a worse
+place than the greedy algorithm would, and equality is lost. So here the whole bundle is built anew each time; what is in
+it no more is released by that. Mistakes that others had to mend: what is released is told as nobody's; stamps are merged
+after the conflicts are resolved (`_resolve`); the rows with nobody as winner are in the table; whoever has seen the end
+answers those who have not (`Winning.last`).
 """
 
 from __future__ import annotations
@@ -89,12 +91,13 @@ class Cbba:
         self._scores = scores
         self._capacity = min(capacity, tasks)
         self._asynchronous = asynchronous
-        self._beliefs = [FREE] * tasks
-        self._own: dict[int, float] = {}  # what it bid for what is in its bundle
+        self._bids = [0.0] * tasks
+        self._winners = [NOBODY] * tasks
         self._stamps = [0] * (tasks if asynchronous else len(agents))
         self._clock = 0  # Lamport's
         self._agreement = Agreement(self._me, len(agents))
-        self._fresh = True  # something has changed since it built and spoke last
+        self._contested = True  # somebody believes something else than when it built its bundle
+        self._fresh = True  # it knows something that it has not told
 
     # -- hearing and speaking
 
@@ -103,11 +106,9 @@ class Cbba:
         k = self._places.get(sender)
         if not isinstance(message, Winning) or k is None:
             raise PeerError(f"{sender} sent {type(message).__name__}, or has no part in this consensus")
-        if (len(message.bids), len(message.winners)) != (len(self._beliefs), len(self._beliefs)) or (
-            len(message.stamps) != len(self._stamps)
-            or len(message.lines) != self._agreement.members
-            or max(message.winners, default=NOBODY) >= len(self._places)
-        ):
+        agents, tasks = len(self._places), len(self._bids)
+        lengths = (len(message.bids), len(message.winners), len(message.stamps), len(message.lines))
+        if lengths != (tasks, tasks, len(self._stamps), agents) or max(message.winners, default=NOBODY) >= agents:
             raise PeerError(f"{sender} speaks of tasks or agents that are not in this session")
         self._fresh |= self._agreement.merge(message.lines)
         if self._asynchronous:
@@ -116,16 +117,17 @@ class Cbba:
             self._resolve(message, k)
 
     def speak(self, turn: int, *, whole: bool = True) -> Winning:
-        """Release what was lost, build the bundle anew, and tell all that is believed."""
-        if self._fresh:
-            self._release()
-            self._build()
+        """Build the bundle anew, and tell all that is believed."""
         if not self._asynchronous:
             self._stamps[self._me] += 1
-        bids, winners = tuple(belief.bid for belief in self._beliefs), tuple(belief.winner for belief in self._beliefs)
-        self._agreement.note(checksum(bids, winners, self._stamps if self._asynchronous else ()))
-        self._fresh = False
-        return Winning(self.session, turn, self.done, bids, winners, tuple(self._stamps), self._agreement.lines)
+        if self._fresh:
+            if self._contested:
+                self._build()
+            told = self._stamps if self._asynchronous else ()
+            self._agreement.note(checksum(self._bids, self._winners, told))
+            self._fresh = False
+        bids, winners, stamps = tuple(self._bids), tuple(self._winners), tuple(self._stamps)
+        return Winning(self.session, turn, self.done, bids, winners, stamps, self._agreement.lines)
 
     @property
     def news(self) -> bool:
@@ -138,97 +140,95 @@ class Cbba:
         if place is None:
             return
         self._agreement.gone(place)
-        for task, belief in enumerate(self._beliefs):
-            if belief.winner == place:
-                self._believe(task, FREE)
-        self._fresh = True
+        for task, winner in enumerate(self._winners):
+            if winner == place:
+                self._stamp(task, FREE)
+        self._contested = self._fresh = True
 
     # -- what it knows
 
     @property
     def done(self) -> bool:
         """Everybody has the same winners, and this agent knows it."""
-        return self._agreement.agreed
+        return self._agreement.agreed and not self._contested
 
     @property
     def winners(self) -> list[int]:
         """Per task the place of its winner, -1 for nobody, as far as is known."""
-        return [belief.winner for belief in self._beliefs]
+        return list(self._winners)
 
     # -- resolving
 
     def _resolve(self, message: Winning, k: int) -> None:
         for task in self._contradictions(message):
-            mine, theirs = self._beliefs[task], Belief(message.bids[task], message.winners[task])
-            match in_rounds(self._me, mine, self._stamps, k, theirs, message.stamps):
+            theirs = Belief(message.bids[task], message.winners[task])
+            match in_rounds(self._me, self._belief(task), self._stamps, k, theirs, message.stamps):
                 case Action.UPDATE:
                     self._believe(task, theirs)
                 case Action.RESET:
                     self._believe(task, FREE)
-        mine_s = self._stamps[self._me]
+        own = self._stamps[self._me]
         self._stamps = list(map(max, self._stamps, message.stamps))
-        self._stamps[self._me] = mine_s
+        self._stamps[self._me] = own
 
     def _join(self, message: Winning) -> None:
-        self._clock = max(self._clock, *message.stamps, 0)
-        for task, stamp in enumerate(message.stamps):
-            mine, theirs = self._beliefs[task], Belief(message.bids[task], message.winners[task])
-            if at_once(mine, self._stamps[task], theirs, stamp) is Action.UPDATE:
+        for task in self._not_older(message):
+            theirs, stamp = Belief(message.bids[task], message.winners[task]), message.stamps[task]
+            if at_once(self._belief(task), self._stamps[task], theirs, stamp) is Action.UPDATE:
                 self._believe(task, theirs)
                 self._stamps[task] = stamp
+                self._clock = max(self._clock, stamp)
 
     def _contradictions(self, message: Winning) -> list[int]:
-        return [
-            task
-            for task, (mine, bid, winner) in enumerate(zip(self._beliefs, message.bids, message.winners, strict=True))
-            if mine.winner != winner or mine.bid != bid
-        ]
+        """The tasks of which they believe something else."""
+        believed = zip(self._bids, message.bids, self._winners, message.winners, strict=True)
+        return [task for task, (bid, told, winner, named) in enumerate(believed) if winner != named or bid != told]
+
+    def _not_older(self, message: Winning) -> list[int]:
+        """The tasks of which they believe something else, and by no older stamp."""
+        pairs = enumerate(zip(self._stamps, message.stamps, strict=True))
+        new = {task for task, (mine, theirs) in pairs if theirs > mine}
+        return sorted(new | {task for task in self._contradictions(message) if message.stamps[task] == self._stamps[task]})
+
+    def _belief(self, task: int) -> Belief:
+        return Belief(self._bids[task], self._winners[task])
 
     def _believe(self, task: int, belief: Belief) -> None:
-        self._beliefs[task] = belief
-        self._fresh = True
-
-    # -- releasing and building
+        self._bids[task], self._winners[task] = belief
+        self._contested = self._fresh = True
 
     def _stamp(self, task: int, belief: Belief) -> None:
         """Believe it of one's own accord."""
-        self._beliefs[task] = belief
+        self._believe(task, belief)
         if self._asynchronous:
             self._clock += 1
             self._stamps[task] = self._clock
 
-    def _release(self) -> None:
-        """From the first task that another has, all go; what of them was still ours is nobody's."""
-        for place, task in enumerate(self.bundle):
-            claim, belief = Belief(self._own[task], self._me), self._beliefs[task]
-            if belief.winner == self._me:
-                continue
-            if self._asynchronous and claim.beats(belief):
-                self._stamp(task, claim)  # what contradicts us is worse: we say so
-                continue
-            for later in self.bundle[place:]:
-                del self._own[later]
-                self.path.remove(later)
-                if self._beliefs[later].winner == self._me:
-                    self._stamp(later, FREE)
-            del self.bundle[place:]
-            return
+    # -- building
 
     def _build(self) -> None:
-        if len(self.bundle) == self._capacity:
-            return
-        bids = np.array([belief.bid for belief in self._beliefs])
-        winners = np.array([belief.winner for belief in self._beliefs])
-        while len(self.bundle) < self._capacity:
-            gains = self._scores.marginals(self.path)
-            offers = np.minimum(gains, min(self._own.values())) if self._scores.warped and self._own else gains
+        """The greedy bundle of all that can be won: what is another's only with a better bid."""
+        bids, winners = np.array(self._bids), np.array(self._winners)
+        mine = winners == self._me
+        bids[mine], winners[mine] = FREE
+        bundle: dict[int, float] = {}
+        path: list[int] = []
+        least = np.inf
+        while len(bundle) < self._capacity:
+            gains = self._scores.marginals(path)
+            offers = np.minimum(gains, least) if self._scores.warped else gains
             winnable = (offers > 0.0) & ((offers > bids) | ((offers == bids) & (winners > self._me)))
-            winnable[self.bundle] = False
+            winnable[list(bundle)] = False
             if not winnable.any():
-                return
+                break
             task = int(np.where(winnable, gains, -np.inf).argmax())
-            self.path.insert(self._scores.place(self.path, task), task)
-            self.bundle.append(task)
-            self._own[task] = bids[task] = float(offers[task])
-            winners[task] = self._me
-            self._stamp(task, Belief(self._own[task], self._me))
+            path.insert(self._scores.place(path, task), task)
+            least = bundle[task] = float(offers[task])
+        for task in map(int, np.flatnonzero(mine)):
+            if task not in bundle:
+                self._stamp(task, FREE)
+        for task, bid in bundle.items():
+            if self._belief(task) != (claim := Belief(bid, self._me)):
+                self._stamp(task, claim)
+        self.bundle, self.path = list(bundle), path
+        self._contested = False

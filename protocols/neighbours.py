@@ -66,8 +66,8 @@ class InRounds:
         self._neighbours = sorted(neighbours)
         self._unheard: dict[NodeId, deque[Message]] = {node: deque() for node in self._neighbours}
         self._silent: set[NodeId] = set()  # their last words have been heard
-        self.round = 0
-        """How often it has spoken."""
+        self.spoken = 0
+        """How often it has spoken: the number of the round."""
         self._begun = False
         self._ended = False
 
@@ -113,8 +113,8 @@ class InRounds:
         return [node for node in self._neighbours if node not in self._silent]
 
     def _speak(self) -> list[Effect]:
-        self.round += 1
-        words = self._speaker.speak(self.round)
+        self.spoken += 1
+        words = self._speaker.speak(self.spoken)
         self._ended = _last(words) or not (self._awaited() or self._speaker.news)
         return [Send(node, words) for node in self._awaited()]
 
@@ -127,7 +127,7 @@ class AtOnce:
         self._neighbours = sorted(neighbours)
         self._pace_s = pace_s
         self._next: float | None = None  # when it may speak; None: it has not begun
-        self.turns = 0
+        self.spoken = 0
         """How often it has spoken."""
 
     def begin(self, now: float) -> Sequence[Effect]:
@@ -152,9 +152,9 @@ class AtOnce:
         return self._next if self._speaker.news else None
 
     def _speak(self, now: float) -> list[Effect]:
-        self.turns += 1
+        self.spoken += 1
         self._next = now + self._pace_s
-        words = self._speaker.speak(self.turns)
+        words = self._speaker.speak(self.spoken)
         return [Send(node, words) for node in self._neighbours]
 
 

@@ -295,6 +295,9 @@ class Initiator:
             seed = (self._seed + contract.key[-1] + contract.epoch) & 0xFFFFFFFF
             offer = self._rule.choose(offers, seed)
             outlook = outlooks[offer.node]
+            if 0.0 < self._reserve(contract) < offer.cost:
+                kept.append(contract)  # it has to wait there too long
+                continue
             if outlook.room(offer.own_s):
                 effects += self._award(contract, offer, offers, seed, now)
             else:
@@ -316,11 +319,20 @@ class Initiator:
                 if node in contract.bids:
                     declined = Decline(contract.task.id, Reason.REPLICA, "have another replica of it")
                     contract.decline(node, declined)
+        reserve = self._reserve(contract)
+        for node, bid in list(contract.bids.items()) if reserve > 0.0 else ():
+            if bid.own_s > reserve:
+                declined = Decline(contract.task.id, Reason.RESERVE, f"ask more than the {reserve:.3g} s it is worth")
+                contract.decline(node, declined)
         return [
             Offer(node, outlook.ready_s, bid.own_s, outlook.free, self._accounts[node].speed)
             for node, outlook in outlooks.items()
             if (bid := contract.bids.get(node)) is not None
         ]
+
+    def _reserve(self, contract: Contract) -> float:
+        """The most that is paid for it; 0: no limit, or nothing is paid at all."""
+        return contract.task.conditions.reward if self._rule.pay is not None else 0.0
 
     def _award(self, contract: Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float) -> list[Effect]:
         task, winner = contract.task, offer.node
@@ -341,6 +353,8 @@ class Initiator:
         if len(offers) > 1:
             self._reject(contract, Reason.OUTBID, now)
         second = min([other for other in offers if other is not offer], key=_by_cost, default=None)
+        reserve = self._reserve(contract)
+        payment = self._rule.pay(offer, offers, reserve) if self._rule.pay is not None else None
         effects: list[Effect] = [
             AuctionAwarded(
                 auction=contract.auction,
@@ -355,6 +369,8 @@ class Initiator:
                 bids=tuple([_bid_line(bidder, contract.bids[bidder.node]) for bidder in offers]),
                 declines=_decline_lines(contract) if contract.declines else (),
                 silent=contract.silent,
+                payment=payment,
+                reserve=reserve,
             )
         ]
         if contract.lost is not None:
@@ -368,6 +384,7 @@ class Initiator:
             contract.payload,
             contract.follow,
             contract.blobs,
+            payment,
         )
         effects.append(Send(winner, award))
         return effects

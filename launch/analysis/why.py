@@ -49,7 +49,8 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class Award(msgspec.Struct, frozen=True):
-    """One award, and all it was made from. Costs, terms and margin are seconds until done."""
+    """One award, and all it was made from. Costs, terms and margin are seconds until done; under a rule that pays,
+    `payment` is what the winner is paid, in the same unit, and `reserve` the most it could have been (0: no limit)."""
 
     epoch: int
     winner: str
@@ -62,6 +63,8 @@ class Award(msgspec.Struct, frozen=True):
     declines: tuple[DeclineLine, ...]
     silent: tuple[str, ...]
     at_s: float
+    payment: float | None = None
+    reserve: float = 0.0
 
 
 class Unbid(msgspec.Struct, frozen=True):
@@ -196,6 +199,8 @@ class _Story:
                 declines=event.declines,
                 silent=event.silent,
                 at_s=self._at_s,
+                payment=event.payment,
+                reserve=event.reserve,
             )
         )
 

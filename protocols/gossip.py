@@ -83,7 +83,7 @@ class Gossip:
 
     `members` are those it knows from the beginning; others are known once they have met one who knows them. `player` is
     this node's as it begins, and `life` is higher in each life of this node. The player hears once a period, as long as
-    it is not settled or there is something new. At `periods_max` the node gives up waiting for the others to agree: then
+    it is not settled or there is something new. At `periods_max` the node no longer waits for the others to agree: then
     `agreed` stays False.
     """
 
@@ -93,7 +93,7 @@ class Gossip:
         node: NodeId,
         members: Sequence[NodeId],
         player: Player,
-        random: Random,
+        rng: Random,
         *,
         periods_max: int,
         life: int = 1,
@@ -109,11 +109,11 @@ class Gossip:
         self.finished = False
         self.agreed = False
         self.periods = 0
-        self._random = random
+        self._random = rng
         self._periods_max = periods_max
         self._period_s = period_s
         self._fanout = fanout
-        self._wake_at = start_at + period_s * random.random()
+        self._wake_at = start_at + period_s * rng.random()
         self._living = {*members, node}
         self._down: set[NodeId] = set()
         self._words: dict[NodeId, Rumour] = {}

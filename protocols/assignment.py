@@ -121,8 +121,8 @@ class Person:
 
     def hear(self, message: Message, sender: NodeId) -> None:
         """Take what is higher. Raises PeerError on nonsense."""
-        if not isinstance(message, Standings) or sender not in self._places:
-            raise PeerError(f"{sender} sent {type(message).__name__}, or has no part in this assignment")
+        if not isinstance(message, Standings) or message.session != self.session or sender not in self._places:
+            raise PeerError(f"{sender} sent {type(message).__name__}, or has no part in the assignment {self.session}")
         n = len(self._owners)
         for place, phase, _, owner in message.standings:
             if place >= n or owner >= n or phase >= len(self._epsilons):

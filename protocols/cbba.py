@@ -104,8 +104,8 @@ class Cbba:
     def hear(self, message: Message, sender: NodeId) -> None:
         """Resolve the conflicts between what they and we believe. Raises PeerError on nonsense."""
         k = self._places.get(sender)
-        if not isinstance(message, Winning) or k is None:
-            raise PeerError(f"{sender} sent {type(message).__name__}, or has no part in this consensus")
+        if not isinstance(message, Winning) or message.session != self.session or k is None:
+            raise PeerError(f"{sender} sent {type(message).__name__}, or has no part in the consensus {self.session}")
         agents, tasks = len(self._places), len(self._bids)
         lengths = (len(message.bids), len(message.winners), len(message.stamps), len(message.lines))
         if lengths != (tasks, tasks, len(self._stamps), agents) or max(message.winners, default=NOBODY) >= agents:

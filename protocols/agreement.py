@@ -8,9 +8,9 @@ distributed system are seen in a consistent cut (K. Chandy, L. Lamport, Distribu
       all digests that I know are equal to mine         -> my witness: a checksum over everybody's `changes`
       all lines bear the witness that I would bear      -> agreed
 
-Why it is true: a witness is born when its owner has seen everybody's line, so after the last of them came to that state,
-and it carries the owner's own `changes`: until then the owner has not left it. So at the moment when the last of them
-came to it, all were in it. If a state that all are in is one that no message changes any more, it is the end.
+Why it is true: a witness is born when its owner has seen everybody's line, so after the last of them came to that
+state, and it carries the owner's own `changes`: until then the owner has not left it. So at the moment when the last of
+them came to it, all were in it. If a state that all are in is one that no message changes any more, it is the end.
 
 Invariant: a line is only ever replaced by one with a higher number. Loss, repetition and disorder of lines delay
 agreement and cannot feign it.

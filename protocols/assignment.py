@@ -12,11 +12,11 @@ Sources: D. Bertsekas, The Auction Algorithm, Annals of Operations Research 14, 
 The table of what stands is a join-semilattice: per object the largest (phase, price, -owner). So it does not matter how
 often, or in which order, it is heard; and prices never fall.
 
-*The end is seen, not assumed.* Let what a person knows be causally closed: whoever knows a bid knows all that its bidder
-knew (whole tables; or changes handed on over links that keep their order; or all hear all in every round). If then in
-one person's table every person owns an object, no bid follows in this phase. For let k's bid be the first to follow: k
-lost its object to some m whose bid in the table is for another object. m's winning bid was made either later, so k's is
-not the first, or earlier, but then k's loss stands in every table that holds m's later bid.
+*The end is seen, not assumed.* Let what a person knows be causally closed: whoever knows a bid knows all that its
+bidder knew (whole tables; or changes handed on over links that keep their order; or all hear all in every round). If
+then in one person's table every person owns an object, no bid follows in this phase. For let k's bid be the first to
+follow: k lost its object to some m whose bid in the table is for another object. m's winning bid was made either later,
+so k's is not the first, or earlier, but then k's loss stands in every table that holds m's later bid.
 
 Invariant: ε-complementary slackness: at the prices it knows, an owner's object is within ε of its best. So the total is
 within n·ε of the optimum. Costs are whole numbers, and all is counted in units of 1/(n+1): the last ε is one unit,
@@ -28,7 +28,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, TypeAlias
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 
@@ -142,7 +141,7 @@ class Person:
     @property
     def news(self) -> bool:
         """It has something to say: a bid of its own, or what it has heard."""
-        return bool(self._news) or not self.done and (self._complete or self._objects[self._me] is None)
+        return bool(self._news) or (not self.done and (self._complete or self._objects[self._me] is None))
 
     def gone(self, node: NodeId) -> None:
         """It takes no part any more: nobody waits for its bid."""

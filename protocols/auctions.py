@@ -2,8 +2,9 @@
 
 Sources: FIPA XC00031F (English), XC00032F (Dutch), 2001; R. McAfee, J. McMillan, Auctions and Bidding, J. of Economic
 Literature 25, 1987. A task is work to be done, so the auctions run in reverse: the price is what the winner is paid, in
-the unit of costs, and the reserve is the most that is paid. English: it falls as long as somebody would go there. Dutch:
-it rises until somebody takes it. (Sealed bids are a single contract net: award_rules.py, first-price and vickrey.)
+the unit of costs, and the reserve is the most that is paid. English: it falls as long as somebody would go there.
+Dutch: it rises until somebody takes it. (Sealed bids are a single contract net: award_rules.py, first-price and
+vickrey.)
 
     auctioneer                                            bidders
       | AuctionStarted(auction, task, form) --------------> all            inform-start-of-auction
@@ -17,12 +18,12 @@ it rises until somebody takes it. (Sealed bids are a single contract net: award_
       | AuctionEnded(winner, price) ----------------------> all            inform
 
 What holds: prices fall (English) or rise (Dutch) by one step each, and begin anew only if the one who is accepted dies;
-at most one bidder is accepted at any moment, and it has bid at that very price; nobody is paid more than the reserve. Who
-passes in an English auction is out: it would not do it for less either. Whoever bids is answered; a late bid is rejected
-as late. One that has not understood, is silent or dead holds up nobody for longer than `cry_s`.
+at most one bidder is accepted at any moment, and it has bid at that very price; nobody is paid more than the reserve.
+Who passes in an English auction is out: it would not do it for less either. Whoever bids is answered; a late bid is
+rejected as late. One that has not understood, is silent or dead holds up nobody for longer than `cry_s`.
 
-English ends within one step of the second smallest cost, whatever is bid: bidding down to one's cost is the best one can
-do. In a Dutch auction, as with sealed first prices, it pays to wait; how long is the owner's affair.
+English ends within one step of the second smallest cost, whatever is bid: bidding down to one's cost is the best one
+can do. In a Dutch auction, as with sealed first prices, it pays to wait; how long is the owner's affair.
 """
 
 from __future__ import annotations
@@ -410,8 +411,8 @@ class _Part(NamedTuple):
 class Bidder:
     """Bids for what it is called.
 
-    `asks` says for how much this node does a task, at this moment; None: not at all. Whether that is its cost, or more, is
-    its owner's affair.
+    `asks` says for how much this node does a task, at this moment; None: not at all. Whether that is its cost, or more,
+    is its owner's affair.
     """
 
     def __init__(self, asks: Callable[[Task, NodeId, float], float | None]) -> None:

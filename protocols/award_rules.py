@@ -12,8 +12,8 @@ The contract net takes one of each as arguments, and with them becomes one or th
 | longest-heaviest | longest | heaviest | greedy: the longest task to the heaviest node |
 | random | arrival | random | the baseline that every rule must beat |
 
-Under a rule that pays, a task's reward is its reserve price: no bid above it is taken. Costs are seconds until done, lower is better. Ties break by node id, so that everybody who sees the same offers picks
-the same one.
+Under a rule that pays, a task's reward is its reserve price: no bid above it is taken. Costs are seconds until done,
+lower is better. Ties break by node id, so that everybody who sees the same offers picks the same one.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def own_price(winner: Offer, offers: Sequence[Offer], reserve: float) -> float:
 
 
 def second_price(winner: Offer, offers: Sequence[Offer], reserve: float) -> float:
-    """What the runner-up has asked, or the reserve if that is less; alone it is paid the reserve, or without one what it
-    has asked. W. Vickrey, Counterspeculation, Auctions, and Competitive Sealed Tenders, J. of Finance 16, 1961."""
+    """What the runner-up has asked, or the reserve if that is less; alone it is paid the reserve, or without one what
+    it has asked. W. Vickrey, Counterspeculation, Auctions, and Competitive Sealed Tenders, J. of Finance 16, 1961."""
     others = [offer.cost for offer in offers if offer.node != winner.node]
     price = min(others, default=reserve if reserve > 0.0 else winner.cost)
     return min(price, reserve) if reserve > 0.0 else price

@@ -1,7 +1,8 @@
 """The consensus-based bundle algorithm: agents build bundles of tasks greedily, and agree by talking who has which.
 
 Source: H.-L. Choi, L. Brunet, J. How, Consensus-Based Decentralized Auctions for Robust Task Allocation, IEEE T-RO 25,
-2009. No auctioneer, any connected graph, any loss. With `capacity` 1 it is the consensus-based auction algorithm (CBAA).
+2009. No auctioneer, any connected graph, any loss. With `capacity` 1 it is the consensus-based auction algorithm
+(CBAA).
 
     agent i                                                         its neighbours
       build: again and again the task that is worth most here goes into
@@ -12,16 +13,16 @@ Source: H.-L. Choi, L. Brunet, J. How, Consensus-Based Decentralized Auctions fo
       outbid for a task? All after it in the bundle were bid for under other circumstances: build again, tell again,
       until all have the same and know it (agreement.py)
 
-What holds at the end: everybody has the same winners; a task is in the bundle of its winner, and in no other. With scores
-of diminishing marginal gain (scores.py) it is what the sequential greedy algorithm finds, at least half of the optimum,
-after at most min(tasks, agents·capacity) · diameter rounds if nothing is lost; seeing that it is the end takes some
-three diameters more.
+What holds at the end: everybody has the same winners; a task is in the bundle of its winner, and in no other. With
+scores of diminishing marginal gain (scores.py) it is what the sequential greedy algorithm finds, at least half of the
+optimum, after at most min(tasks, agents·capacity) · diameter rounds if nothing is lost; seeing that it is the end takes
+some three diameters more.
 
 The paper keeps the head of a bundle and adds behind it. A task that comes free again may then be bid for in a worse
-place than the greedy algorithm would, and equality is lost. So here the whole bundle is built anew each time; what is in
-it no more is released by that. Mistakes that others had to mend: what is released is told as nobody's; stamps are merged
-after the conflicts are resolved (`_resolve`); the rows with nobody as winner are in the table; whoever has seen the end
-answers those who have not (`Winning.last`).
+place than the greedy algorithm would, and equality is lost. So here the whole bundle is built anew each time; what is
+in it no more is released by that. Mistakes that others had to mend: what is released is told as nobody's; stamps are
+merged after the conflicts are resolved (`_resolve`); the rows with nobody as winner are in the table; whoever has seen
+the end answers those who have not (`Winning.last`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 
@@ -188,7 +188,9 @@ class Cbba:
         """The tasks of which they believe something else, and by no older stamp."""
         pairs = enumerate(zip(self._stamps, message.stamps, strict=True))
         new = {task for task, (mine, theirs) in pairs if theirs > mine}
-        return sorted(new | {task for task in self._contradictions(message) if message.stamps[task] == self._stamps[task]})
+        return sorted(
+            new | {task for task in self._contradictions(message) if message.stamps[task] == self._stamps[task]}
+        )
 
     def _belief(self, task: int) -> Belief:
         return Belief(self._bids[task], self._winners[task])

@@ -17,11 +17,11 @@ resolved.
               |                                           of n, and i's of m newer: reset
     nobody    |  leave                   update           newer of m: update               leave
 
-`at_once` is the asynchronous form (L. Johnson, S. Ponda, H.-L. Choi, J. How, Improving the Efficiency of a Decentralized
-Tasking Algorithm for UAV Teams with Asynchronous Communications, 2010): a stamp t per task, of when its winner bid or
-released it; the owner itself answers what contradicts it, with a new stamp. Stamps are Lamport's (1978), so no clocks
-are compared. Where the paper weighs bid against time for third parties, here the stamp alone decides: what stands per
-task is then a join-semilattice, and neither loss nor repetition nor disorder can bring an old belief back.
+`at_once` is the asynchronous form (L. Johnson, S. Ponda, H.-L. Choi, J. How, Improving the Efficiency of a
+Decentralized Tasking Algorithm for UAV Teams with Asynchronous Communications, 2010): a stamp t per task, of when its
+winner bid or released it; the owner itself answers what contradicts it, with a new stamp. Stamps are Lamport's (1978),
+so no clocks are compared. Where the paper weighs bid against time for third parties, here the stamp alone decides: what
+stands per task is then a join-semilattice, and neither loss nor repetition nor disorder can bring an old belief back.
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ class Belief(NamedTuple):
 FREE = Belief(0.0, NOBODY)
 
 
-def in_rounds(
-    i: int, mine: Belief, stamps_i: Sequence[int], k: int, theirs: Belief, stamps_k: Sequence[int]
-) -> Action:
+def in_rounds(i: int, mine: Belief, stamps_i: Sequence[int], k: int, theirs: Belief, stamps_k: Sequence[int]) -> Action:
     """Table 1: k tells `theirs`, and how new what it knows of each agent is."""
 
     def newer(agent: int) -> bool:

@@ -48,7 +48,8 @@ class AuctionOpened(Event, frozen=True, kw_only=True):
 class AuctionAwarded(Event, frozen=True, kw_only=True):
     """A task was awarded: all that is needed to see, and to recompute, why.
 
-    Under a rule that pays, `payment` is what the winner is paid, and `reserve` the most it could have been (0: no limit).
+    Under a rule that pays, `payment` is what the winner is paid, and `reserve` the most it could have been (0: no
+    limit).
     """
 
     name: ClassVar[str] = "auction.award"

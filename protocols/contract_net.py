@@ -320,10 +320,10 @@ class Initiator:
                     declined = Decline(contract.task.id, Reason.REPLICA, "have another replica of it")
                     contract.decline(node, declined)
         reserve = self._reserve(contract)
-        for node, bid in list(contract.bids.items()) if reserve > 0.0 else ():
-            if bid.own_s > reserve:
-                declined = Decline(contract.task.id, Reason.RESERVE, f"ask more than the {reserve:.3g} s it is worth")
-                contract.decline(node, declined)
+        dear = [node for node, bid in contract.bids.items() if bid.own_s > reserve > 0.0]
+        for node in dear:
+            declined = Decline(contract.task.id, Reason.RESERVE, f"ask more than the {reserve:.3g} s it is worth")
+            contract.decline(node, declined)
         return [
             Offer(node, outlook.ready_s, bid.own_s, outlook.free, self._accounts[node].speed)
             for node, outlook in outlooks.items()

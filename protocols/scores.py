@@ -107,8 +107,9 @@ class ByPath:
 def time_discounted(worth: Sequence[float], seconds: Callable[[int | None, int], float], discount: float) -> ByPath:
     """Σ discount^τ_j · worth_j, τ_j the second at which the path reaches j (Choi et al. 2009, eq. 11).
 
-    `seconds(from, to)` is the way from one task (None: from where the agent is) to another; with `discount` below 1 and
-    ways that obey the triangle inequality it has DMG.
+    `seconds(from, to)` is the way from one task (None: from where the agent is) to another. Often taken to have DMG,
+    and has it only almost: what is inserted before others delays them, and with another path it may delay less. So it
+    is warped.
     """
 
     def total(path: Sequence[int]) -> float:
@@ -119,4 +120,4 @@ def time_discounted(worth: Sequence[float], seconds: Callable[[int | None, int],
             sum_ += discount**reached * worth[task]
         return sum_
 
-    return ByPath(total, len(worth), warped=False)
+    return ByPath(total, len(worth), warped=True)

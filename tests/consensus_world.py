@@ -15,13 +15,12 @@ from parley.protocols import assignment, cbba
 from parley.protocols.assignment import Person
 from parley.protocols.cbba import Cbba
 from parley.protocols.core import Effect, Message, NodeId
-from parley.protocols.neighbours import AtOnce, InRounds
+from parley.protocols.neighbours import AtOnce, InRounds, Speaker
 from parley.protocols.scores import Additive, EarliestFinish, Scores
 from parley.transport.codec import Codec
 from parley.transport.simulated import Faults, SimulatedFleet
 
 CODEC = Codec((*assignment.MESSAGES, *cbba.MESSAGES))
-Speakers = dict[NodeId, Person] | dict[NodeId, Cbba]
 
 
 def data(*parts: str) -> Path:
@@ -119,9 +118,7 @@ def agents_of(scores: Sequence[Scores], tasks: int, capacity: int, *, asynchrono
     }
 
 
-def persons_of(
-    costs: Sequence[Sequence[int]], epsilons: Sequence[int], *, relays: bool = True
-) -> dict[NodeId, Person]:
+def persons_of(costs: Sequence[Sequence[int]], epsilons: Sequence[int], *, relays: bool = True) -> dict[NodeId, Person]:
     names = nodes(len(costs))
     return {
         name: Person(name, "s", names, row, epsilons, relays=relays) for name, row in zip(names, costs, strict=True)
@@ -173,9 +170,9 @@ class Starting:
 
 
 def on_fleet(
-    speakers: Speakers,
+    speakers: Mapping[NodeId, Speaker],
     connected: graphs.Graph,
-    driver: Callable[[Person | Cbba, list[NodeId]], InRounds | AtOnce],
+    driver: Callable[[Speaker, list[NodeId]], InRounds | AtOnce],
     *,
     seed: int,
     faults: Faults,

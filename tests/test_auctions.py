@@ -22,8 +22,8 @@ from parley.protocols.auctions import (
     CRY_S,
     MESSAGES,
     AuctionClosed,
-    AuctionEnded,
     Auctioneer,
+    AuctionEnded,
     AuctionStarted,
     Bidder,
     Form,
@@ -199,8 +199,8 @@ def test_lots_without_prices(start: float, step: float, reserve: float) -> None:
 
 
 def test_english_the_price_falls_until_nobody_bids(transcript: Transcript) -> None:
-    """English: started; each price is called to all but the one who has it; the first to bid is accepted, the others are
-    rejected; who passes is out; when nobody bids any more it is sold at the last price that was accepted.
+    """English: started; each price is called to all but the one who has it; the first to bid is accepted, the others
+    are rejected; who passes is out; when nobody bids any more it is sold at the last price that was accepted.
 
     b does it for 7, c for 8.5, d for 9.5: it goes to b, one step below what c would have gone to.
     """

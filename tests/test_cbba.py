@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley.launch.bench import graphs, lossy
+from parley.launch.bench.consensus import assignment_costs
 from parley.protocols.cbba import Cbba, Winning
 from parley.protocols.cbba_conflicts import NOBODY
 from parley.protocols.core import PeerError
@@ -170,7 +171,9 @@ def test_without_loss_it_converges_within_tasks_times_diameter(
     assert talk.rounds <= changed + 3 * far + 1
 
 
-@given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 3), st.sampled_from(["additive", "finish"]), st.integers(0, 99))
+@given(
+    st.integers(1, 3), st.integers(1, 5), st.integers(1, 3), st.sampled_from(["additive", "finish"]), st.integers(0, 99)
+)
 @settings(max_examples=40, deadline=None)
 def test_it_is_worth_at_least_half_of_the_optimum(count: int, tasks: int, capacity: int, name: str, seed: int) -> None:
     rng = random.Random(seed)
@@ -222,12 +225,9 @@ def test_on_the_simulated_fleet(mode: str, seed: int) -> None:
 
 def test_an_instance_of_the_or_library() -> None:
     """A hundred agents, a hundred tasks, one each, every other word lost."""
-    numbers = [int(word) for word in data("assign", "assign100.txt").read_text().split()]
-    costs = [numbers[1 + row * 100 : 101 + row * 100] for row in range(100)]
+    costs = assignment_costs(data("assign", "assign100.txt").read_text())
     agents = agents_of([Additive([101 - cost for cost in row]) for row in costs], 100, 1)
     talk = lossy.rounds(dict(agents), graphs.regular(100, 4, 1), 0.5, random.Random(1), 1000)
     assert talk.done
     assert conflict_free(agents)
     assert sum(costs[place][agent.bundle[0]] for place, agent in enumerate(agents.values())) == 522
-
-

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from parley.protocols.cbba_conflicts import FREE, NOBODY, Action, Belief, at_once, in_rounds
 
-I, K, M, N = 0, 1, 2, 3
+ME, K, M, N = 0, 1, 2, 3
 LEAVE, UPDATE, RESET = Action.LEAVE, Action.UPDATE, Action.RESET
 HIGH, LOW = 9.0, 1.0
 
@@ -21,21 +21,21 @@ def belief(winner: int, bid: float) -> Belief:
 
 # what k says | what i believes | k's bid is better | k knows newer of m, of n | what i does
 TABLE = [
-    (K, I, True, "", UPDATE), (K, I, False, "", LEAVE),
+    (K, ME, True, "", UPDATE), (K, ME, False, "", LEAVE),
     (K, K, False, "", UPDATE), (K, K, True, "", UPDATE),
     (K, M, False, "", LEAVE), (K, M, True, "", UPDATE), (K, M, False, "m", UPDATE),
     (K, NOBODY, True, "", UPDATE),
-    (I, I, False, "mn", LEAVE),
-    (I, K, False, "", RESET), (I, K, True, "mn", RESET),
-    (I, M, True, "", LEAVE), (I, M, False, "m", RESET),
-    (I, NOBODY, True, "mn", LEAVE),
-    (M, I, True, "", LEAVE), (M, I, False, "m", LEAVE), (M, I, True, "m", UPDATE),
+    (ME, ME, False, "mn", LEAVE),
+    (ME, K, False, "", RESET), (ME, K, True, "mn", RESET),
+    (ME, M, True, "", LEAVE), (ME, M, False, "m", RESET),
+    (ME, NOBODY, True, "mn", LEAVE),
+    (M, ME, True, "", LEAVE), (M, ME, False, "m", LEAVE), (M, ME, True, "m", UPDATE),
     (M, K, True, "", RESET), (M, K, False, "m", UPDATE),
     (M, M, True, "", LEAVE), (M, M, False, "m", UPDATE),
     (M, N, True, "", LEAVE), (M, N, True, "m", UPDATE), (M, N, False, "m", LEAVE), (M, N, False, "mn", UPDATE),
     (M, N, True, "n", RESET), (M, N, True, "n=", LEAVE),
     (M, NOBODY, True, "", LEAVE), (M, NOBODY, True, "m", UPDATE),
-    (NOBODY, I, False, "mn", LEAVE),
+    (NOBODY, ME, False, "mn", LEAVE),
     (NOBODY, K, False, "", UPDATE),
     (NOBODY, M, False, "", LEAVE), (NOBODY, M, False, "m", UPDATE),
     (NOBODY, NOBODY, False, "mn", LEAVE),
@@ -48,12 +48,14 @@ def test_in_rounds(says: int, believes: int, better: bool, newer: str, action: A
     mine, theirs = belief(believes, LOW if better else HIGH), belief(says, HIGH if better else LOW)
     stamps_i = [5, 5, 5, 5]
     stamps_k = [4, 5, 6 if "m" in newer else 5 if "=" in newer else 4, 6 if "n" in newer else 4]
-    assert in_rounds(I, mine, stamps_i, K, theirs, stamps_k) is action
+    assert in_rounds(ME, mine, stamps_i, K, theirs, stamps_k) is action
 
 
 def test_the_table_has_all_its_rows() -> None:
     tried = {(says, believes) for says, believes, *_ in TABLE}
-    assert tried == set(itertools.product((K, I, NOBODY), (I, K, M, NOBODY))) | {(M, each) for each in (I, K, M, N, NOBODY)}
+    assert tried == set(itertools.product((K, ME, NOBODY), (ME, K, M, NOBODY))) | {
+        (M, each) for each in (ME, K, M, N, NOBODY)
+    }
 
 
 def test_of_two_equal_bids_that_of_the_first_agent_wins() -> None:

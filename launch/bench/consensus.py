@@ -5,8 +5,8 @@
     python -m parley.launch.bench.consensus bundles --graph ring --loss 0.5 assign100.txt
     python -m parley.launch.bench.consensus makespan --loss 0.2 u_c_hihi.0
 
-Instances are OR-Library assignments (n, then n×n costs) and those of Braun et al. 2001 (tasks, nodes, 0, then run times,
-task by task); a name is looked for in the folder of the public data. The wire is that of lossy.py.
+Instances are OR-Library assignments (n, then n×n costs) and those of Braun et al. 2001 (tasks, nodes, 0, then run
+times, task by task); a name is looked for in the folder of the public data. The wire is that of lossy.py.
 """
 
 from __future__ import annotations
@@ -220,8 +220,8 @@ def _read(kind: str, name: str) -> str:
 def _print(record: Record) -> None:
     of = f"{record.ratio:.4f} of {record.reference:g}" if record.ratio is not None else "no reference"
     click.echo(
-        f"{record.instance:<14}{record.protocol:<20}{record.graph:<10}diameter {record.diameter:<3} loss {record.loss:.1f}  "
-        f"value {record.value:<12g} {of:<22} rounds {record.rounds:<5} converged {record.converged:<5} "
+        f"{record.instance:<14}{record.protocol:<20}{record.graph:<10}diameter {record.diameter:<3} "
+        f"loss {record.loss:.1f}  value {record.value:<12g} {of:<22} rounds {record.rounds:<5} converged {record.converged:<5} "
         f"messages {record.messages:<8} detected {record.detected}  conflict-free {record.conflict_free}  "
         f"placed {record.placed}"
     )

@@ -32,5 +32,6 @@ async def test_a_fleet_that_pays(rule: str, tmp_path: Path) -> None:
         assert pay is not None
         winner = next(offer for offer in offers if offer.node == award.winner)
         assert award.payment == pytest.approx(pay(winner, offers, award.reserve))
+        assert award.payment is not None
         assert award.payment >= award.cost - 1e-9
         assert f"{award.winner} is paid" in render(told, color=False)

@@ -1,4 +1,4 @@
-"""The benchmark of assignments and bundles: what it reads, what it records, and its command, on instances of its own."""
+"""The benchmark of assignments and bundles, on instances of its own: what it reads and records, and its command."""
 
 from __future__ import annotations
 

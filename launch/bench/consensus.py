@@ -219,12 +219,13 @@ def _read(kind: str, name: str) -> str:
 
 def _print(record: Record) -> None:
     of = f"{record.ratio:.4f} of {record.reference:g}" if record.ratio is not None else "no reference"
-    click.echo(
-        f"{record.instance:<14}{record.protocol:<20}{record.graph:<10}diameter {record.diameter:<3} "
-        f"loss {record.loss:.1f}  value {record.value:<12g} {of:<22} rounds {record.rounds:<5} converged {record.converged:<5} "
-        f"messages {record.messages:<8} detected {record.detected}  conflict-free {record.conflict_free}  "
-        f"placed {record.placed}"
+    words = (
+        f"{record.instance:<14}{record.protocol:<20}{record.graph:<10}diameter {record.diameter:<3}",
+        f"loss {record.loss:.1f}  value {record.value:<12g} {of:<22} rounds {record.rounds:<5}",
+        f"converged {record.converged:<5} messages {record.messages:<8} detected {record.detected}",
+        f"conflict-free {record.conflict_free}  placed {record.placed}",
     )
+    click.echo("  ".join(words))
 
 
 _graph = click.option("--graph", type=click.Choice(list(GRAPHS)), default="4-regular", show_default=True)

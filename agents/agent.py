@@ -166,6 +166,7 @@ class Agent:
         return [
             NodeLine(
                 contact.node,
+                contact.incarnation,
                 state,
                 seen.ready(contact.node),
                 contact.address,

@@ -131,12 +131,13 @@ class PlannedBid(msgspec.Struct, frozen=True, array_like=True):
 
 
 class NodeLine(msgspec.Struct, frozen=True, array_like=True):
-    """A node as its peer sees it; `ready`: it is alive and hears that peer's announcements.
+    """A node, in its newest life, as its peer sees it; `ready`: it is alive and hears that peer's announcements.
 
     `told` is what it said of itself last, at most a second or two ago while it lives.
     """
 
     node: NodeId
+    incarnation: Count
     state: Presence
     ready: bool
     address: Address

@@ -19,6 +19,7 @@ from local_fleets import PARLEY, agent, at_home, family, parley
 
 from parley.launch.cli import COMMANDS
 
+pytestmark = pytest.mark.xdist_group("cli")  # what the module starts is started once
 TESTS = Path(__file__).resolve().parent
 ONE_SENTENCE = re.compile(r"parley: [^\n]+\n")
 AT_A_TIME = 4

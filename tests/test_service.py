@@ -59,7 +59,7 @@ from parley.protocols.requests import (
 )
 from parley.protocols.service import Service, TaskSubmitted
 
-HERE = NodeLine("a", Presence.ALIVE, True, "tcp://a:1", 2, 4.0, Status(("gpu",), (("vram", 8.0),), 1, 2, 0.5))
+HERE = NodeLine("a", 7, Presence.ALIVE, True, "tcp://a:1", 2, 4.0, Status(("gpu",), (("vram", 8.0),), 1, 2, 0.5))
 
 
 def desk() -> tuple[Service, Initiator]:

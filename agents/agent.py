@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from ..protocols import (
+    auctions,
     blobs,
     carrier,
     contract_net,
@@ -25,6 +26,7 @@ from ..protocols import (
     requests,
     service,
 )
+from ..protocols.auctions import KnockedDown
 from ..protocols.award_rules import CONTRACT_NET, Rule
 from ..protocols.contract_events import EVENTS as CONTRACT_EVENTS
 from ..protocols.core import (
@@ -72,9 +74,10 @@ MESSAGES: tuple[type[Message], ...] = (
     *membership.MESSAGES,
     *requests.MESSAGES,
     *blobs.MESSAGES,
+    *auctions.MESSAGES,
 )
 """All that may come over the wire."""
-EVENTS: tuple[type[Event], ...] = (*membership.EVENTS, *service.EVENTS, *CONTRACT_EVENTS)
+EVENTS: tuple[type[Event], ...] = (*membership.EVENTS, *service.EVENTS, *CONTRACT_EVENTS, *auctions.EVENTS)
 """All that its roles may tell the log."""
 
 
@@ -113,6 +116,8 @@ class Agent:
         self.participant = participant.Participant(
             contact.node, resources.slots, resources.speed, own(usual), self.estimator.observe, resources.amounts
         )
+        self.auctioneer = auctions.Auctioneer(contact.node, contact.incarnation)
+        self.bidder = auctions.Bidder(contact.node, self.participant.quote, self.participant.lose)
         self.service = service.Service(
             self.initiator, self.participant, self._lines, hand_on, self.carrier, shelf.bytes_max // 2
         )
@@ -123,6 +128,8 @@ class Agent:
             self.participant,
             self.service,
             self.carrier,
+            self.auctioneer,
+            self.bidder,
         )
         self._gatherers: dict[str, Protocol] = {"run": self.participant, "result": self.initiator}
         self._routes = self._routing()
@@ -134,7 +141,7 @@ class Agent:
             (self.membership, (*membership.MESSAGES, membership.Subscribed, membership.Disconnected)),
             (
                 self.initiator,
-                (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, PeerUp, PeerDown),
+                (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, KnockedDown, PeerUp, PeerDown),
             ),
             (
                 self.participant,
@@ -143,6 +150,8 @@ class Agent:
             (self.planner, (AskPlan, PeerUp, PeerDown)),
             (self.service, (*requests.QUESTIONS, Credit, Printed, Completed)),
             (self.carrier, carrier.LISTENS),
+            (self.auctioneer, auctions.TO_AUCTIONEER),
+            (self.bidder, auctions.TO_BIDDER),
         )
         routes: dict[type[Message], tuple[Protocol, ...]] = {}
         for role, messages in speaks:

@@ -32,7 +32,7 @@ import enum
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -52,7 +52,7 @@ from .core import (
     Task,
     TaskId,
 )
-from .performatives import NotUnderstood, Reason
+from .performatives import Decline, NotUnderstood, Reason
 
 CRY_S = 0.25
 """So long bidders may take to answer a price."""
@@ -63,8 +63,14 @@ AUCTIONS_MAX = 4096
 
 
 class Form(enum.StrEnum):
+    """Which way prices go."""
+
     ENGLISH = "english"
     DUTCH = "dutch"
+
+    @property
+    def falls(self) -> bool:
+        return self is Form.ENGLISH
 
 
 class Lot(msgspec.Struct, frozen=True):
@@ -84,8 +90,7 @@ class Lot(msgspec.Struct, frozen=True):
 
     def price(self, steps: int) -> float | None:
         """The price after so many steps; None: there is none any more. Exact: start ± steps · step."""
-        english = self.form is Form.ENGLISH
-        price = self.start - steps * self.step if english else self.start + steps * self.step
+        price = self.start - steps * self.step if self.form.falls else self.start + steps * self.step
         if steps >= CRIES_MAX or price < 0.0:
             return None
         if price <= self.reserve:
@@ -122,10 +127,11 @@ class PriceBid(Message, frozen=True, array_like=True):
 
 
 class PricePassed(Message, frozen=True, array_like=True):
-    """Not I."""
+    """Not I, and why."""
 
     auction: AuctionId
     number: Count
+    decline: Decline
 
 
 class PriceAccepted(Message, frozen=True, array_like=True):
@@ -151,13 +157,27 @@ class AuctionEnded(Message, frozen=True, array_like=True):
     price: Seconds | None
 
 
+class Sell(Local, frozen=True, array_like=True):
+    """To the auctioneer of this node: sell this task among these bidders."""
+
+    auction: AuctionId
+    task: Task
+    lot: Lot
+    bidders: tuple[NodeId, ...]
+
+
 class KnockedDown(Local, frozen=True, array_like=True):
-    """The auctioneer's word to its own node: the task goes to the winner at this price; None: it was not sold."""
+    """The auctioneer's word to its own node: the task goes to the winner at this price; None: it was not sold.
+
+    `declines`: why those who passed did so last; `silent`: who did not answer the last price.
+    """
 
     auction: AuctionId
     task: TaskId
     winner: NodeId | None
     price: Seconds | None
+    declines: tuple[tuple[NodeId, Decline], ...] = ()
+    silent: tuple[NodeId, ...] = ()
 
 
 MESSAGES: tuple[type[Message], ...] = (
@@ -168,6 +188,17 @@ MESSAGES: tuple[type[Message], ...] = (
     PriceAccepted,
     PriceRejected,
     AuctionEnded,
+)
+
+
+TO_AUCTIONEER: tuple[type[Message], ...] = (Sell, PriceBid, PricePassed, NotUnderstood, PeerDown)
+TO_BIDDER: tuple[type[Message], ...] = (
+    AuctionStarted,
+    PriceCalled,
+    PriceAccepted,
+    PriceRejected,
+    AuctionEnded,
+    PeerDown,
 )
 
 
@@ -242,6 +273,8 @@ class _Auction:
         self.awaiting: set[NodeId] = set()
         self.bids: list[NodeId] = []  # for this price, in the order in which they came
         self.passed: list[NodeId] = []
+        self.declines: dict[NodeId, Decline] = {}  # of those who passed, the last
+        self.silent: list[NodeId] = []
         self.holder: Holder | None = None
         self.close_at = 0.0
 
@@ -252,33 +285,27 @@ class _Auction:
 
 
 class Auctioneer:
-    """Sells the tasks of its node, each in an auction of its own."""
+    """Sells the tasks of its node, each in an auction of its own: told `Sell`, it answers at last with
+    `KnockedDown`."""
 
     def __init__(self, node: NodeId, incarnation: int, cry_s: float = CRY_S) -> None:
         self._node = node
-        self._prefix = f"{node}.{incarnation:x}.c"
+        self._prefix = f"{node}.{incarnation:x}."
         self._cry_s = cry_s
-        self._begun = 0
         self._running: dict[AuctionId, _Auction] = {}
-
-    def sell(self, task: Task, lot: Lot, bidders: Iterable[NodeId], now: float) -> Sequence[Effect]:
-        """Open an auction among these bidders; its end is a local `KnockedDown`."""
-        self._begun += 1
-        one = _Auction(f"{self._prefix}{self._begun}", task, lot, bidders)
-        self._running[one.auction] = one
-        started = AuctionStarted(one.auction, task, lot.form)
-        return [*(Send(node, started) for node in one.bidders), *self._call(one, now)]
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         match message:
+            case Sell():
+                return self._sell(message, now)
             case PriceBid(auction, number):
                 return self._bid(auction, number, sender, now)
-            case PricePassed(auction, number):
+            case PricePassed(auction, number, decline):
                 one = self._open(auction, number, sender)
-                return self._answered(one, sender, now, passes=True) if one else ()
+                return self._answered(one, sender, now, decline) if one else ()
             case NotUnderstood(about):
                 one = self._running.get(about)
-                return self._answered(one, sender, now, passes=False) if one and sender in one.awaiting else ()
+                return self._answered(one, sender, now) if one and sender in one.awaiting else ()
             case PeerDown(node):
                 return [effect for one in list(self._running.values()) for effect in self._gone(one, node, now)]
         raise ProtocolError(f"an auctioneer is not told {type(message).__name__}")
@@ -291,11 +318,14 @@ class Auctioneer:
         due = [one for one in self._running.values() if one.close_at <= now]
         return [effect for one in due for effect in self._close(one, now)]
 
-    def sold_by(self, auction: AuctionId) -> bool:
-        """Is this conversation one of its own?"""
-        return auction.startswith(self._prefix)
-
     # -- hearing
+
+    def _sell(self, sell: Sell, now: float) -> list[Effect]:
+        if not sell.auction.startswith(self._prefix) or sell.auction in self._running:
+            raise ProtocolError(f"{sell.auction} is no new auction of this node")
+        one = self._running[sell.auction] = _Auction(sell.auction, sell.task, sell.lot, sell.bidders)
+        started = AuctionStarted(one.auction, one.task, one.lot.form)
+        return [*(Send(node, started) for node in one.bidders), *self._call(one, now)]
 
     def _open(self, auction: AuctionId, number: int, sender: NodeId) -> _Auction | None:
         """The auction, if it waits for this answer. Raises PeerError if it was never asked."""
@@ -305,7 +335,7 @@ class Auctioneer:
         return one if one is not None and number == one.number and sender in one.awaiting else None
 
     def _bid(self, auction: AuctionId, number: int, sender: NodeId, now: float) -> list[Effect]:
-        if not self.sold_by(auction):
+        if not auction.startswith(self._prefix):
             return [Send(sender, NotUnderstood(auction, "this auction is not mine"))]
         one = self._open(auction, number, sender)
         if one is None:
@@ -318,13 +348,14 @@ class Auctioneer:
         one.bids.append(sender)
         if one.lot.form is Form.DUTCH:
             return self._close(one, now)
-        return self._answered(one, sender, now, passes=False)
+        return self._answered(one, sender, now)
 
-    def _answered(self, one: _Auction, node: NodeId, now: float, *, passes: bool) -> list[Effect]:
+    def _answered(self, one: _Auction, node: NodeId, now: float, decline: Decline | None = None) -> list[Effect]:
         one.awaiting.discard(node)
-        if passes:
+        if decline is not None:
             one.passed.append(node)
-            if one.lot.form is Form.ENGLISH:
+            one.declines[node] = decline
+            if one.lot.form.falls:
                 one.out.add(node)
         return [] if one.awaiting else self._close(one, now)
 
@@ -335,8 +366,9 @@ class Auctioneer:
         one.bidders.remove(node)
         one.gone.append(node)
         one.bids = [bidder for bidder in one.bids if bidder != node]
+        one.declines.pop(node, None)
         if one.holder is None or one.holder.node != node:
-            return self._answered(one, node, now, passes=False) if node in one.awaiting else []
+            return self._answered(one, node, now) if node in one.awaiting else []
         rejected = [Send(bidder, PriceRejected(one.auction, one.number, Reason.VANISHED)) for bidder in one.bids]
         one.holder, one.steps = None, 0
         one.out.clear()
@@ -360,6 +392,7 @@ class Auctioneer:
         accepted = one.bids[0] if one.bids else None
         price = one.lot.price(one.steps)
         assert price is not None, "a price was called"
+        one.silent = sorted(one.awaiting - set(one.bids))
         effects: list[Effect] = [
             PriceTried(
                 auction=one.auction,
@@ -369,19 +402,18 @@ class Auctioneer:
                 price=price,
                 bidders=tuple(one.bids),
                 passed=tuple(one.passed),
-                silent=tuple(sorted(one.awaiting - set(one.bids))),
+                silent=tuple(one.silent),
                 accepted=accepted,
             )
         ]
         former = one.holder
-        english = one.lot.form is Form.ENGLISH
         if accepted is not None:
             one.holder = Holder(accepted, one.number, one.steps)
             effects.append(Send(accepted, PriceAccepted(one.auction, one.number)))
             losers = [(node, one.number) for node in one.bids[1:]] + ([former[:2]] if former else [])
             for node, number in losers:
                 effects.append(Send(node, PriceRejected(one.auction, number, Reason.OUTBID)))
-        if english == (accepted is None):
+        if one.lot.form.falls == (accepted is None):
             return [*effects, *self._end(one)]
         one.steps += 1
         return [*effects, *self._call(one, now)]
@@ -394,7 +426,8 @@ class Auctioneer:
             auction=one.auction, task=one.task.id, lot=one.lot, gone=tuple(one.gone), winner=winner, price=price
         )
         ended = AuctionEnded(one.auction, winner, price)
-        knocked = KnockedDown(one.auction, one.task.id, winner, price)
+        declines = tuple(sorted((node, decline) for node, decline in one.declines.items() if node != winner))
+        knocked = KnockedDown(one.auction, one.task.id, winner, price, declines, tuple(one.silent))
         return [closed, *(Send(node, ended) for node in one.bidders), Send(self._node, knocked)]
 
 
@@ -408,15 +441,24 @@ class _Part(NamedTuple):
     task: Task
 
 
+Asks: TypeAlias = Callable[[Task, NodeId, float], float | Decline]
+"""Task, auctioneer, now -> for how much this node does it, or why not at all."""
+
+
+def _unheeded(auctioneer: NodeId, task: TaskId) -> None:
+    """Nobody wants to know."""
+
+
 class Bidder:
     """Bids for what it is called.
 
-    `asks` says for how much this node does a task, at this moment; None: not at all. Whether that is its cost, or more,
-    is its owner's affair.
+    Whether what it `asks` is its cost, or more, is its owner's affair. `lost` is told what went to somebody else.
     """
 
-    def __init__(self, asks: Callable[[Task, NodeId, float], float | None]) -> None:
+    def __init__(self, node: NodeId, asks: Asks, lost: Callable[[NodeId, TaskId], None] = _unheeded) -> None:
+        self._node = node
         self._asks = asks
+        self._lost = lost
         self._parts: OrderedDict[AuctionId, _Part] = OrderedDict()
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
@@ -427,17 +469,14 @@ class Bidder:
                     self._parts.popitem(last=False)
                 return ()
             case PriceCalled(auction, number, price):
-                part = self._parts.get(auction)
-                if part is None or part.auctioneer != sender:
-                    return [Send(sender, NotUnderstood(auction, "a price in an auction that has not started"))]
-                asked = self._asks(part.task, sender, now)
-                answer = PriceBid if asked is not None and asked <= price else PricePassed
-                return [Send(sender, answer(auction, number))]
+                return [Send(sender, self._answer(auction, number, price, sender, now))]
             case PriceAccepted() | PriceRejected():
                 return ()  # it binds, or binds no more: the award follows, or nothing
-            case AuctionEnded(auction):
+            case AuctionEnded(auction, winner):
                 if (part := self._parts.get(auction)) and part.auctioneer == sender:
                     del self._parts[auction]
+                    if winner not in (None, self._node):
+                        self._lost(sender, part.task.id)
                 return ()
             case PeerDown(node):
                 for auction in [auction for auction, part in self._parts.items() if part.auctioneer == node]:
@@ -451,3 +490,15 @@ class Bidder:
     @property
     def deadline(self) -> float | None:
         return None
+
+    def _answer(self, auction: AuctionId, number: int, price: float, sender: NodeId, now: float) -> Message:
+        part = self._parts.get(auction)
+        if part is None or part.auctioneer != sender:
+            return NotUnderstood(auction, "a price in an auction that has not started")
+        asked = self._asks(part.task, sender, now)
+        if isinstance(asked, Decline):
+            return PricePassed(auction, number, asked)
+        if asked > price:
+            dear = Decline(part.task.id, Reason.RESERVE, f"ask more than the {price:.3g} s that were called")
+            return PricePassed(auction, number, dear)
+        return PriceBid(auction, number)

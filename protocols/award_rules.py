@@ -7,6 +7,7 @@ The contract net takes one of each as arguments, and with them becomes one or th
 | contract-net | longest | least-cost | longest processing time first, to where it ends soonest (Graham 1969) |
 | first-price | longest | least-cost | the same as an auction: sealed bids, and the winner is paid what it has asked |
 | vickrey | longest | least-cost | sealed bids; the winner is paid the runner-up's price: it pays to be honest |
+| english, dutch | longest | least-cost | with a reserve price sold in the open (auctions.py), else as first-price |
 | iterated | longest | least-cost | the same, but bidders are told the best bid and asked for less (FIPA SC00030H) |
 | most-free | arrival | most-free | greedy: to the node with the most free resources |
 | longest-heaviest | longest | heaviest | greedy: the longest task to the heaviest node |
@@ -22,6 +23,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
+from .auctions import Form
 from .core import NodeId, Task
 
 UNKNOWN_WORK_S = 1.0
@@ -106,6 +108,8 @@ class Rule(NamedTuple):
     """How often those who bid are asked for a better bid, at most."""
     pay: Pay | None = None
     """What the winner is paid; None: nothing is paid."""
+    form: Form | None = None
+    """How tasks with a reserve price are sold in the open; None: by sealed bids."""
 
 
 CONTRACT_NET = Rule("contract-net", longest, least_cost)
@@ -115,6 +119,8 @@ RULES = {
         CONTRACT_NET,
         Rule("first-price", longest, least_cost, pay=own_price),
         Rule("vickrey", longest, least_cost, pay=second_price),
+        Rule("english", longest, least_cost, pay=own_price, form=Form.ENGLISH),
+        Rule("dutch", longest, least_cost, pay=own_price, form=Form.DUTCH),
         Rule("iterated", longest, least_cost, revisions=4),
         Rule("most-free", arrival, most_free),
         Rule("longest-heaviest", longest, heaviest),

@@ -35,10 +35,11 @@ from parley.protocols.auctions import (
     PricePassed,
     PriceRejected,
     PriceTried,
+    Sell,
     outcome,
 )
 from parley.protocols.core import Effect, Event, Message, NodeId, PeerDown, PeerError, ProtocolError, Send, Task
-from parley.protocols.performatives import NotUnderstood, Reason
+from parley.protocols.performatives import Decline, NotUnderstood, Reason
 from parley.transport.codec import Codec
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
@@ -46,13 +47,15 @@ DELAY_S = 0.001
 TASK = Task("t", "x", 1.0)
 ENGLISH = Lot(Form.ENGLISH, 10.0, 1.0, 10.0)
 DUTCH = Lot(Form.DUTCH, 1.0, 1.0, 8.0)
+DEAR = Decline("t", Reason.RESERVE)
 
 Person = Callable[[Message], Message | None]
 
 
 def costs(cost: float | None, silent_at: Sequence[int] = ()) -> Person:
     """A bidder that does it for this, and says nothing to some prices."""
-    role = Bidder(lambda task, auctioneer, now: cost)
+    refusal = Decline("t", Reason.KIND, "do not offer it")
+    role = Bidder("", lambda task, auctioneer, now: cost if cost is not None else refusal)
 
     def hear(message: Message) -> Message | None:
         if isinstance(message, PriceCalled) and message.number in silent_at:
@@ -79,7 +82,7 @@ class Sale:
         self._number = 0
 
     def sell(self, lot: Lot, task: Task = TASK) -> Sale:
-        self._perform(self.auctioneer.sell(task, lot, self.bidders, self.now))
+        self._tell(Sell("a.1.c1", task, lot, tuple(self.bidders)))
         return self
 
     def run(self, until: float = 100.0) -> Sale:
@@ -105,7 +108,10 @@ class Sale:
     def die(self, node: NodeId) -> None:
         self._lines.append(f"{self.now * 1000:8.1f} ms  {node} dies")
         del self.people[node]
-        self._perform(self.auctioneer.receive(PeerDown(node), "a", self.now))
+        self._tell(PeerDown(node))
+
+    def _tell(self, message: Message) -> None:
+        self._perform(self.auctioneer.receive(message, "a", self.now))
 
     def _deliver(self, sender: NodeId, to: NodeId, message: Message) -> None:
         if to == "a":
@@ -149,8 +155,10 @@ def words(message: Message) -> str:
             return f"{name} {auction}: {task.id}, {form}"
         case PriceCalled(_, number, price, reply_by_s):
             return f"{name} {number}: {price:g}, within {reply_by_s:g} s"
-        case PriceBid(_, number) | PricePassed(_, number) | PriceAccepted(_, number):
+        case PriceBid(_, number) | PriceAccepted(_, number):
             return f"{name} {number}"
+        case PricePassed(_, number, decline):
+            return f"{name} {number}: {decline.reason}"
         case PriceRejected(_, number, reason):
             return f"{name} {number}: {reason}"
         case AuctionEnded(_, winner, price):
@@ -304,32 +312,39 @@ def test_the_only_bidder_is_paid_the_first_price() -> None:
 
 def test_it_bids_once_for_a_price_however_often_it_says_so() -> None:
     auctioneer = Auctioneer("a", 1)
-    auctioneer.sell(TASK, ENGLISH, ["b", "c"], 0.0)
+    auctioneer.receive(Sell("a.1.c1", TASK, ENGLISH, ("b", "c")), "a", 0.0)
     assert auctioneer.deadline == CRY_S
     bid = PriceBid("a.1.c1", 1)
     assert auctioneer.receive(bid, "b", 0.1) == []
     assert auctioneer.receive(bid, "b", 0.1) == []
-    effects = auctioneer.receive(PricePassed("a.1.c1", 1), "c", 0.1)
+    effects = auctioneer.receive(PricePassed("a.1.c1", 1, DEAR), "c", 0.1)
     assert Send("b", AuctionEnded("a.1.c1", "b", 10.0)) in effects
     assert [effect.bidders for effect in effects if isinstance(effect, PriceTried)] == [("b",)]
 
 
 def test_a_bidder_answers_only_the_auctioneer_of_an_auction_that_has_started() -> None:
-    bidder = Bidder(lambda task, auctioneer, now: 5.0)
+    lost: list[tuple[str, str]] = []
+    bidder = Bidder("b", lambda task, auctioneer, now: 5.0, lambda auctioneer, task: lost.append((auctioneer, task)))
     called = PriceCalled("a.1.c1", 1, 6.0, 0.25)
     unknown = [Send("a", NotUnderstood("a.1.c1", "a price in an auction that has not started"))]
     assert bidder.receive(called, "a", 0.0) == unknown
     bidder.receive(AuctionStarted("a.1.c1", TASK, Form.ENGLISH), "a", 0.0)
     assert bidder.receive(called, "a", 0.0) == [Send("a", PriceBid("a.1.c1", 1))]
-    assert bidder.receive(PriceCalled("a.1.c1", 2, 4.0, 0.25), "a", 0.0) == [Send("a", PricePassed("a.1.c1", 2))]
+    assert bidder.receive(PriceCalled("a.1.c1", 2, 4.0, 0.25), "a", 0.0) == [
+        Send("a", PricePassed("a.1.c1", 2, Decline("t", Reason.RESERVE, "ask more than the 4 s that were called")))
+    ]
     assert isinstance(bidder.receive(called, "b", 0.0)[0], Send)
     bidder.receive(AuctionEnded("a.1.c1", None, None), "b", 0.0)
     assert bidder.receive(called, "a", 0.0) != unknown
     bidder.receive(PeerDown("a"), "b", 0.0)
     assert bidder.receive(called, "a", 0.0) == unknown
+    for winner in ("b", None, "c"):
+        bidder.receive(AuctionStarted("a.1.c1", TASK, Form.ENGLISH), "a", 0.0)
+        bidder.receive(AuctionEnded("a.1.c1", winner, 5.0), "a", 0.0)
+    assert lost == [("a", "t")]
 
 
-@pytest.mark.parametrize("role", [Auctioneer("a", 1), Bidder(lambda task, auctioneer, now: None)])
+@pytest.mark.parametrize("role", [Auctioneer("a", 1), Bidder("b", lambda task, auctioneer, now: 1.0)])
 def test_a_word_that_is_not_for_this_role_is_our_own_mistake(role: Auctioneer | Bidder) -> None:
     with pytest.raises(ProtocolError):
         role.receive(KnockedDown("a.1.c1", "t", None, None), "a", 0.0)
@@ -339,7 +354,7 @@ def test_all_words_cross_the_wire() -> None:
     codec = Codec(MESSAGES)
     for message in (
         AuctionStarted("a.1.c1", TASK, Form.DUTCH), PriceCalled("a.1.c1", 1, 2.5, 0.25), PriceBid("a.1.c1", 1),
-        PricePassed("a.1.c1", 1), PriceAccepted("a.1.c1", 1), PriceRejected("a.1.c1", 1, Reason.OUTBID),
+        PricePassed("a.1.c1", 1, DEAR), PriceAccepted("a.1.c1", 1), PriceRejected("a.1.c1", 1, Reason.OUTBID),
         AuctionEnded("a.1.c1", "b", 2.5),
     ):  # fmt: skip
         assert codec.decode_message(codec.encode_message(message)) == message

@@ -96,6 +96,7 @@ class Cbba:
         self._stamps = [0] * (tasks if asynchronous else len(agents))
         self._clock = 0  # Lamport's
         self._agreement = Agreement(self._me, len(agents))
+        self._gone: set[int] = set()
         self._contested = True  # somebody believes something else than when it built its bundle
         self._fresh = True  # it knows something that it has not told
 
@@ -110,14 +111,16 @@ class Cbba:
         lengths = (len(message.bids), len(message.winners), len(message.stamps), len(message.lines))
         if lengths != (tasks, tasks, len(self._stamps), agents) or max(message.winners, default=NOBODY) >= agents:
             raise PeerError(f"{sender} speaks of tasks or agents that are not in this session")
+        if any((bid == 0.0) != (winner == NOBODY) for bid, winner in zip(message.bids, message.winners, strict=True)):
+            raise PeerError(f"{sender} names a bid without a winner, or a winner without a bid")
         self._fresh |= self._agreement.merge(message.lines)
         if self._asynchronous:
             self._join(message)
         else:
             self._resolve(message, k)
 
-    def speak(self, turn: int, *, whole: bool = True) -> Winning:
-        """Build the bundle anew, and tell all that is believed."""
+    def speak(self, turn: int, *, whole: bool = False) -> Winning:
+        """Build the bundle anew, and tell all that is believed, `whole` or not."""
         if not self._asynchronous:
             self._stamps[self._me] += 1
         if self._fresh:
@@ -139,6 +142,7 @@ class Cbba:
         place = self._places.get(node)
         if place is None:
             return
+        self._gone.add(place)
         self._agreement.gone(place)
         for task, winner in enumerate(self._winners):
             if winner == place:
@@ -164,7 +168,7 @@ class Cbba:
             theirs = Belief(message.bids[task], message.winners[task])
             match in_rounds(self._me, self._belief(task), self._stamps, k, theirs, message.stamps):
                 case Action.UPDATE:
-                    self._believe(task, theirs)
+                    self._believe(task, theirs if theirs.winner not in self._gone else FREE)
                 case Action.RESET:
                     self._believe(task, FREE)
         own = self._stamps[self._me]
@@ -178,6 +182,8 @@ class Cbba:
                 self._believe(task, theirs)
                 self._stamps[task] = stamp
                 self._clock = max(self._clock, stamp)
+                if theirs.winner in self._gone:
+                    self._stamp(task, FREE)
 
     def _contradictions(self, message: Winning) -> list[int]:
         """The tasks of which they believe something else."""

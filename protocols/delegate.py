@@ -24,19 +24,7 @@ from collections.abc import Mapping
 import msgspec
 
 from .core import Message, NodeId, PeerError
-
-
-class Speaker(typing.Protocol):
-    """What `neighbours.Speaker` is, and it can say all that it knows at once."""
-
-    def hear(self, message: Message, sender: NodeId) -> None: ...
-    def speak(self, turn: int, *, whole: bool) -> Message: ...
-    def gone(self, node: NodeId) -> None: ...
-    @property
-    def news(self) -> bool: ...
-    @property
-    def done(self) -> bool: ...
-
+from .neighbours import Speaker
 
 S = typing.TypeVar("S", bound=Speaker)
 _encode = msgspec.msgpack.Encoder().encode

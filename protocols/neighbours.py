@@ -43,8 +43,9 @@ class Speaker(typing.Protocol):
     def hear(self, message: Message, sender: NodeId) -> None:
         """Raises PeerError on nonsense."""
 
-    def speak(self, turn: int) -> Message:
-        """Act on what was heard, and say what the neighbours have to know. A message that has the fields of `Words`."""
+    def speak(self, turn: int, *, whole: bool = False) -> Message:
+        """Act on what was heard, and say what is new; `whole`: all that is known, for those who may have missed words.
+        A message that has the fields of `Words`."""
 
     def gone(self, node: NodeId) -> None:
         """It takes no part any more."""

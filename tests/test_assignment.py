@@ -90,7 +90,7 @@ def test_who_is_gone_is_not_waited_for() -> None:
     for person in persons.values():
         person.gone("n001")
         person.gone("nobody")
-    pair: dict[NodeId, lossy.Speaker] = dict(persons)
+    pair = dict(persons)
     assert lossy.rounds(pair, [[1], [0]], 0.0, random.Random(0), 200).done
     assert [person.object for person in persons.values()] == [0, 2]
 

@@ -95,7 +95,14 @@ def test_asynchronously_an_owner_contradicts_what_is_worse_with_a_later_stamp() 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"bids": (1.0,)}, {"winners": (0, 0, 3)}, {"winners": (0,)}, {"stamps": (1,)}, {"lines": ((1, 1, 1, 1),)}],
+    [
+        {"bids": (1.0,)},
+        {"bids": (0.0, 5.0, 4.0)},
+        {"winners": (0, 0, 3)},
+        {"winners": (0,)},
+        {"stamps": (1,)},
+        {"lines": ((1, 1, 1, 1),)},
+    ],
 )
 def test_nonsense_changes_nothing(changed: dict[str, object]) -> None:
     agent = alone([9.0, 5.0, 4.0], 2)
@@ -129,6 +136,16 @@ def test_what_one_had_that_is_gone_is_free() -> None:
     taken = [task for agent in agents.values() for task in agent.bundle]
     assert len(taken) == len(set(taken)) == 8
     assert set(next(iter(agents.values())).winners) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_late_news_of_what_the_gone_one_had_is_no_news(asynchronous: bool) -> None:
+    agent = alone([5.0], 1, asynchronous=asynchronous)
+    words = agent.speak(1)
+    agent.gone("a")
+    agent.hear(told(words, bids=(9.0,), winners=(0,), stamps=(7,) if asynchronous else (7, 0, 7)), "c")
+    assert agent.winners == [NOBODY]
+    assert agent.speak(2).winners == (1,)
 
 
 @given(

@@ -28,7 +28,7 @@ class Teller:
         self.heard.append((sender, message.round))
         self.news = True
 
-    def speak(self, turn: int) -> Said:
+    def speak(self, turn: int, *, whole: bool = False) -> Said:
         self.turn = turn
         self.news = False
         return Said(turn, self.done)

@@ -14,19 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ...protocols.core import Message, NodeId
-from ...protocols.neighbours import Words
+from ...protocols.neighbours import Speaker, Words
 from .graphs import Graph
-
-
-class Speaker(typing.Protocol):
-    """What `neighbours.Speaker` is, and it can say all that it knows at once."""
-
-    def hear(self, message: Message, sender: NodeId) -> None: ...
-    def speak(self, turn: int, *, whole: bool) -> Message: ...
-    @property
-    def done(self) -> bool: ...
-    @property
-    def news(self) -> bool: ...
 
 
 class Talk(NamedTuple):

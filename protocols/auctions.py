@@ -206,7 +206,7 @@ TO_BIDDER: tuple[type[Message], ...] = (
 
 
 class PriceTried(Event, frozen=True, kw_only=True):
-    """A price was called: who bid, in this order, who passed, who was silent, who was accepted."""
+    """A price was called: who bid, in this order, who passed, who had not answered when it closed, who was accepted."""
 
     name: ClassVar[str] = "auction.price"
     auction: AuctionId
@@ -283,6 +283,11 @@ class _Auction:
         holder = self.holder.node if self.holder else None
         return [node for node in self.bidders if node not in self.out and node != holder]
 
+    def stands(self, node: NodeId, number: int) -> bool:
+        """Has it bid for this price, and was not rejected?"""
+        bid = number == self.number and node in self.bids
+        return bid or (self.holder is not None and self.holder[:2] == (node, number))
+
 
 class Auctioneer:
     """Sells the tasks of its node, each in an auction of its own: told `Sell`, it answers at last with
@@ -340,11 +345,8 @@ class Auctioneer:
         one = self._open(auction, number, sender)
         if one is None:
             running = self._running.get(auction)
-            if running is not None and number == running.number and sender in running.bids:
-                return []  # it says so twice
-            if running is not None and running.holder and running.holder[:2] == (sender, number):
-                return []
-            return [Send(sender, PriceRejected(auction, number, Reason.LATE))]
+            stands = running is not None and running.stands(sender, number)  # then it only says so twice
+            return [] if stands else [Send(sender, PriceRejected(auction, number, Reason.LATE))]
         one.bids.append(sender)
         if one.lot.form is Form.DUTCH:
             return self._close(one, now)

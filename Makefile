@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: install demo test lint bench soak clean
+.PHONY: install demo test lint bench soak fuzz clean
 
 install: $(VENV)/installed
 
@@ -34,6 +34,11 @@ bench: install
 # ten minutes; ARGS="--seconds 60 --agents 4" for less
 soak: install
 	@$(BIN)/python -m parley.launch.bench.soak $(ARGS)
+
+# a minute; ARGS="--seconds 600" for more. atheris is not there for every Python: without it hypothesis does the work
+fuzz: install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris 2>/dev/null || true
+	@$(BIN)/python tests/fuzz_decoder.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .package build parley.egg-info

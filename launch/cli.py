@@ -35,6 +35,7 @@ COMMANDS = {
     "plan": "Who would get a task: a dry auction.",
     "drain": "Let a node end what it runs, and leave.",
     "config": "The settings, and where each comes from.",
+    "keys": "Who gets in: this machine's key, and whose it lets in.",
     "doctor": "What is wrong here.",
     "completion": "A script that completes `parley` in your shell.",
 }

@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from ..protocols.membership import Presence
 from ..protocols.requests import NodeLine
+from ..protocols.swim_words import Presence
 from ..transport.address import AddressError, exact
 from . import desk, discovery
 from .client import AgentUnreachable, Connection

@@ -21,10 +21,10 @@ from parley.protocols.contract_events import (
     TaskStarted,
 )
 from parley.protocols.core import Event, Local, Outcome, PeerDown, PeerError, Publish, Run, Send, State, Task
-from parley.protocols.membership import Alive, Contact, Members, PeerState
 from parley.protocols.objective import prefix_bound
 from parley.protocols.performatives import CallForProposals, Completed, Finished
 from parley.protocols.requests import Result, Submit
+from parley.protocols.swim_words import Contact, Members, PeerState, Report
 from parley.transport.simulated import Faults
 
 SPEEDS = (1.0, 1.0, 2.0, 4.0)
@@ -79,7 +79,7 @@ def test_it_wakes_for_the_earliest_of_its_roles() -> None:
     agent = lone()
     assert agent.deadline == 0.0
     said = agent.wake(0.0)
-    assert Alive in [type(effect.message) for effect in said if isinstance(effect, Publish)]
+    assert Report in [type(effect.message) for effect in said if isinstance(effect, Publish)]
     assert agent.deadline is not None
     assert agent.deadline > 0.0
 

@@ -337,7 +337,7 @@ GOOD = [
         "nodes",
         ["nodes"],
         0,
-        out=r"NODE +STATE +SPEED +SLOTS +RUNNING +QUEUED +HAS +ADDRESS\nn1 +alive +1 +1 +0 .*\n[\s\S]*",
+        out=r"NODE +STATE +SPEED +SLOTS +RUNNING +QUEUED +(?:LAG +)?HAS +ADDRESS\nn1 +alive +1 +1 +0 .*\n[\s\S]*",
     ),
     Row("tasks", ["tasks", "mine"], 0, out=r"TASK +NAME +KIND +STATE +NODE +TRIES\n\w{12} +mine +echo +done +n1 +1\n"),
     Row("tasks of a state", ["tasks", "--state=running", "--json"], 0, out=r"\[\]\n"),

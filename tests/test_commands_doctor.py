@@ -25,8 +25,8 @@ from test_commands_up import LIMIT_S, line_of, pair
 from parley.launch import config, discovery, doctor, doctor_agents, machine
 from parley.launch.discovery import Entry, announced
 from parley.launch.findings import Finding, State
-from parley.protocols.membership import Presence, Status
 from parley.protocols.requests import NodeLine
+from parley.protocols.swim_words import Presence, Status
 
 
 @pytest.fixture(autouse=True)

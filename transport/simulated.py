@@ -25,6 +25,7 @@ from typing import TypeAlias
 
 from ..protocols.core import (
     Connect,
+    Datagram,
     Disconnect,
     Effect,
     Event,
@@ -264,6 +265,8 @@ class SimulatedFleet:
             match effect:
                 case Send(to, message):
                     node.links.send(to, message, self.now)
+                case Datagram(to, message):
+                    node.links.datagram(to, message)
                 case Publish(message):
                     node.links.publish(message, self.now)
                 case Run():

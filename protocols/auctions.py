@@ -226,10 +226,18 @@ class AuctionClosed(Event, frozen=True, kw_only=True):
     name: ClassVar[str] = "auction.close"
     auction: AuctionId
     task: TaskId
-    lot: Lot
+    form: Form
+    start: float
+    step: float
+    reserve: float
     gone: tuple[NodeId, ...]
     winner: NodeId | None
     price: float | None
+
+    @property
+    def lot(self) -> Lot:
+        """Raises ValueError if these are no prices."""
+        return Lot(self.form, self.start, self.step, self.reserve)
 
 
 EVENTS: tuple[type[Event], ...] = (PriceTried, AuctionClosed)
@@ -424,8 +432,17 @@ class Auctioneer:
         del self._running[one.auction]
         winner = one.holder.node if one.holder else None
         price = one.lot.price(one.holder.steps) if one.holder else None
+        lot = one.lot
         closed = AuctionClosed(
-            auction=one.auction, task=one.task.id, lot=one.lot, gone=tuple(one.gone), winner=winner, price=price
+            auction=one.auction,
+            task=one.task.id,
+            form=lot.form,
+            start=lot.start,
+            step=lot.step,
+            reserve=lot.reserve,
+            gone=tuple(one.gone),
+            winner=winner,
+            price=price,
         )
         ended = AuctionEnded(one.auction, winner, price)
         declines = tuple(sorted((node, decline) for node, decline in one.declines.items() if node != winner))

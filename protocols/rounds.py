@@ -62,7 +62,7 @@ class Ask(Message, frozen=True, array_like=True):
     round: RoundNumber
 
 
-class Join(Message, frozen=True, array_like=True):
+class Enter(Message, frozen=True, array_like=True):
     """The sender would like to take part; `spoke` is the last round in which it did (0: none)."""
 
     session: SessionId
@@ -217,7 +217,7 @@ class Rounds:
                 return self._hear(message, sender, now)
             case Ask(_, node, number):
                 return self._asked(node, number, sender)
-            case Join(_, spoke):
+            case Enter(_, spoke):
                 return self._join(sender, spoke, now)
             case Log():
                 return self._replay(message, now)
@@ -457,7 +457,7 @@ class Rounds:
         if not living:
             return ()
         self._members.append(self._members.pop(self._members.index(living[0])))
-        return [Send(living[0], Join(self.session, self._spoke))]
+        return [Send(living[0], Enter(self.session, self._spoke))]
 
     def _send_log(self, to: NodeId) -> list[Effect]:
         """All that was heard in the closed rounds, in pieces."""
@@ -507,5 +507,5 @@ class Rounds:
         return self._ask_to_join(now)
 
 
-MESSAGES: tuple[type[Message], ...] = (Spoken, Ask, Join, Log, Out)
+MESSAGES: tuple[type[Message], ...] = (Spoken, Ask, Enter, Log, Out)
 EVENTS: tuple[type[Event], ...] = (RoundEnded,)

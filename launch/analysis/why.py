@@ -214,9 +214,9 @@ class _Story:
                 others = len(event.tasks) - 1
                 along = f", with {others} other {'task' if others == 1 else 'tasks'}" if others else ""
                 return f"called: {listed(event.invitees)} asked to answer within {duration(event.reply_by_s)}{along}"
-            case AuctionClosed(lot=lot, winner=winner, price=price):
+            case AuctionClosed(form=form, winner=winner, price=price):
                 sold = f"sold to {winner} for {duration(price)}" if winner and price is not None else "not sold"
-                return f"{sold} in an {lot.form} auction" if lot.form.falls else f"{sold} in a {lot.form} auction"
+                return f"{sold} in an {form} auction" if form.falls else f"{sold} in a {form} auction"
             case AuctionAwarded():
                 again = "awarded again, to" if event.epoch > 1 else "awarded to"
                 return f"{again} {event.winner} (award {event.epoch})"

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from ..protocols import (
+    auctions,
     blobs,
     carrier,
     contract_net,
@@ -27,6 +28,7 @@ from ..protocols import (
     service,
     swim_words,
 )
+from ..protocols.auctions import KnockedDown
 from ..protocols.award_rules import CONTRACT_NET, Rule
 from ..protocols.contract_events import EVENTS as CONTRACT_EVENTS
 from ..protocols.core import (
@@ -74,9 +76,10 @@ MESSAGES: tuple[type[Message], ...] = (
     *swim_words.MESSAGES,
     *requests.MESSAGES,
     *blobs.MESSAGES,
+    *auctions.MESSAGES,
 )
 """All that may come over the wire."""
-EVENTS: tuple[type[Event], ...] = (*swim_words.EVENTS, *service.EVENTS, *CONTRACT_EVENTS)
+EVENTS: tuple[type[Event], ...] = (*swim_words.EVENTS, *service.EVENTS, *CONTRACT_EVENTS, *auctions.EVENTS)
 """All that its roles may tell the log."""
 
 
@@ -119,6 +122,8 @@ class Agent:
         self.participant = participant.Participant(
             contact.node, resources.slots, resources.speed, own(usual), self.estimator.observe, resources.amounts
         )
+        self.auctioneer = auctions.Auctioneer(contact.node, contact.incarnation)
+        self.bidder = auctions.Bidder(contact.node, self.participant.quote, self.participant.lose)
         self.service = service.Service(
             self.initiator, self.participant, self._lines, hand_on, self.carrier, shelf.bytes_max // 2
         )
@@ -129,6 +134,8 @@ class Agent:
             self.participant,
             self.service,
             self.carrier,
+            self.auctioneer,
+            self.bidder,
         )
         self._gatherers: dict[str, Protocol] = {"run": self.participant, "result": self.initiator}
         self._routes = self._routing()
@@ -140,7 +147,7 @@ class Agent:
             (self.membership, (*swim_words.MESSAGES, *membership.LISTENS)),
             (
                 self.initiator,
-                (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, PeerUp, PeerDown),
+                (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, KnockedDown, PeerUp, PeerDown),
             ),
             (
                 self.participant,
@@ -149,6 +156,8 @@ class Agent:
             (self.planner, (AskPlan, PeerUp, PeerDown)),
             (self.service, (*requests.QUESTIONS, Credit, Printed, Completed)),
             (self.carrier, carrier.LISTENS),
+            (self.auctioneer, auctions.TO_AUCTIONEER),
+            (self.bidder, auctions.TO_BIDDER),
         )
         routes: dict[type[Message], tuple[Protocol, ...]] = {}
         for role, messages in speaks:

@@ -31,6 +31,7 @@ import heapq
 from bisect import insort
 from collections.abc import Mapping, Sequence
 
+from .auctions import KnockedDown
 from .award_rules import CONTRACT_NET, Offer, Rule
 from .blobs import Gather, Gathered, Key, Release
 from .calls import Calls
@@ -62,6 +63,7 @@ from .core import (
     TaskId,
 )
 from .load import Account, Outlook
+from .open_cry import OpenCry
 from .performatives import (
     TASKS_PER_CALL_MAX,
     TRANSIENT,
@@ -111,6 +113,7 @@ class Initiator:
         self._accounts: dict[NodeId, Account] = {}  # of all that may be invited, this node among them
         self._contracts: dict[TaskId, Contract] = {}
         self._calls = Calls(self._prefix, rule, self._queue_s, self._unbid)
+        self._cries = OpenCry(node, self._prefix, rule)
         self._awarded: dict[NodeId, dict[TaskId, Contract]] = {}
         self._replicas: dict[TaskId, Replicas] = {}  # by what they have in common
         self._rejects: dict[tuple[AuctionId, Reason], list[TaskId]] = {}
@@ -146,7 +149,7 @@ class Initiator:
         self._contracts[task.id] = contract
         if task.id != task.origin:
             self._replicas.setdefault(task.origin, Replicas()).open += 1
-        self._calls.add(contract)
+        self._await_bids(contract)
         self._due = now
         return ()
 
@@ -203,6 +206,8 @@ class Initiator:
                 return self._available(message, sender, now)
             case NotUnderstood():
                 return self._not_understood(message, sender, now)
+            case KnockedDown():
+                return self._knocked_down(message, now)
             case PeerUp():
                 return self._peer_up(message.node, now)
             case PeerDown():
@@ -233,6 +238,7 @@ class Initiator:
             self._due = None
             effects += self._award_all(now)
             effects += self._calls.call_next(now)
+            effects += self._cries.sell_next(self._calls.peers, now)
         effects += self._calls.price_anew(now)
         if self._reject_at is not None and self._reject_at <= now:
             effects += self._reject_all()
@@ -295,6 +301,9 @@ class Initiator:
             seed = (self._seed + contract.key[-1] + contract.epoch) & 0xFFFFFFFF
             offer = self._rule.choose(offers, seed)
             outlook = outlooks[offer.node]
+            if 0.0 < self._reserve(contract) < offer.cost:
+                kept.append(contract)  # it has to wait there too long
+                continue
             if outlook.room(offer.own_s):
                 effects += self._award(contract, offer, offers, seed, now)
             else:
@@ -316,11 +325,36 @@ class Initiator:
                 if node in contract.bids:
                     declined = Decline(contract.task.id, Reason.REPLICA, "have another replica of it")
                     contract.decline(node, declined)
+        reserve = self._reserve(contract)
+        dear = [node for node, bid in contract.bids.items() if bid.own_s > reserve > 0.0]
+        for node in dear:
+            declined = Decline(contract.task.id, Reason.RESERVE, f"ask more than the {reserve:.3g} s it is worth")
+            contract.decline(node, declined)
         return [
             Offer(node, outlook.ready_s, bid.own_s, outlook.free, self._accounts[node].speed)
             for node, outlook in outlooks.items()
             if (bid := contract.bids.get(node)) is not None
         ]
+
+    def _reserve(self, contract: Contract) -> float:
+        """The most that is paid for it; 0: no limit, or nothing is paid at all."""
+        return contract.task.conditions.reward if self._rule.pay is not None else 0.0
+
+    def _knocked_down(self, end: KnockedDown, now: float) -> list[Effect]:
+        """Sold in the open: its price binds, and is paid; or nobody does it for the reserve."""
+        contract = self._cries.knocked_down(end)
+        self._due = now
+        if contract is None:
+            return []
+        if end.winner is None or end.price is None:
+            return self._unbid(contract, now)
+        if end.winner not in self._accounts:
+            return self._reopened(contract, now)
+        offer = Offer(end.winner, 0.0, end.price, 0, 0.0)
+        return self._award(contract, offer, [offer], self._seed, now)
+
+    def _await_bids(self, contract: Contract) -> None:
+        (self._cries if self._cries.sells(contract) else self._calls).add(contract)
 
     def _award(self, contract: Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float) -> list[Effect]:
         task, winner = contract.task, offer.node
@@ -341,6 +375,8 @@ class Initiator:
         if len(offers) > 1:
             self._reject(contract, Reason.OUTBID, now)
         second = min([other for other in offers if other is not offer], key=_by_cost, default=None)
+        reserve = self._reserve(contract)
+        payment = self._rule.pay(offer, offers, reserve) if self._rule.pay is not None else None
         effects: list[Effect] = [
             AuctionAwarded(
                 auction=contract.auction,
@@ -355,6 +391,8 @@ class Initiator:
                 bids=tuple([_bid_line(bidder, contract.bids[bidder.node]) for bidder in offers]),
                 declines=_decline_lines(contract) if contract.declines else (),
                 silent=contract.silent,
+                payment=payment,
+                reserve=reserve,
             )
         ]
         if contract.lost is not None:
@@ -368,6 +406,7 @@ class Initiator:
             contract.payload,
             contract.follow,
             contract.blobs,
+            payment,
         )
         effects.append(Send(winner, award))
         return effects
@@ -508,7 +547,7 @@ class Initiator:
         contract.timer = 0
         if contract.task.id != contract.task.origin:
             self._replicas[contract.task.origin].sites.pop(contract.task.id, None)
-        self._calls.add(contract)
+        self._await_bids(contract)
         self._due = now
 
     def _commit(
@@ -563,7 +602,14 @@ class Initiator:
         if heard is not None or not account.unheard:
             account.tell(message.load, heard or 0, now)
         self._due = now
+        if self._rule.form is not None:  # in an auction it was busy: it may bid now
+            self._reopen_parked(now)
         return self._calls.invite(sender, now)
+
+    def _reopen_parked(self, now: float) -> None:
+        for contract in list(self._contracts.values()):
+            if contract.stage is Stage.PARKED:
+                self._reopen(contract, now)
 
     def _peer_up(self, node: NodeId, now: float) -> list[Effect]:
         if node in self._accounts:
@@ -571,9 +617,7 @@ class Initiator:
         insort(self._calls.peers, node)
         self._accounts[node] = Account()
         self._due = now
-        for contract in list(self._contracts.values()):
-            if contract.stage is Stage.PARKED:
-                self._reopen(contract, now)
+        self._reopen_parked(now)
         return self._calls.invite(node, now)
 
     def _peer_down(self, node: NodeId, now: float) -> list[Effect]:

@@ -86,7 +86,8 @@ class Conditions(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 
     `needs`: tags that its node must have, all of them; `amounts`: how much of what it takes while it runs (a slot comes
     with it); `only`: it may go only where one of these tags is. `deadline_s`: seconds that are left for it.
-    Higher `priority` goes first, then the higher `reward`. `about` is what bidders may know of it beyond that.
+    Higher `priority` goes first, then the higher `reward`, which is the reserve price where its initiator's award rule
+    pays. `about` is what bidders may know of it beyond that.
     `at_most_once`: never started a second time, so that its end may remain unknown.
     """
 

@@ -36,6 +36,7 @@ class Reason(enum.StrEnum):
     DEADLINE = "deadline"  # it would be, or was, too late
     PAYLOAD = "payload"  # the argument is larger than this node takes
     UNWILLING = "unwilling"  # the owner's own valuation says no
+    RESERVE = "reserve"  # it asks more than the reserve price
     BUSY = "busy"  # neither free now nor next, or it holds the task already
     DRAINING = "draining"  # about to leave
     OUTBID = "outbid"
@@ -126,7 +127,7 @@ class Award(Message, frozen=True, array_like=True):
     """The acceptance; with `follow`, what the attempt writes is passed on.
 
     `number` rises with each award of this initiator, so that loads can say what they count. `blobs` are what the
-    payload refers to: the initiator's node has them.
+    payload refers to: the initiator's node has them. `payment`: what the winner is paid, under a rule that pays.
     """
 
     auction: AuctionId
@@ -137,6 +138,7 @@ class Award(Message, frozen=True, array_like=True):
     payload: Payload
     follow: bool = False
     blobs: References = ()
+    payment: Seconds | None = None
 
 
 class Rejection(Message, frozen=True, array_like=True):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ...protocols import contract_events, service, swim_words
+from ...protocols import auctions, contract_events, service, swim_words
 from ...protocols.contract_events import AuctionAwarded
 from ...protocols.core import Event
 from ..problems import Problem
@@ -28,7 +28,8 @@ NAMED_MAX = 4
 """So many candidates are named where an id is ambiguous."""
 
 _decoders = {
-    event.name: msgspec.json.Decoder(event) for event in (*contract_events.EVENTS, *swim_words.EVENTS, *service.EVENTS)
+    event.name: msgspec.json.Decoder(event)
+    for event in (*contract_events.EVENTS, *auctions.EVENTS, *swim_words.EVENTS, *service.EVENTS)
 }
 
 

@@ -94,7 +94,12 @@ def flags(*, timeout_s: float = TIMEOUT_S, many: bool = True) -> Callable[[F], F
         click.option("--only", type=_Checked("tag"), multiple=True, help="Only where this tag is, or another --only."),
         click.option("--work", type=units.Duration(), help="How long it takes on a node of speed 1, if you know it."),
         click.option("--priority", type=priorities, default=0, help="Higher goes first."),
-        click.option("--reward", type=click.FloatRange(0, 1e18), default=0.0, help="Goes first at the same priority."),
+        click.option(
+            "--reward",
+            type=click.FloatRange(0, 1e18),
+            default=0.0,
+            help="Goes first at the same priority; the most that is paid, if its agent pays.",
+        ),
         click.option(
             "--deadline", "deadline_s", type=units.Duration(positive=True), help="After so long it is too late."
         ),

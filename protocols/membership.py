@@ -222,6 +222,11 @@ class Membership:
         known = [(peer.contact, peer.state) for peer in self._peers.values()]
         return sorted([*known, (self.contact, Presence.ALIVE)], key=lambda member: member[0].node)
 
+    @property
+    def digest(self) -> int:
+        """The checksum of this node's view of the living: equal where the views are."""
+        return self._digest
+
     def status(self, node: NodeId) -> Status:
         """What it told of itself last."""
         return self._status() if node == self.contact.node else self._peers[node].status

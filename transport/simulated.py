@@ -67,8 +67,8 @@ class Witness:
     def died(self, now: float, node: NodeId) -> None:
         """A life is over, and all that ran there."""
 
-    def heard(self, now: float, node: NodeId, message: Message, cause: Cause) -> None:
-        """The wire brought a message."""
+    def heard(self, now: float, node: NodeId, message: Message, cause: Cause, life: int | None) -> None:
+        """The wire brought a message, from this life (incarnation) of its sender."""
 
     def noted(self, now: float, node: NodeId, event: Event) -> None:
         """A node logs something."""
@@ -343,7 +343,7 @@ class SimulatedFleet:
             self.garbage.append((self.now, to, nonsense))
         for peer, message, cause in deliveries:
             self.messages += 1
-            self._witness.heard(self.now, to, message, cause)
+            self._witness.heard(self.now, to, message, cause, node.links.knows(peer))
             self._receive(node, message, peer)
         self._settle(node)
 

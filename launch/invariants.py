@@ -1,7 +1,8 @@
 """What must hold whatever goes wrong, looked at after every step of a simulated fleet.
 
-What must hold when all is over stands in `liveness.py`. Each invariant here is told what happens, as it happens, and keeps just enough of it to know whether the last step has broken it; none
-looks through the whole fleet at every step. The names are those of the reliability page.
+What must hold when all is over stands in `liveness.py`. Each invariant here is told what happens, as it happens, and
+keeps just enough of it to know whether the last step has broken it; none looks through the whole fleet at every step.
+The names are those of the reliability page, of both files:
 
 | name | what holds | seen at |
 |---|---|---|
@@ -15,14 +16,15 @@ looks through the whole fleet at every step. The names are those of the reliabil
 | S11 | nothing starts after it was given back, cancelled or has ended | `Run` |
 | S13 | what runs on a node is what its participant says runs there | every turn |
 | A1 | an award goes to a node that has bid for that task | `auction.award` |
-| G1 | every queue is bounded, and empty when all is over | four times a second; the end |
+| G1 | every queue is bounded, and empty when all is over | twice a second; the end |
 | G2 | the record of an award replays to the same winner, cost, runner-up and margin | `auction.award` |
 | T1 | a link delivers a message once, in order, to the life that it was meant for | every delivery |
 | M3 | incarnations only rise: of a node, and in every view of it | a birth; `peer.state` |
-| P1 | no agent sends another what it has to refuse as nonsense | four times a second |
+| P1 | no agent sends another what it has to refuse as nonsense | twice a second |
 | L1 | when faults are over, what was handed to an agent that lived on ends in time | the end |
 | L2 | its client learns how | the end |
 | L3 | without faults, executions = tasks, and all are done | the end |
+| L4 | work that counts no more is stopped in time | twice a second |
 | M1 | who died is dead at every living node in time | the end |
 | M2 | nobody who lives stays dead | the end |
 | M4 | the views of the living agree | the end |
@@ -86,6 +88,7 @@ class Invariants(Witness):
         self._agents = agents
         self._stories: dict[TaskId, _Story] = {}
         self._running: dict[NodeId, dict[tuple[TaskId, int], Run]] = {node: {} for node in resources}
+        self._changed: set[NodeId] = set()  # where an attempt has begun or ended, or is said to have
         self._lives: dict[NodeId, int] = {}
         self._heard: dict[tuple[NodeId, NodeId, int | None], tuple[int, int]] = {}
         self._seen: dict[tuple[NodeId, NodeId], int] = {}
@@ -109,6 +112,14 @@ class Invariants(Witness):
     def executions_of(self, tasks: Iterable[TaskId]) -> int:
         """How often these have been started, together."""
         return sum(len(self._stories[task].started) for task in tasks)
+
+    def stale(self) -> Iterable[tuple[NodeId, TaskId, int]]:
+        """What runs and counts no more: where, and which attempt."""
+        for node, running in self._running.items():
+            for task, epoch in running:
+                story = self._stories[task]
+                if story.outcome is not None or epoch != max(story.awards):
+                    yield node, task, epoch
 
     # --- lives ---------------------------------------------------------------------------------------------------
 
@@ -164,6 +175,7 @@ class Invariants(Witness):
     def _started(self, node: NodeId, event: TaskStarted) -> None:
         task, epoch = event.task, event.epoch
         story = self.story(task)
+        self._changed.add(node)
         awarded = story.awards.get(epoch)
         if awarded != node:
             raise Violation("S3", f"{node} starts {task}, epoch {epoch}, which {awarded} was awarded")
@@ -172,6 +184,7 @@ class Invariants(Witness):
 
     def _ended(self, node: NodeId, event: TaskEnded) -> None:
         self.story(event.task).ended[event.epoch] = event.reason is None
+        self._changed.add(node)
 
     def _committed(self, node: NodeId, event: TaskCommitted) -> None:
         task, epoch = event.task, event.epoch
@@ -186,7 +199,9 @@ class Invariants(Witness):
             raise Violation("S5", f"{node} commits {task} in epoch {epoch}, and the last is {last}")
         there = story.awards[epoch] == event.peer and story.ended.get(epoch, False)
         if not there:
-            raise Violation("S1", f"{node} commits {task}, epoch {epoch}, as done by {event.peer}, which has not done it")
+            raise Violation(
+                "S1", f"{node} commits {task}, epoch {epoch}, as done by {event.peer}, which has not done it"
+            )
 
     def _peer(self, node: NodeId, event: PeerState) -> None:
         views = self._agents[node].membership.members
@@ -211,6 +226,7 @@ class Invariants(Witness):
             raise Violation("S3", f"{task.id} runs more often than it was awarded")
         running, has = self._running[node], self._resources[node]
         running[task.id, epoch] = run
+        self._changed.add(node)
         if len(running) > has.slots:
             raise Violation("S6", f"{len(running)} attempts run on {node}, of {has.slots} slots")
         for name, _ in task.conditions.amounts:
@@ -220,11 +236,13 @@ class Invariants(Witness):
 
     def ended(self, now: float, node: NodeId, task: TaskId, epoch: int) -> None:
         self._running[node].pop((task, epoch), None)
+        self._changed.add(node)
 
     def turned(self, now: float, node: NodeId) -> None:
-        running = self._running.get(node)
-        if running is None:
+        if node not in self._changed:
             return
+        self._changed.discard(node)
+        running = self._running[node]
         said = self._agents[node].participant.load()[0]
         if len(running) != said:
             raise Violation("S13", f"{len(running)} attempts run on {node}, which speaks of {said}")
@@ -243,7 +261,13 @@ _LOOKS: dict[type[Event], Callable[[Invariants, NodeId, Any], None]] = {
 def replayed(event: AuctionAwarded) -> bool:
     """Does the record of an award lead to what was awarded? Nothing but the record is looked at."""
     offers = [
-        Offer(bid.node, bid.terms["queue"], sum(s for name, s in bid.terms.items() if name != "queue"), bid.free, bid.speed)
+        Offer(
+            bid.node,
+            bid.terms["queue"],
+            sum(s for name, s in bid.terms.items() if name != "queue"),
+            bid.free,
+            bid.speed,
+        )
         for bid in event.bids
     ]
     if not offers:

@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-import msgspec
-
 from ..agents.agent import MESSAGES, Agent
 from ..agents.executors.simulated import attempt
 from ..protocols.core import Effect, Local, Message, NodeId, Outcome, Run, Send, TaskId
@@ -29,7 +27,7 @@ from .invariants import Invariants, Violation
 from .liveness import SETTLE_S, Rest, limit_s, quiet_from
 from .scenario import Handed, Scenario, client_of
 
-LOOK_EVERY_S = 0.25
+LOOK_EVERY_S = 0.5
 JOIN_MAX = 3
 """The addresses in the list that all nodes of a fleet are started with; who comes back has the whole list."""
 
@@ -157,6 +155,7 @@ class World:
             self._rest.look()
             if fleet.now < quiet:
                 continue
+            self._rest.look_at_work()
             unfinished = self._rest.unfinished(self.owed(), self.told())
             if unfinished is None and fleet.now >= settled:
                 break

@@ -25,8 +25,9 @@ from parley.protocols.core import (
     Task,
 )
 from parley.transport.codec import Codec
+from parley.transport.faults import Faults
 from parley.transport.link import LINK_ITEMS_MAX
-from parley.transport.simulated import Faults, SimulatedFleet
+from parley.transport.simulated import SimulatedFleet
 
 BAD_WIRE = Faults(loss=0.1, duplication=0.1, delay_s=(0.001, 0.02))
 

@@ -96,7 +96,7 @@ class _Node:
 
     __slots__ = (
         "alive", "attempts", "backlog", "due", "execute", "id", "incarnation", "links", "listeners", "local", "paused",
-        "protocol", "rate", "wake_at", "wakes", "woken_at",
+        "protocol", "rate", "touched", "wake_at", "wakes", "woken_at",
     )  # fmt: skip
 
     def __init__(self, links: Links, protocol: Protocol, execute: Execute | None, rate: float) -> None:
@@ -112,7 +112,8 @@ class _Node:
         self.backlog: list[Callable[[], None]] = []  # what happened to it while it paused
         self.listeners: dict[NodeId, None] = {}
         self.attempts: dict[tuple[TaskId, int], int] = {}
-        self.due: float | None = None  # the protocol's deadline at the end of the last turn, by its own clock
+        self.touched = True  # its protocol was told something since its last turn ended
+        self.due: float | None = None  # the protocol's deadline at the end of that turn, by its own clock
         self.wake_at: float | None = None
         self.woken_at = -1.0
         self.wakes = 0
@@ -191,9 +192,11 @@ class SimulatedFleet:
         former = self._nodes.get(node)
         if former is not None and (former.alive or former.incarnation >= incarnation):
             raise ProtocolError(f"{node} lives already, or lived later than incarnation {incarnation}")
-        links = Links(node, incarnation, self._codec, HybridClock(lambda: self.clock(node)))
-        added = self._nodes[node] = _Node(links, protocol, execute, self._faults.drift.get(node, 1.0))
+        rate = self._faults.drift.get(node, 1.0)
+        links = Links(node, incarnation, self._codec, HybridClock(lambda: self.now * rate))
+        added = self._nodes[node] = _Node(links, protocol, execute, rate)
         self._tell_trace(node, f"is born, incarnation {incarnation}")
+        self._local(added)
         self._at(self.now, lambda: self._settle(added))
         return links
 
@@ -231,8 +234,11 @@ class SimulatedFleet:
 
     def perform(self, node: NodeId, effects: Sequence[Effect]) -> None:
         """A verb of its protocol was called, and answered so."""
-        self._perform(self._nodes[node], effects)
-        self._settle(self._nodes[node])
+        told = self._nodes[node]
+        told.touched = True
+        self._local(told)
+        self._perform(told, effects)
+        self._settle(told)
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -253,7 +259,7 @@ class SimulatedFleet:
         heapq.heappush(self._heap, (time, self._number, happen))
 
     def _local(self, node: _Node) -> float:
-        """Its own clock, which never runs backwards."""
+        """Let a node look at its own clock, which never runs backwards."""
         local = self.now * node.rate
         if local > node.local:
             node.local = local
@@ -275,6 +281,7 @@ class SimulatedFleet:
             node.woken_at, node.wakes = self.now, 0
         node.local = now = max(self._local(node), at)
         if node.due is not None and node.due <= now:
+            node.touched = True
             self._perform(node, node.protocol.wake(now))
         deadline = node.links.deadline
         if deadline is not None and deadline <= now:
@@ -283,16 +290,18 @@ class SimulatedFleet:
 
     def _settle(self, node: _Node) -> None:
         """End a node's turn: its frames leave, and its next wake is set."""
-        now = self._local(node)
+        now = node.local
         for route, frame in node.links.flush(now):
             if route is None:
                 for listener in node.listeners:
                     self._carry(node.id, listener, frame, published=True)
             else:
                 self._carry(node.id, str(route), frame, published=False)
-        self._witness.turned(self.now, node.id)
-        node.due = wanted = node.protocol.deadline
-        theirs = node.links.deadline
+        if node.touched:
+            node.touched = False
+            node.due = node.protocol.deadline
+            self._witness.turned(self.now, node.id)
+        wanted, theirs = node.due, node.links.deadline
         if wanted is None or (theirs is not None and theirs < wanted):
             wanted = theirs
         if wanted is None or (node.wake_at is not None and node.wake_at <= wanted):
@@ -333,9 +342,11 @@ class SimulatedFleet:
         self.frames += 1
         self.fingerprint = zlib.crc32(frame, self.fingerprint)
         if self._trace is not None:
-            self._tell_trace(to, f"<- {sender} {'bulletin' if published else 'packet'} {frame.hex()}")
+            what = "bulletin" if published else "packet"
+            self._tell_trace(to, f"<- {sender} {what} of {len(frame)} bytes, {zlib.crc32(frame):08x}")
         try:
-            deliveries, refused = node.links.receive(frame, None if published else sender, self._local(node))
+            now = self._local(node)
+            deliveries, refused = node.links.receive(frame, None if published else sender, now)
         except PeerError as error:
             self.garbage.append((self.now, to, error))
             return
@@ -343,6 +354,8 @@ class SimulatedFleet:
             self.garbage.append((self.now, to, nonsense))
         for peer, message, cause in deliveries:
             self.messages += 1
+            if self._trace is not None:
+                self._tell_trace(to, f"<- {peer} {message!r}")
             self._witness.heard(self.now, to, message, cause, node.links.knows(peer))
             self._receive(node, message, peer)
         self._settle(node)
@@ -350,8 +363,9 @@ class SimulatedFleet:
     def _receive(self, node: _Node, message: Message, sender: NodeId) -> None:
         if not node.alive:
             return
+        node.touched = True
         try:
-            effects = node.protocol.receive(message, sender, self._local(node))
+            effects = node.protocol.receive(message, sender, node.local)
         except PeerError as error:
             self.garbage.append((self.now, node.id, error))
         else:
@@ -364,6 +378,7 @@ class SimulatedFleet:
         if node.paused:
             node.backlog.append(lambda: self._tell(node, messages, sender))
             return
+        self._local(node)
         for message in messages():
             self._receive(node, message, sender)
         self._settle(node)

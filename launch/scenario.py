@@ -112,7 +112,7 @@ def _faults(names: list[NodeId], entries: list[NodeId], harsh: bool, random: Ran
 
     rough = some(0.9 if harsh else 0.6)
     low, high = random.choice(((0.0005, 0.0015), (0.001, 0.02), (0.01, 0.1) if harsh else (0.005, 0.04)))
-    crashes = _crashes(names, times(len(names) if harsh else 2), random)
+    crashes = _crashes(names, times(max(len(names) // 2, 1) if harsh else 2), random)
     return Faults(
         loss=random.uniform(0.0, 0.3 if harsh else 0.1) if rough else 0.0,
         duplication=random.uniform(0.0, 0.2 if harsh else 0.1) if rough and some(0.7) else 0.0,

@@ -105,7 +105,7 @@ class World:
             trace=trace,
         )
         self._work = Random(f"{scenario.seed}/work")
-        self._rest = Rest(self.fleet, self.agents, self.invariants)
+        self._rest = Rest(self.fleet, self.agents, self.invariants, len(scenario.tasks))
         for name in scenario.nodes:
             self._start(name)
         self.clients = {entry: Client(entry, self._handed_to(entry)) for entry in scenario.entries}

@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install demo test lint bench soak clean
+.PHONY: install demo test lint bench soak soak-short clean
 
 install: $(VENV)/installed
 
@@ -30,6 +30,10 @@ bench: install
 # ten minutes; ARGS="--seconds 60 --agents 4" for less
 soak: install
 	@$(BIN)/python -m parley.launch.bench.soak $(ARGS)
+
+# 2,000 seeds on virtual time, on two cores; ARGS="--faults harsh --first-seed 2001" for others
+soak-short: install
+	@$(BIN)/parley simulate --seeds 2000 --jobs 2 $(ARGS)
 
 clean:
 	rm -rf $(VENV) .package build parley.egg-info

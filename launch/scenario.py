@@ -4,7 +4,7 @@ Faults are chosen as in swarm testing (Groce, Zhang, Eide, Chen, Regehr, ISSTA 2
 and lacks the others altogether. A run where everything goes wrong at once hides what only a few faults together show,
 for one that crashes every node never has one that is merely slow.
 
-    0 .......... 1 s .................... 5 s ...... 7 s ................................... end
+    0 .......... 1 s .................... 4.5 s .... 6 s ................................... end
     agents meet  tasks are handed in      the last   everything heals;                       all has ended, and
                  faults begin             task       those who died for good stay dead       all know who lives
 
@@ -26,8 +26,8 @@ Profile: TypeAlias = Literal["none", "default", "harsh"]
 PROFILES: tuple[Profile, ...] = ("none", "default", "harsh")
 
 FAULTS_FROM_S = 1.0
-FAULTS_UNTIL_S = 7.0
-TASKS_UNTIL_S = 5.0
+FAULTS_UNTIL_S = 6.0
+TASKS_UNTIL_S = 4.5
 """When the last task is handed in."""
 SPEEDS = (0.5, 1.0, 1.0, 2.0, 4.0)
 VRAM = (0.0, 1.0, 2.0, 4.0)
@@ -71,7 +71,7 @@ def draw(seed: int, nodes: int, tasks: int, profile: Profile) -> Scenario:
     handed = tuple(_handed(number, entries, random) for number in range(1, tasks + 1))
     if profile == "none":
         return Scenario(seed, fleet, handed, Faults(), dict.fromkeys(names, 1.0))
-    slowness = {name: random.choice((1.0, 1.0, 1.5, 4.0)) for name in names}
+    slowness = {name: random.choice((1.0, 1.0, 1.5, 3.0)) for name in names}
     return Scenario(
         seed,
         fleet,
@@ -94,7 +94,7 @@ def _resources(random: Random) -> Resources:
 
 def _handed(number: int, entries: list[NodeId], random: Random) -> Handed:
     """Mostly short tasks, some long, some that need what few nodes have, some that are given up."""
-    work = round(0.05 * 40.0 ** random.random() if random.random() < 0.8 else random.uniform(2.0, 6.0), 3)
+    work = round(0.05 * 40.0 ** random.random() if random.random() < 0.8 else random.uniform(1.5, 6.0), 3)
     terms = None
     if random.random() < 0.3:
         terms = Conditions(amounts=(("vram", random.choice((1.0, 1.0, 2.0))),), priority=random.randint(0, 1))
@@ -139,7 +139,7 @@ def _cut(names: list[NodeId], entries: list[NodeId], random: Random) -> Cut:
     side = random.sample(names, many)
     clients = [client_of(entry) for entry in entries if entry in side]  # a client stands beside its agent
     bridge = random.choice([None, *(name for name in names if name not in side)]) if random.random() < 0.3 else None
-    way = random.choice((Way.BOTH, Way.BOTH, Way.OUT, Way.IN))
+    way = random.choice((Way.BOTH, Way.BOTH, Way.OUT, Way.OUT, Way.IN))
     flap_s = random.uniform(0.05, 1.0) if random.random() < 0.25 else 0.0
     return Cut(at, until, frozenset([*side, *clients]), way, bridge, flap_s)
 

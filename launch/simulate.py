@@ -28,7 +28,7 @@ from .liveness import SETTLE_S, Rest, limit_s, quiet_from
 from .scenario import Handed, Scenario, client_of
 
 LOOK_EVERY_S = 0.5
-JOIN_MAX = 3
+JOIN_MAX = 2
 """The addresses in the list that all nodes of a fleet are started with; who comes back has the whole list."""
 
 _CODEC = Codec(MESSAGES)

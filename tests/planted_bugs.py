@@ -58,7 +58,7 @@ def bug(name: str, *invariants: str, profile: Profile = "default", first: int = 
 # --- the initiator ---------------------------------------------------------------------------------------------------
 
 
-@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S5", first=7)
+@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S5", first=12)
 def stale_epoch(patch: pytest.MonkeyPatch) -> None:
     def held(self: Initiator, task: TaskId, epoch: int, sender: NodeId) -> Contract | None:
         contract = self._contracts.get(task)
@@ -79,7 +79,7 @@ def same_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Initiator, "_lose", lost)
 
 
-@bug("forgotten: what a dead node held is not called again", "L1", first=36)
+@bug("forgotten: what a dead node held is not called again", "L1", first=5)
 def forgotten(patch: pytest.MonkeyPatch) -> None:
     peer_down = Initiator._peer_down
 
@@ -91,7 +91,7 @@ def forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Initiator, "_peer_down", down)
 
 
-@bug("eternal lease: nobody looks whether it was renewed", "L1", profile="harsh", first=95)
+@bug("eternal lease: nobody looks whether it was renewed", "L1", profile="harsh", first=88)
 def eternal_lease(patch: pytest.MonkeyPatch) -> None:
     expire = Initiator._expire
 
@@ -178,7 +178,7 @@ def double_start(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "_start_next", start)
 
 
-@bug("amounts: what a task takes beside its slot is not counted", "S6", first=9)
+@bug("amounts: what a task takes beside its slot is not counted", "S6", first=3)
 def amounts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "_fits", lambda self, task: True)
 
@@ -207,7 +207,7 @@ def runs_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "_drop", dropped)
 
 
-@bug("given back: what was given back starts all the same", "S11", first=9)
+@bug("given back: what was given back starts all the same", "S11", first=20)
 def given_back(patch: pytest.MonkeyPatch) -> None:
     drop = Participant._drop
 
@@ -228,7 +228,7 @@ def no_renewal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "deadline", property(lambda self: None))
 
 
-@bug("fence unheeded: work that counts no more runs on", "L4", profile="harsh", first=31)
+@bug("fence unheeded: work that counts no more runs on", "L4", profile="harsh", first=3)
 def fence_unheeded(patch: pytest.MonkeyPatch) -> None:
     receive = Participant.receive
 
@@ -275,7 +275,7 @@ def same_life(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(simulate, "life_after", lambda former: former)
 
 
-@bug("former life: what is told of an earlier life of a node replaces what is known", "M3", "M2", first=32)
+@bug("former life: what is told of an earlier life of a node replaces what is known", "M3", "M2", first=3)
 def former_life(patch: pytest.MonkeyPatch) -> None:
     meet = Membership._meet
 
@@ -293,7 +293,7 @@ def never_missed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_watch", lambda self, peer, now: [])
 
 
-@bug("dead for ever: who was given up and is heard again stays given up", "M2", "M4", "L1", first=3)
+@bug("dead for ever: who was given up and is heard again stays given up", "M2", "M4", "L1", first=6)
 def dead_for_ever(patch: pytest.MonkeyPatch) -> None:
     heard = Membership.heard
 
@@ -329,7 +329,7 @@ def out_of_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Link, "accept", accepted)
 
 
-@bug("never repeated: what the wire loses is lost", "L1", "L2")
+@bug("never repeated: what the wire loses is lost", "L1", "L2", "G1")
 def never_repeated(patch: pytest.MonkeyPatch) -> None:
     def overdue(self: Link, now: float) -> list[bytes]:
         self.resend_at = None

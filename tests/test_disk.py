@@ -88,10 +88,10 @@ def test_what_is_no_record() -> None:
     left=st.sampled_from([Left.ALL, Left.SYNCED, Left.TORN]),
     seed=st.integers(0, 1000),
 )
-def test_a_crash_leaves_the_beginning_and_all_that_was_synced(
-    steps: list[bytes | None], left: Left, seed: int
-) -> None:
-    disk, appended, synced = Disk(), [], 0
+def test_a_crash_leaves_the_beginning_and_all_that_was_synced(steps: list[bytes | None], left: Left, seed: int) -> None:
+    disk = Disk()
+    appended: list[bytes] = []
+    synced = 0
     for record in steps:
         if record is None:
             disk.sync()

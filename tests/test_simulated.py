@@ -378,7 +378,8 @@ def test_a_witness_sees_all_of_it_in_order() -> None:
         def turned(self, now: float, node: NodeId) -> None:
             self.told.append(f"turned {node}")
 
-    witness, lines = Told(), []
+    witness = Told()
+    lines: list[str] = []
     fleet = SimulatedFleet(1, Faults(), Codec(SAMPLES), witness=witness, trace=lines.append)
     fleet.add("n1", Performs({1: [Noticed(number=1), run("a", 1), run("b", 1), Stop("b", 1), Send("n2", Say(2))]}),
               lambda attempt, now: (1.0, Ended(attempt.task.id, attempt.epoch)))  # fmt: skip

@@ -23,7 +23,7 @@ SEEDS_TOGETHER = 25
     ("profile", "first"),
     [
         pytest.param(profile, first, id=f"{profile} from {first}")
-        for profile, seeds in (("none", 50), ("default", 125), ("harsh", 125))
+        for profile, seeds in (("none", 50), ("default", 100), ("harsh", 75))
         for first in range(1, seeds, SEEDS_TOGETHER)
     ],
 )

@@ -220,10 +220,6 @@ class SimulatedFleet:
     def links(self, node: NodeId) -> Links:
         return self._nodes[node].links
 
-    def attempts(self, node: NodeId) -> int:
-        """How many attempts run there."""
-        return len(self._nodes[node].attempts)
-
     def clock(self, node: NodeId) -> float:
         """What this node's clock shows."""
         return self.now * self._faults.drift.get(node, 1.0)

@@ -55,9 +55,7 @@ def limit_s(scenario: Scenario) -> float:
 class Rest:
     """Looks whether a fleet has come to rest, and whether all is then as it must be."""
 
-    def __init__(
-        self, fleet: SimulatedFleet, agents: Mapping[NodeId, Agent], seen: Invariants, tasks: int
-    ) -> None:
+    def __init__(self, fleet: SimulatedFleet, agents: Mapping[NodeId, Agent], seen: Invariants, tasks: int) -> None:
         self._queued_max = QUEUED_MAX + QUEUED_PER_TASK_MAX * tasks
         self._fleet = fleet
         self._agents = agents

@@ -197,7 +197,7 @@ class SimulatedFleet:
         added = self._nodes[node] = _Node(links, protocol, execute, rate)
         self._tell_trace(node, f"is born, incarnation {incarnation}")
         self._local(added)
-        self._at(self.now, lambda: self._settle(added))
+        self._at(self.now, partial(self._settle, added))
         return links
 
     def mesh(self, nodes: Iterable[NodeId] | None = None) -> None:
@@ -266,7 +266,7 @@ class SimulatedFleet:
         if node.wake_at != at or not node.alive:
             return
         if node.paused:
-            node.backlog.append(lambda: self._wake(node, at))
+            node.backlog.append(partial(self._wake, node, at))
             return
         node.wake_at = None
         if node.woken_at == self.now:
@@ -303,24 +303,24 @@ class SimulatedFleet:
         if wanted is None or (node.wake_at is not None and node.wake_at <= wanted):
             return
         at = node.wake_at = max(wanted, now)
-        self._at(max(at / node.rate, self.now), lambda: self._wake(node, at))
+        self._at(max(at / node.rate, self.now), partial(self._wake, node, at))
 
     # --- the wire ------------------------------------------------------------------------------------------------
 
     def _carry(self, sender: NodeId, to: NodeId, frame: bytes, published: bool) -> None:
         faults, draw = self._faults, self._random.random
-        calm = self.now >= faults.until
         if self._cuts and any(cut.blocks(sender, to, self.now) for cut in self._cuts):
             return
-        if faults.loss and not calm and draw() < faults.loss:
+        rough = self.now < faults.until
+        if rough and faults.loss and draw() < faults.loss:
             return
-        twins = 2 if faults.duplication and not calm and draw() < faults.duplication else 1
+        twins = 2 if rough and faults.duplication and draw() < faults.duplication else 1
         for _ in range(twins):
             if self._under_way >= FRAMES_UNDER_WAY_MAX:
                 return
             self._under_way += 1
-            low, high = faults.late_s if faults.late and not calm and draw() < faults.late else faults.delay_s
-            self._at(self.now + low + (high - low) * draw(), lambda: self._arrive(sender, to, frame, published))
+            low, high = faults.late_s if rough and faults.late and draw() < faults.late else faults.delay_s
+            self._at(self.now + low + (high - low) * draw(), partial(self._arrive, sender, to, frame, published))
 
     def _delay_s(self) -> float:
         low, high = self._faults.delay_s
@@ -333,7 +333,7 @@ class SimulatedFleet:
             return
         if node.paused:
             self._under_way += 1
-            node.backlog.append(lambda: self._arrive(sender, to, frame, published))
+            node.backlog.append(partial(self._arrive, sender, to, frame, published))
             return
         self.frames += 1
         self.fingerprint = zlib.crc32(frame, self.fingerprint)
@@ -372,7 +372,7 @@ class SimulatedFleet:
         if not node.alive:
             return
         if node.paused:
-            node.backlog.append(lambda: self._tell(node, messages, sender))
+            node.backlog.append(partial(self._tell, node, messages, sender))
             return
         self._local(node)
         for message in messages():
@@ -422,7 +422,7 @@ class SimulatedFleet:
         node.attempts[key] = attempt
         if end is not None:
             after_s, message = end
-            self._at(self.now + after_s, lambda: self._finish(node, key, attempt, message))
+            self._at(self.now + after_s, partial(self._finish, node, key, attempt, message))
 
     def _finish(self, node: _Node, key: tuple[TaskId, int], attempt: int, message: Local) -> None:
         """An attempt has ended, unless it was stopped, or its node died."""
@@ -443,7 +443,7 @@ class SimulatedFleet:
     def _connect(self, node: _Node, peer: NodeId, incarnation: int) -> None:
         """A line to a peer, and a subscription that the peer sees once it has come through."""
         node.links.connect(peer, incarnation, peer, self._local(node))
-        self._at(self.now + self._delay_s(), lambda: self._subscribe(node, peer, incarnation))
+        self._at(self.now + self._delay_s(), partial(self._subscribe, node, peer, incarnation))
 
     def _subscribe(self, listener: _Node, peer: NodeId, incarnation: int) -> None:
         node = self._nodes.get(peer)

@@ -2,6 +2,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# compiled once, whatever the environment says: fleets start processes by the hundred
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
+
 .PHONY: install demo test lint bench soak soak-short clean
 
 install: $(VENV)/installed
@@ -16,7 +20,7 @@ demo: install
 	@$(BIN)/parley demo $(ARGS)
 
 test: install
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup $(ARGS)
 
 # the type checker needs to see the root under its package name
 lint: install

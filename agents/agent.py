@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from random import Random
 
 from ..protocols import (
     blobs,
@@ -24,6 +25,7 @@ from ..protocols import (
     planning,
     requests,
     service,
+    swim_words,
 )
 from ..protocols.award_rules import CONTRACT_NET, Rule
 from ..protocols.contract_events import EVENTS as CONTRACT_EVENTS
@@ -69,12 +71,12 @@ from .valuation import earliest_finish
 
 MESSAGES: tuple[type[Message], ...] = (
     *performatives.MESSAGES,
-    *membership.MESSAGES,
+    *swim_words.MESSAGES,
     *requests.MESSAGES,
     *blobs.MESSAGES,
 )
 """All that may come over the wire."""
-EVENTS: tuple[type[Event], ...] = (*membership.EVENTS, *service.EVENTS, *CONTRACT_EVENTS)
+EVENTS: tuple[type[Event], ...] = (*swim_words.EVENTS, *service.EVENTS, *CONTRACT_EVENTS)
 """All that its roles may tell the log."""
 
 
@@ -88,7 +90,7 @@ class Agent:
 
     def __init__(
         self,
-        contact: membership.Contact,
+        contact: swim_words.Contact,
         resources: Resources,
         now: float,
         *,
@@ -104,7 +106,11 @@ class Agent:
         self._shop = shop if shop is not None else Listed(resources.allow)
         self.estimator = Estimator(resources.speed)
         self.membership = membership.Membership(
-            contact, now, self.status, lambda node, told: self.estimator.told(node, told.estimates)
+            contact,
+            now,
+            self.status,
+            lambda node, told: self.estimator.told(node, told.estimates),
+            Random(f"{seed} {contact.node} {contact.incarnation}"),
         )
         self.initiator = contract_net.Initiator(contact.node, contact.incarnation, seed, rule)
         self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
@@ -131,7 +137,7 @@ class Agent:
 
     def _routing(self) -> dict[type[Message], tuple[Protocol, ...]]:
         speaks: tuple[tuple[Protocol, tuple[type[Message], ...]], ...] = (
-            (self.membership, (*membership.MESSAGES, membership.Subscribed, membership.Disconnected)),
+            (self.membership, (*swim_words.MESSAGES, *membership.LISTENS)),
             (
                 self.initiator,
                 (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, PeerUp, PeerDown),
@@ -150,15 +156,16 @@ class Agent:
                 routes[message] = (*routes.get(message, ()), role)
         return routes
 
-    def status(self) -> membership.Status:
+    def status(self) -> swim_words.Status:
         """What it tells of itself."""
         running, waiting, queued_s = self.participant.load()
         tags = (*self._resources.tags, *self._shop.tags)
         amounts = tuple(sorted(self._resources.amounts.items()))
         estimates = self.estimator.estimates
         draining = self.participant.draining
-        told = tags[: membership.TAGS_TOLD_MAX]
-        return membership.Status(told, amounts, running, waiting, queued_s, draining, estimates)
+        told = tags[: swim_words.TAGS_TOLD_MAX]
+        lag_s = round(self.membership.health.lag_s, 2)
+        return swim_words.Status(told, amounts, running, waiting, queued_s, draining, estimates, lag_s)
 
     def _lines(self) -> list[NodeLine]:
         """The fleet, as clients are told it."""
@@ -166,6 +173,7 @@ class Agent:
         return [
             NodeLine(
                 contact.node,
+                contact.incarnation,
                 state,
                 seen.ready(contact.node),
                 contact.address,

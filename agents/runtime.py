@@ -23,6 +23,7 @@ from ..protocols.blobs import CheckBlob, DropParts, ReadPart, WritePart
 from ..protocols.contract_events import MessageDropped
 from ..protocols.core import (
     Connect,
+    Datagram,
     Disconnect,
     Effect,
     Event,
@@ -35,9 +36,10 @@ from ..protocols.core import (
     Send,
     Stop,
 )
-from ..protocols.membership import Contact, Disconnected, Subscribed
+from ..protocols.local_health import LAG_LEAST_S
 from ..protocols.participant import Valuation
 from ..protocols.performatives import Finished, Output, Reason
+from ..protocols.swim_words import Contact, Disconnected, Lag, Subscribed
 from ..transport.address import advertised
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
@@ -283,7 +285,11 @@ class Node:
             self._last_words = self._loop.call_later(LAST_WORDS_S, self.drained.set)
 
     def _on_timer(self) -> None:
+        assert self._timer is not None
+        late_s = time.monotonic() - self._timer.when()
         self._timer = None
+        if late_s >= LAG_LEAST_S:
+            self._perform(self._agent.receive(Lag(late_s), self.name, time.monotonic()), None)
         self._on_turn()
 
     def _write_load(self) -> None:
@@ -307,6 +313,8 @@ class Node:
                         self._log_timer = self._loop.call_later(LOG_EVERY_S, self._write_log)
                 case Send(to, message):
                     self._links.send(to, message, now)
+                case Datagram(to, message):
+                    self._links.datagram(to, message)
                 case Publish(message):
                     self._links.publish(message, now)
                 case Run(task, epoch, payload, follow):

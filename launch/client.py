@@ -6,7 +6,7 @@
 
 It has one socket of its own and listens on none. What it says arrives once and in order while both ends live. An agent
 that no longer answers, or that was started anew and knows nothing of us, is lost: all that is under way fails with
-`AgentUnreachable`, and so does what is asked afterwards. `futures.py` makes executors of it.
+`AgentUnreachable`, and so does what is asked afterwards. `futures/` makes executors of it.
 
 Invariant: whatever was handed in or asked ends, by an answer or by an error, when the agent is lost or the connection
 closed.

@@ -48,8 +48,8 @@ from ..protocols.contract_events import (
     TaskStarted,
 )
 from ..protocols.core import Event, Message, NodeId, Run, State, TaskId
-from ..protocols.membership import PeerState
 from ..protocols.requests import Result
+from ..protocols.swim_words import PeerState
 from ..transport.links import Cause
 from ..transport.simulated import Witness
 
@@ -137,7 +137,7 @@ class Invariants(Witness):
         self._running[node] = {}
 
     def heard(self, now: float, node: NodeId, message: Message, cause: Cause, life: int | None) -> None:
-        if not cause.published:
+        if cause.seq and not cause.published:  # datagrams have no number
             line, place = (node, cause.sender, life), (cause.seq, cause.index)
             last = self._heard.get(line, (0, -1))
             if place <= last:

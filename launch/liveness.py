@@ -11,12 +11,12 @@ looked at is what a step cannot break unseen: the length of queues, and nonsense
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..protocols.contract_net import LEASE_S
 from ..protocols.core import NodeId, State, TaskId
-from ..protocols.membership import Presence
+from ..protocols.swim_words import LIVING, Contact, Presence
 from ..transport.link import LINK_ITEMS_MAX
 from ..transport.simulated import SimulatedFleet
 from .invariants import Invariants, Violation
@@ -119,16 +119,24 @@ class Rest:
         for agent in living:
             seen = {contact.node: (contact.incarnation, state) for contact, state in agent.membership.members}
             for node, (_, state) in seen.items():
-                if node not in lives and state in (Presence.ALIVE, Presence.SUSPECT):
+                if node not in lives and state in LIVING:
                     raise Violation("M1", f"{node} is dead, and {state} as {agent.node} sees it")
             for node, life in lives.items():
                 known, state = seen.get(node, (0, Presence.DEAD))
-                if state is not Presence.ALIVE or known != life:
+                if state not in LIVING or known != life:
                     raise Violation("M2", f"{node} lives, and {agent.node} sees incarnation {known} of it {state}")
-        if len({agent.membership.digest for agent in living}) > 1:
-            raise Violation("M4", "the living do not agree on who lives")
+        self._judge_views(living)
         if faultless:
             self._judge_work()
+
+    @staticmethod
+    def _judge_views(living: Sequence[Agent]) -> None:
+        views: dict[frozenset[Contact], NodeId] = {}
+        for agent in living:
+            view = frozenset(contact for contact, state in agent.membership.members if state in LIVING)
+            views.setdefault(view, agent.node)
+        if len(views) > 1:
+            raise Violation("M4", f"{' and '.join(views.values())} do not agree on who lives, and where")
 
     def _judge_work(self) -> None:
         states = self._seen.outcomes()

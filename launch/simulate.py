@@ -18,9 +18,9 @@ from random import Random
 from ..agents.agent import MESSAGES, Agent
 from ..agents.executors.simulated import attempt
 from ..protocols.core import Effect, Local, Message, NodeId, Outcome, Run, Send, TaskId
-from ..protocols.membership import Contact, Disconnected, Subscribed
 from ..protocols.performatives import Finished, Reason
 from ..protocols.requests import CancelTasks, Result, Submit, Submitted
+from ..protocols.swim_words import Contact, Disconnected, Subscribed
 from ..transport.codec import Codec
 from ..transport.simulated import SimulatedFleet
 from .invariants import Invariants, Violation

@@ -36,7 +36,8 @@ from ..agents.executors.workshop import ExecutorError
 from ..agents.resources import Resources
 from ..agents.runtime import Node
 from ..protocols.award_rules import RULES
-from ..protocols.membership import DEAD_S, Presence
+from ..protocols.membership import MISSED_S
+from ..protocols.swim_words import LIVING
 from ..transport.address import AddressError, exact
 from . import machine
 from .client import Connection
@@ -46,11 +47,10 @@ from .places import state_folder
 from .problems import Exit, Problem
 
 JOIN_S = 10.0
-TAKEN_S = DEAD_S + 1.0
+TAKEN_S = MISSED_S + 1.0
 """So long a node of our name may be our own former life, whose end the fleet has not noticed yet."""
 ASK_AGAIN_S = 0.1
 LOOPBACK = ("ipc://", "tcp://127.", "tcp://[::1]")
-LIVING = (Presence.ALIVE, Presence.SUSPECT)
 GARBAGE_EVERY = 50_000
 """Objects made before the garbage collector looks for cycles among them."""
 

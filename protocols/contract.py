@@ -45,7 +45,7 @@ class Contract:
     __slots__ = (
         "attempts", "auction", "baffled", "best_s", "bids", "blobs", "declines", "due", "ending", "epoch", "follow",
         "informed", "key", "lease_until", "losses", "lost", "number", "payload", "recall_s", "revised", "running",
-        "silent", "stage", "task", "timer", "waits", "winner",
+        "silent", "stage", "task", "timer", "told_bytes", "waits", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +60,7 @@ class Contract:
         blobs: tuple[Reference, ...],
     ) -> None:
         self.task = task
+        self.told_bytes = _told_bytes(task)
         self.payload = payload
         self.blobs = blobs  # what the payload refers to
         self.key = key
@@ -140,6 +141,17 @@ class Contract:
         if self.lost is not None:
             return State.OPEN, f"lost on {self.winner} ({self.lost}), to be awarded again"
         return State.OPEN, "its call comes when those before it are placed"
+
+
+PLAIN_BYTES_MAX = 1024
+"""What a task without terms and blobs can take at most in a call."""
+
+
+def _told_bytes(task: Task) -> int:
+    """How much of a call it takes, at most."""
+    if task.terms is None and not task.blobs:
+        return PLAIN_BYTES_MAX
+    return len(msgspec.msgpack.encode(task)) + PLAIN_BYTES_MAX  # its deadline changes
 
 
 SENTENCE_CHARS_MAX = 4096

@@ -208,6 +208,13 @@ class Send(Effect, frozen=True):
     message: Message
 
 
+class Datagram(Effect, frozen=True):
+    """To one agent, at once and once at most: what is lost is not repeated, for it will soon be said anew."""
+
+    to: NodeId
+    message: Message
+
+
 class Publish(Effect, frozen=True):
     """To all who listen, this node included: a hint that may be missed."""
 

@@ -19,6 +19,8 @@ from .core import AuctionId, Count, Local, Message, NodeId, Outcome, Payload, Re
 from .load import SLOTS_MAX, WAITING_MAX, Load
 
 TASKS_PER_CALL_MAX = 256
+CALL_BYTES_MAX = 1024 * 1024
+"""Of the tasks in a call, but for a single one that has more."""
 TERMS_MAX = 16
 AVAILABILITY_HEARD_MAX = 64
 OUTPUT_BYTES_MAX = 64 * 1024

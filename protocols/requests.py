@@ -40,8 +40,8 @@ from .core import (
     Text,
 )
 from .load import SLOTS_MAX
-from .membership import MEMBERS_MAX, NO_STATUS, Presence, Status
 from .performatives import TERMS_MAX, Basis, Decline, Term
+from .swim_words import MEMBERS_MAX, NO_STATUS, Presence, Status
 
 WHICH_MAX = 1_000
 """How many tasks one question may name."""
@@ -131,12 +131,13 @@ class PlannedBid(msgspec.Struct, frozen=True, array_like=True):
 
 
 class NodeLine(msgspec.Struct, frozen=True, array_like=True):
-    """A node as its peer sees it; `ready`: it is alive and hears that peer's announcements.
+    """A node, in its newest life, as its peer sees it; `ready`: it is alive and hears that peer's announcements.
 
     `told` is what it said of itself last, at most a second or two ago while it lives.
     """
 
     node: NodeId
+    incarnation: Count
     state: Presence
     ready: bool
     address: Address

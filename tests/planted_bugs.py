@@ -23,10 +23,11 @@ from parley.protocols.award_rules import Offer
 from parley.protocols.contract import Contract, Standing
 from parley.protocols.contract_net import Initiator
 from parley.protocols.core import Effect, Message, NodeId, Run, Send, Stop, TaskId
-from parley.protocols.membership import Contact, Membership, _Peer
+from parley.protocols.membership import Membership
 from parley.protocols.participant import Participant, _Attempt
 from parley.protocols.performatives import Cancel, Decline, Fenced, Finished, Inform, Reason
 from parley.protocols.service import Service, _Tray
+from parley.protocols.swim_words import Rumour
 from parley.transport.codec import Packet
 from parley.transport.link import Link
 
@@ -275,33 +276,38 @@ def same_life(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(simulate, "life_after", lambda former: former)
 
 
-@bug("former life: what is told of an earlier life of a node replaces what is known", "M3", "M2", first=3)
+@bug("former life: what is told of an earlier life of a node replaces what is known", "M3", "M2")
 def former_life(patch: pytest.MonkeyPatch) -> None:
-    meet = Membership._meet
+    merge = Membership._merge
 
-    def met(self: Membership, contact: Contact, now: float) -> list[Effect]:
-        known = self._peers.get(contact.node)
-        if known is not None and known.contact.incarnation > contact.incarnation:
+    def merged(self: Membership, rumour: Rumour, now: float, reason: str = "") -> list[Effect]:
+        known = self._peers.get(rumour.contact.node)
+        if known is not None and known.contact.incarnation > rumour.contact.incarnation:
             known.contact = msgspec.structs.replace(known.contact, incarnation=0)
-        return meet(self, contact, now)
+        return merge(self, rumour, now, reason)
 
-    patch.setattr(Membership, "_meet", met)
+    patch.setattr(Membership, "_merge", merged)
 
 
-@bug("never missed: a silent node is alive for ever", "M1", first=10)
+@bug("never missed: a silent node is alive for ever", "M1")
 def never_missed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Membership, "_watch", lambda self, peer, now: [])
+    patch.setattr(Membership, "_doubt", lambda self, node, reason, now: [])
 
 
-@bug("dead for ever: who was given up and is heard again stays given up", "M2", "M4", "L1", first=6)
+@bug("dead for ever: what is said of a node that lives is not refuted", "M2", "M4", "L1")
 def dead_for_ever(patch: pytest.MonkeyPatch) -> None:
-    heard = Membership.heard
+    patch.setattr(Membership, "_spoken_of", lambda self, rumour, now: [])
 
-    def deaf(self: Membership, node: NodeId, now: float) -> Sequence[Effect]:
-        peer: _Peer | None = self._peers.get(node)
-        return () if peer is not None and not peer.living else heard(self, node, now)
 
-    patch.setattr(Membership, "heard", deaf)
+@bug("suspected for ever: nobody is given up", "M1")
+def suspected_for_ever(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Membership, "_give_up", lambda self, peer, suspicion, now: [])
+
+
+@bug("believed: an old view buries those who live, and they do not hear of it", "M2", "M4")
+def believed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Membership, "_confront", lambda self, peer, now: [])
+    patch.setattr(Membership, "_differ", lambda self, entries, sender: [])
 
 
 # --- the wire --------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from local_fleets import PARLEY, agent, at_home, family, parley
 
 from parley.launch.cli import COMMANDS
 
+pytestmark = pytest.mark.xdist_group("cli")  # what the module starts is started once
 TESTS = Path(__file__).resolve().parent
 ONE_SENTENCE = re.compile(r"parley: [^\n]+\n")
 AT_A_TIME = 4
@@ -337,7 +338,7 @@ GOOD = [
         "nodes",
         ["nodes"],
         0,
-        out=r"NODE +STATE +SPEED +SLOTS +RUNNING +QUEUED +HAS +ADDRESS\nn1 +alive +1 +1 +0 .*\n[\s\S]*",
+        out=r"NODE +STATE +SPEED +SLOTS +RUNNING +QUEUED +(?:LAG +)?HAS +ADDRESS\nn1 +alive +1 +1 +0 .*\n[\s\S]*",
     ),
     Row("tasks", ["tasks", "mine"], 0, out=r"TASK +NAME +KIND +STATE +NODE +TRIES\n\w{12} +mine +echo +done +n1 +1\n"),
     Row("tasks of a state", ["tasks", "--state=running", "--json"], 0, out=r"\[\]\n"),

@@ -24,9 +24,9 @@ from parley.protocols.contract_events import (
     TaskStarted,
 )
 from parley.protocols.core import Conditions, Outcome, Run, State, Task
-from parley.protocols.membership import Contact, Hello, PeerState, Ping, Presence
 from parley.protocols.performatives import Reason
 from parley.protocols.requests import Result
+from parley.protocols.swim_words import Contact, Hello, PeerState, Ping, Presence
 from parley.transport.links import Cause
 
 NODES = {"a": Resources(slots=2, amounts={"vram": 2.0}), "b": Resources()}
@@ -82,7 +82,7 @@ class Traced:
 
     def tells(self, seq: int, index: int = 0, life: int = 1) -> Traced:
         """The client hears a message by a packet of this number, from this life of its agent."""
-        self.seen.heard(0.0, "client", Ping(), Cause("x", seq, index), life)
+        self.seen.heard(0.0, "client", Ping(1), Cause("x", seq, index), life)
         return self
 
     def turned(self, node: str) -> Traced:

@@ -9,8 +9,8 @@ from parley.launch.liveness import QUEUED_MAX, SETTLE_S, Rest, limit_s, quiet_fr
 from parley.launch.scenario import Handed, Scenario, draw
 from parley.launch.simulate import World
 from parley.protocols.core import Run, State, Task
-from parley.protocols.membership import Ping, Presence
 from parley.protocols.requests import Submitted
+from parley.protocols.swim_words import Contact, Ping, Presence
 from parley.transport.faults import Faults, Pause
 
 
@@ -63,7 +63,7 @@ def test_l1_and_l2() -> None:
 def test_g1() -> None:
     world = ended(TASK)
     for _ in range(QUEUED_MAX + 100):
-        world.fleet.links("n1").send("n2", Ping(), world.fleet.now)
+        world.fleet.links("n1").send("n2", Ping(1), world.fleet.now)
     with pytest.raises(Violation, match="G1: 200 messages of n1 wait for one peer"):
         rest_of(world).look()
     with pytest.raises(Violation, match="G1: 200 messages of n1 wait for n2"):
@@ -93,7 +93,7 @@ def test_m1_m2_m4() -> None:
     with pytest.raises(Violation, match="M2: n2 lives, and n1 sees incarnation 1 of it dead"):
         rest_of(world).judge(faultless=False)
     world = ended()
-    world.agents["n1"].membership._digest += 1
+    world.agents["n1"].membership._peers["n2"].contact = Contact("n2", 1, "sim://elsewhere", "sim://n2!")
     with pytest.raises(Violation, match="M4"):
         rest_of(world).judge(faultless=False)
     world.fleet.kill("n3")

@@ -129,7 +129,7 @@ def test_every_command_does_what_the_story_says(tmp_path: Path) -> None:
     assert said["parley run --need gpu --need vram=6GiB -- python3 -c 'print(\"trained\")'"] == "trained\n"
     why = " ".join(said["parley why last"].split())
     assert "awarded again, to hall" in why
-    assert "(award 1 to lab): vanished, the node is gone" in why
+    assert re.search(r"\(award 1 to lab\): (vanished|lease),", why), why  # whichever was noticed first
     assert "committed: done" in why
     assert "COMMANDS" not in said["parley completion bash"]
     assert "complete" in said["parley completion bash"]

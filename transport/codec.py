@@ -42,7 +42,8 @@ class Packet(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """From one to one.
 
     `receiver` "" asks whoever is at this address for its name; such a packet never carries items. `stream` says when
-    the sender began to number (0: it has not), `seq` which packet of it this is (0: none, a bare acknowledgement).
+    the sender began to number (0: it has not), `seq` which packet of it this is (0: none; a bare acknowledgement, or
+    datagrams, which are heard as often as they come).
     `heard` is the receiver's stream as far as the sender knows it, `ack` the last number heard of it without a hole.
     """
 

@@ -255,6 +255,16 @@ class Links:
         else:
             self._drop(to, item[0], "queue")
 
+    def datagram(self, to: NodeId, message: Message) -> None:
+        """One message in a packet of its own and without a number: it waits for nothing, and nothing repeats it."""
+        link = self._links.get(to)
+        if link is None:
+            self._drop(to, type(message).__name__, "unknown")
+            return
+        self._ready.append((link.route, self._seal(link, 0, (self._codec.encode_message(message),))))
+        self.counters.packets_sent += 1
+        self.counters.items_sent += 1
+
     def _send_later(self, unnamed: _Unnamed, message: Message) -> None:
         if len(unnamed.queue) < LINK_ITEMS_MAX:
             unnamed.queue.append(message)
@@ -377,6 +387,8 @@ class Links:
         link.acknowledge(packet.heard, packet.ack, now)
         if packet.seq:
             self._take_in(link, packet, size, received, now)
+        elif packet.items:
+            self._deliver(packet.items, link.peer, 0, received, now)
 
     def _take_in(self, link: Link, packet: Packet, size: int, received: Received, now: float) -> None:
         if packet.seq <= link.ack:

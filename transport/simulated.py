@@ -29,6 +29,7 @@ import msgspec
 
 from ..protocols.core import (
     Connect,
+    Datagram,
     Disconnect,
     Effect,
     Event,
@@ -386,6 +387,8 @@ class SimulatedFleet:
             match effect:
                 case Send(to, message):
                     node.links.send(to, message, node.local)
+                case Datagram(to, message):
+                    node.links.datagram(to, message)
                 case Publish(message):
                     node.links.publish(message, node.local)
                 case Event():

@@ -27,9 +27,9 @@ from ...protocols.contract_events import (
     TaskStarted,
 )
 from ...protocols.core import Event, State
-from ...protocols.membership import PeerState, Presence
 from ...protocols.performatives import Reason
 from ...protocols.service import TaskSubmitted
+from ...protocols.swim_words import PeerState, Presence
 from .run import Line, Run
 from .words import REASONS, duration, listed
 

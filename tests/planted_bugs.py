@@ -23,10 +23,11 @@ from parley.protocols.award_rules import Offer
 from parley.protocols.contract import Contract, Standing
 from parley.protocols.contract_net import Initiator
 from parley.protocols.core import Effect, Message, NodeId, Run, Send, Stop, TaskId
-from parley.protocols.membership import Membership
+from parley.protocols.membership import Membership, _Peer
 from parley.protocols.participant import Participant, _Attempt
 from parley.protocols.performatives import Cancel, Decline, Fenced, Finished, Inform, Reason
 from parley.protocols.service import Service, _Tray
+from parley.protocols.suspicion import Suspicion
 from parley.protocols.swim_words import Rumour
 from parley.transport.codec import Packet
 from parley.transport.link import Link
@@ -59,7 +60,7 @@ def bug(name: str, *invariants: str, profile: Profile = "default", first: int = 
 # --- the initiator ---------------------------------------------------------------------------------------------------
 
 
-@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S5", first=12)
+@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S5", first=5)
 def stale_epoch(patch: pytest.MonkeyPatch) -> None:
     def held(self: Initiator, task: TaskId, epoch: int, sender: NodeId) -> Contract | None:
         contract = self._contracts.get(task)
@@ -80,19 +81,22 @@ def same_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Initiator, "_lose", lost)
 
 
-@bug("forgotten: what a dead node held is not called again", "L1", first=5)
+@bug("forgotten: what a dead node held is not called again", "L1", first=36)
 def forgotten(patch: pytest.MonkeyPatch) -> None:
     peer_down = Initiator._peer_down
 
     def down(self: Initiator, node: NodeId, now: float) -> list[Effect]:
-        for contract in self._awarded.pop(node, {}).values():
+        held = self._awarded.pop(node, {})
+        effects = peer_down(self, node, now)
+        self._awarded[node] = held
+        for contract in held.values():
             contract.timer = 0
-        return peer_down(self, node, now)
+        return effects
 
     patch.setattr(Initiator, "_peer_down", down)
 
 
-@bug("eternal lease: nobody looks whether it was renewed", "L1", profile="harsh", first=88)
+@bug("eternal lease: nobody looks whether it was renewed", "L1", profile="harsh", first=6)
 def eternal_lease(patch: pytest.MonkeyPatch) -> None:
     expire = Initiator._expire
 
@@ -208,7 +212,7 @@ def runs_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "_drop", dropped)
 
 
-@bug("given back: what was given back starts all the same", "S11", first=20)
+@bug("given back: what was given back starts all the same", "S11", first=22)
 def given_back(patch: pytest.MonkeyPatch) -> None:
     drop = Participant._drop
 
@@ -276,7 +280,7 @@ def same_life(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(simulate, "life_after", lambda former: former)
 
 
-@bug("former life: what is told of an earlier life of a node replaces what is known", "M3", "M2")
+@bug("former life: what is told of an earlier life of a node replaces what is known", "M3", "M2", first=3)
 def former_life(patch: pytest.MonkeyPatch) -> None:
     merge = Membership._merge
 
@@ -289,22 +293,26 @@ def former_life(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_merge", merged)
 
 
-@bug("never missed: a silent node is alive for ever", "M1")
+@bug("never missed: a silent node is alive for ever", "M1", first=10)
 def never_missed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_doubt", lambda self, node, reason, now: [])
 
 
-@bug("dead for ever: what is said of a node that lives is not refuted", "M2", "M4", "L1")
+@bug("dead for ever: what is said of a node that lives is not refuted", "M2", "M4", "L1", first=3)
 def dead_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_spoken_of", lambda self, rumour, now: [])
 
 
-@bug("suspected for ever: nobody is given up", "M1")
+@bug("suspected for ever: nobody is given up", "M1", first=3)
 def suspected_for_ever(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Membership, "_give_up", lambda self, peer, suspicion, now: [])
+    def give_up(self: Membership, peer: _Peer, suspicion: Suspicion, now: float) -> list[Effect]:
+        peer.suspicion = None
+        return []
+
+    patch.setattr(Membership, "_give_up", give_up)
 
 
-@bug("believed: an old view buries those who live, and they do not hear of it", "M2", "M4")
+@bug("believed: an old view buries those who live, and they do not hear of it", "M2", "M4", first=12)
 def believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_confront", lambda self, peer, now: [])
     patch.setattr(Membership, "_differ", lambda self, entries, sender: [])

@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: install demo test lint bench soak soak-short clean
+.PHONY: install demo test lint bench soak soak-short fuzz clean
 
 install: $(VENV)/installed
 
@@ -38,6 +38,11 @@ soak: install
 # 2,000 seeds on virtual time, on two cores; ARGS="--faults harsh --first-seed 2001" for others
 soak-short: install
 	@$(BIN)/parley simulate --seeds 2000 --jobs 2 $(ARGS)
+
+# a minute; ARGS="--seconds 600" for more. atheris is not there for every Python: without it hypothesis does the work
+fuzz: install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris 2>/dev/null || true
+	@$(BIN)/python tests/fuzz_decoder.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .package build parley.egg-info

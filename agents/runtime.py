@@ -44,6 +44,7 @@ from ..transport.address import advertised
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
 from ..transport.links import Cause, Links
+from ..transport.security import Ring
 from ..transport.zeromq import AddressError, Endpoint
 from .agent import MESSAGES, Agent
 from .bidder import ThisNode, valuation_of
@@ -72,9 +73,9 @@ class Node:
 
     `advertise` is the address that others are told, where `bind` is none for them. `http` are model servers;
     `valuation` and `executors` name the owner's own (`bidder.py`, `executors/own.py`), to be found in `code`. The word
-    `command` in what the resources allow makes it run commands. `blobs_bytes_max` bounds what it keeps of large values,
-    in a folder of its own below `folder`. Raises AddressError, LogError, BidderError, HttpError
-    or ExecutorError, each of one sentence.
+    `command` in what the resources allow makes it run commands. `ring` says who gets in (None: everybody).
+    `blobs_bytes_max` bounds what it keeps of large values, in a folder of its own below `folder`. Raises AddressError,
+    LogError, BidderError, HttpError or ExecutorError, each of one sentence.
     """
 
     def __init__(
@@ -94,8 +95,10 @@ class Node:
         rule: Rule = CONTRACT_NET,
         level: Level = "info",
         blobs_bytes_max: int = BLOBS_BYTES_MAX,
+        ring: Ring | None = None,
     ) -> None:
         self.name = name
+        self._ring = ring
         self._slots = resources.slots
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -108,10 +111,16 @@ class Node:
         clock = HybridClock(time.time)
         self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
         self._blobs = BlobStore(folder / "blobs" / name, bytes_max=blobs_bytes_max)
-        self._links = Links(name, incarnation, Codec(MESSAGES), clock)
+        codec = Codec(MESSAGES)
+        self._links = (
+            Links(name, incarnation, codec, clock, vouches=ring.vouches)
+            if ring is not None
+            else Links(name, incarnation, codec, clock)
+        )
         self._endpoint = Endpoint(
             self._links,
             bind=bind,
+            ring=ring,
             on_message=self._on_message,
             on_subscribed=lambda node: self._tell(Subscribed(node)),
             on_disconnected=lambda node: self._tell(Disconnected(node)),
@@ -169,6 +178,8 @@ class Node:
         """Those of the owner first, so that they may take a kind over."""
         slots, speed, fastest = resources.slots, resources.speed, resources.fastest
         env = {"PARLEY_AGENT": self.address}  # what runs here may hand tasks in itself
+        if self._ring is not None:
+            env["PARLEY_KEYS"] = str(self._ring.folder.absolute())
         blobs = self._blobs.folder
         executors: list[Executor] = [load_executor(name, code, blobs) for name in own]
         executors.append(SimulatedExecutor(speed))

@@ -36,6 +36,7 @@ COMMANDS = {
     "simulate": "Agents on virtual time, everything going wrong, and what must hold all the same.",
     "drain": "Let a node end what it runs, and leave.",
     "config": "The settings, and where each comes from.",
+    "keys": "Who gets in: this machine's key, and whose it lets in.",
     "doctor": "What is wrong here.",
     "completion": "A script that completes `parley` in your shell.",
 }

@@ -58,10 +58,13 @@ from ..protocols.requests import (
     Tasks,
     Wait,
 )
+from ..transport.address import exact
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
 from ..transport.links import Cause, Links
+from ..transport.security import NONCE_BYTES, Ring, certified
 from ..transport.zeromq import AddressError, Endpoint
+from . import keys
 from .porter import Porter
 from .problems import Exit, Problem
 from .spool import SPOOL
@@ -106,8 +109,18 @@ def addresses_of(named: Sequence[str] = ()) -> tuple[str, ...]:
     return (entry.address,)
 
 
+def _links(ring: Ring | None) -> Links:
+    """Under a name of its own; where there are keys, under one that nobody else can bear."""
+    codec, clock, life = Codec(MESSAGES), HybridClock(time.time), time.time_ns() // 1_000
+    if ring is None:
+        return Links(f"client-{secrets.token_hex(8)}", life, codec, clock)
+    name = certified("client", ring.key, secrets.token_bytes(NONCE_BYTES))
+    return Links(name, life, codec, clock, vouches=ring.vouches)
+
+
 OnOutput: TypeAlias = Callable[[Stream, bytes, int], None]
 """Told what a task writes, as it comes, and the epoch of the attempt; the next is asked for when it has returned."""
+RingOf: TypeAlias = Callable[[str], Ring | None]
 Answer: TypeAlias = Nodes | Tasks | Progress | ResultOf | Planned | Cancelled | Draining
 A = TypeVar("A")
 Q = TypeVar("Q", Nodes, Tasks, ResultOf, Planned, Cancelled, Draining)
@@ -137,8 +150,13 @@ class Handle:
 class Connection:
     """One connection to one agent. Make it with `connect`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, ring_of: RingOf = keys.for_client) -> None:
         self.address = address
+        try:
+            self._where = exact(address, bind=False)
+        except AddressError as error:
+            raise Problem(str(error), Exit.USAGE) from None
+        ring = ring_of(self._where)
         self._handles: dict[str, Handle] = {}
         self._asked: dict[int, asyncio.Queue[Answer | Problem]] = {}
         self._requests = itertools.count(1)
@@ -155,12 +173,11 @@ class Connection:
         self._life: tuple[NodeId, int] | None = None  # the agent's name and incarnation
         self._cut = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
-        self._links = Links(
-            f"client-{secrets.token_hex(8)}", time.time_ns() // 1_000, Codec(MESSAGES), HybridClock(time.time)
-        )
+        self._links = _links(ring)
         self._endpoint = Endpoint(
             self._links,
             bind=None,
+            ring=ring,
             on_message=self._on_message,
             on_garbage=lambda error: None,
             on_turn=self._on_turn,
@@ -173,13 +190,21 @@ class Connection:
             raise Problem(str(error), Exit.USAGE) from None
 
     @classmethod
-    async def connect(cls, addresses: Sequence[str], timeout_s: float = CONNECT_S) -> Connection:
-        """A connection to the first of these agents that answers. Raises AgentUnreachable if none does in time."""
+    async def connect(
+        cls, addresses: Sequence[str], timeout_s: float = CONNECT_S, ring_of: RingOf = keys.for_client
+    ) -> Connection:
+        """A connection to the first of these agents that answers. Raises AgentUnreachable if none does in time.
+
+        `ring_of` has the keys with which an exact address is dialled.
+        """
+        refusals: list[str] = []
         for address in addresses:
-            client = cls(address)
+            client = cls(address, ring_of)
             try:
                 await asyncio.wait_for(client.nodes(), timeout_s / len(addresses))
             except TimeoutError:
+                if refusal := client._endpoint.refusals.get(client._where):
+                    refusals.append(f"the agent at {address} lets nobody in from here: {refusal}; `parley keys` helps")
                 client.close()
             except BaseException:
                 client.close()
@@ -187,6 +212,8 @@ class Connection:
             else:
                 client._go_on(client._keep_asking())
                 return client
+        if refusals:
+            raise AgentUnreachable(refusals[0])
         where = " or ".join(addresses)
         raise AgentUnreachable(f"no agent answers at {where}: is it running? `parley up` starts one")
 

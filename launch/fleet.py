@@ -10,7 +10,8 @@ process that started them: when it goes, however it goes, they go.
     await fleet.stop()
 
 They share one machine: each has its part of the cores and of the memory, unless its own flags say otherwise. They run
-commands, as whoever starts them might do himself. No settings of files or of the environment reach them.
+commands, as whoever starts them might do himself. No settings of files or of the environment reach them. They stay on
+the loopback and need no keys; `flags` may give them some.
 
 Invariant: however `start` and `stop` end, every process has ended or is tied to this one.
 """
@@ -36,6 +37,8 @@ START_S = 20.0
 STOP_S = 5.0
 """So long they get to leave in peace."""
 NODES_MAX = 64
+OWN_SETTINGS = ("PARLEY_UP_", "PARLEY_KEYS")
+"""What the environment says of agents of one's own does not hold for these."""
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -147,7 +150,7 @@ class LocalFleet:
             *(*self._within, sys.executable, "-P", "-m", "parley", "--no-config", "up", f"--name={name}", *options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if not name.startswith("PARLEY_UP_")},
+            env={name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)},
         )
 
     async def _listening(self, name: str) -> None:

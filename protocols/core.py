@@ -64,7 +64,7 @@ class PeerError(Exception):
     """Another node sent nonsense: logged, counted, dropped."""
 
 
-class Reference(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Reference(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A blob: bytes too large for a message, by their SHA-256 and their size. Whoever knows it may ask for them."""
 
     hash: Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -81,7 +81,7 @@ References: TypeAlias = Annotated[tuple[Reference, ...], Meta(max_length=BLOBS_M
 # --- what is negotiated ----------------------------------------------------------------------------------------------
 
 
-class Conditions(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Conditions(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """On which terms a task may be done; FIPA's "conditions".
 
     `needs`: tags that its node must have, all of them; `amounts`: how much of what it takes while it runs (a slot comes
@@ -106,7 +106,7 @@ class Conditions(msgspec.Struct, frozen=True, array_like=True, gc=False):
 NO_CONDITIONS = Conditions()
 
 
-class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Task(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What everybody may know of a task; its payload goes to the winner only.
 
     `work` is the nominal run time in seconds on a node of speed 1 (None: not known, the estimators must learn it);
@@ -151,7 +151,7 @@ class State(enum.StrEnum):
 ENDED = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.UNPLACED, State.UNKNOWN})
 
 
-class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Outcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The one committed end of a task.
 
     `value` is the encoded result (of a task that failed, what it left: a command's exit code); `error` is one sentence
@@ -174,7 +174,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
 # --- messages --------------------------------------------------------------------------------------------------------
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What one agent says to others. Declared, with bounded fields, in the file of the protocol that speaks it."""
 
 

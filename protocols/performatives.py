@@ -60,7 +60,7 @@ Term: TypeAlias = tuple[Annotated[str, Meta(min_length=1, max_length=32)], Secon
 """One reason for a cost: its name and its seconds."""
 
 
-class Basis(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Basis(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What an estimate was made of: `observations` here (0: other nodes' were taken), and the `factor` between the
     nominal seconds and what was observed."""
 
@@ -68,7 +68,7 @@ class Basis(msgspec.Struct, frozen=True, array_like=True, gc=False):
     factor: Annotated[float, Meta(gt=0.0, le=1e15)]
 
 
-class Bid(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Bid(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The price of a task here: `terms` in seconds until done, the first of them "queue"; they sum to the cost.
 
     `basis` is what the seconds of the run were estimated from; None: from the task's own words alone.
@@ -79,7 +79,7 @@ class Bid(msgspec.Struct, frozen=True, array_like=True, gc=False):
     basis: Basis | None = None
 
 
-class Decline(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Decline(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     task: TaskId
     reason: Reason
     detail: Text = ""

@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: install demo test lint bench soak fuzz clean
+.PHONY: install demo test lint bench soak soak-short fuzz clean
 
 install: $(VENV)/installed
 
@@ -34,6 +34,10 @@ bench: install
 # ten minutes; ARGS="--seconds 60 --agents 4" for less
 soak: install
 	@$(BIN)/python -m parley.launch.bench.soak $(ARGS)
+
+# 2,000 seeds on virtual time, on two cores; ARGS="--faults harsh --first-seed 2001" for others
+soak-short: install
+	@$(BIN)/parley simulate --seeds 2000 --jobs 2 $(ARGS)
 
 # a minute; ARGS="--seconds 600" for more. atheris is not there for every Python: without it hypothesis does the work
 fuzz: install

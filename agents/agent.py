@@ -214,9 +214,9 @@ class Agent:
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         if isinstance(message, Local) and sender != self.node:
             raise PeerError(f"{sender} sent {type(message).__name__}, which only this node may tell itself")
-        effects = list(self.membership.heard(sender, now))
-        effects += self._route(message, sender, now)
-        return self._settle(effects, now)
+        heard = self.membership.heard(sender, now)
+        effects = self._route(message, sender, now)
+        return self._settle([*heard, *effects] if heard else effects, now)
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
@@ -236,13 +236,14 @@ class Agent:
         return earliest
 
     def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
-        if isinstance(message, blobs.Gathered):
-            gatherer = self._gatherers.get(message.key[0])
-            return gatherer.receive(message, sender, now) if gatherer is not None else ()
-        roles = self._routes.get(type(message))
+        kind = type(message)
+        roles = self._routes.get(kind)
         if roles is None:
-            raise PeerError(f"{sender} sent {type(message).__name__}, which an agent is not told")
-        if isinstance(message, (Proposal, Refusal)) and self.planner.called(message.auction):
+            if isinstance(message, blobs.Gathered):
+                gatherer = self._gatherers.get(message.key[0])
+                return gatherer.receive(message, sender, now) if gatherer is not None else ()
+            raise PeerError(f"{sender} sent {kind.__name__}, which an agent is not told")
+        if (kind is Proposal or kind is Refusal) and self.planner.called(message.auction):  # type: ignore[attr-defined]
             return self.planner.receive(message, sender, now)
         if len(roles) == 1:
             return roles[0].receive(message, sender, now)
@@ -251,6 +252,8 @@ class Agent:
     def _settle(self, effects: Sequence[Effect], now: float) -> list[Effect]:
         """Deliver what this node says to itself, until only effects for the outside are left."""
         out: list[Effect] = []
+        if not effects:
+            return out
         queue = deque((effects,))
         while queue:
             for effect in queue.popleft():

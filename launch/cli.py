@@ -33,6 +33,7 @@ COMMANDS = {
     "tasks": "The tasks of an agent, and why each stands where it stands.",
     "why": "Who bid what for a task, who declined, who won, and by how much.",
     "plan": "Who would get a task: a dry auction.",
+    "simulate": "Agents on virtual time, everything going wrong, and what must hold all the same.",
     "drain": "Let a node end what it runs, and leave.",
     "config": "The settings, and where each comes from.",
     "keys": "Who gets in: this machine's key, and whose it lets in.",

@@ -85,10 +85,11 @@ class Calls:
 
     @property
     def deadline(self) -> float | None:
-        times = [call.close_at for call in self._open.values()]
-        if self._price_at is not None:
-            times.append(self._price_at)
-        return min(times, default=None)
+        earliest = self._price_at
+        for call in self._open.values():
+            if earliest is None or call.close_at < earliest:
+                earliest = call.close_at
+        return earliest
 
     def wake(self, now: float) -> list[Effect]:
         """Close what is due."""

@@ -218,8 +218,11 @@ class Initiator:
     def deadline(self) -> float | None:
         while self._timers and self._timers[0][2].timer != self._timers[0][1]:
             heapq.heappop(self._timers)
-        times = (self._due, self._reject_at, self._calls.deadline, self._timers[0][0] if self._timers else None)
-        return min([time for time in times if time is not None], default=None)
+        earliest = self._timers[0][0] if self._timers else None
+        for time in (self._due, self._reject_at, self._calls.deadline):
+            if time is not None and (earliest is None or time < earliest):
+                earliest = time
+        return earliest
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []

@@ -237,12 +237,13 @@ class Service:
     def deadline(self) -> float | None:
         while self._deadlines and self._is_ended(self._deadlines[0][1]):
             heapq.heappop(self._deadlines)
-        times = [watch.tell_at for watch in self._watches.values() if watch.tell_at is not None]
-        if self._deadlines:
-            times.append(self._deadlines[0][0])
-        if self._look_at is not None:
-            times.append(self._look_at)
-        return min(times, default=None)
+        earliest = self._look_at
+        if self._deadlines and (earliest is None or self._deadlines[0][0] < earliest):
+            earliest = self._deadlines[0][0]
+        for watch in self._watches.values():
+            if watch.tell_at is not None and (earliest is None or watch.tell_at < earliest):
+                earliest = watch.tell_at
+        return earliest
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []

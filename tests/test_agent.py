@@ -25,7 +25,7 @@ from parley.protocols.objective import prefix_bound
 from parley.protocols.performatives import CallForProposals, Completed, Finished
 from parley.protocols.requests import Result, Submit
 from parley.protocols.swim_words import Contact, Members, PeerState, Report
-from parley.transport.simulated import Faults
+from parley.transport.faults import Faults
 
 SPEEDS = (1.0, 1.0, 2.0, 4.0)
 ROUGH = Faults(loss=0.1, duplication=0.1, delay_s=(0.0005, 0.01))

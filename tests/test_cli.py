@@ -106,6 +106,7 @@ FLAGS = [
     Row("a variable without a name", ["run", "--env", "=1", "--", "true"], 2, r"'=1' sets no variable"),
     Row("a variable that is not here", ["run", "--env", "NOT_SET", "--", "true"], 2, r"NOT_SET is not set here"),
     Row("two words for a plan", ["plan", "python", "train.py"], 2, r"parley plan -- python train.py"),
+    Row("no seeds", ["simulate", "--seeds=0"], 2, r"0 is not in the range"),
     Row("arguments for a command", ["plan", "--args={}", "--", "true"], 2, r"--args is for a KIND"),
 ]
 NEEDS = [

@@ -207,6 +207,11 @@ class Links:
         return LINK_ITEMS_MAX - link.items if link else 0
 
     @property
+    def longest(self) -> int:
+        """How many messages wait, or are not acknowledged, at the peer where they are most."""
+        return max([link.items for link in self._links.values()], default=0)
+
+    @property
     def settled(self) -> bool:
         """Everybody has acknowledged what was sent to them."""
         return not any(link.items for link in self._links.values())
@@ -302,6 +307,8 @@ class Links:
 
     def flush(self, now: float) -> list[Outgoing]:
         """All frames that are to leave now."""
+        if not (self._ready or self._publications or self._dirty):
+            return []
         ready = self._ready
         self._ready = []
         if self._publications:

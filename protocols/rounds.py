@@ -241,7 +241,8 @@ class Rounds:
         """Say our word in the open round, and be heard by ourselves."""
         number = self._open
         farewell = self._last == number - 1 > 0
-        joins = set() if farewell else self._joins - self._expected
+        before = self._spoken.get(number, {}).get(self.node)  # what has been said of newcomers stands
+        joins = set(before.joins) if before else set() if farewell else self._joins - self._expected
         spoken = Spoken(
             self.session,
             self.node,

@@ -33,6 +33,7 @@ COMMANDS = {
     "tasks": "The tasks of an agent, and why each stands where it stands.",
     "why": "Who bid what for a task, who declined, who won, and by how much.",
     "plan": "Who would get a task: a dry auction.",
+    "bench": "Protocols side by side on public instances.",
     "drain": "Let a node end what it runs, and leave.",
     "config": "The settings, and where each comes from.",
     "doctor": "What is wrong here.",

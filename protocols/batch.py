@@ -30,7 +30,7 @@ from .columns import Column, Opening, Owners, Table, column, table
 from .core import NodeId, PeerError
 from .dual_bound import bound_of, certificate, tightened, trivial_bound
 from .prices import Quote, first_price, priced, raised, wanted
-from .trading import Holding, Market, Trading, trading, unpack
+from .trading import Holding, Market, Trading, trading
 
 PRICE_ROUNDS = 100
 TRADE_TURNS = 280
@@ -137,7 +137,8 @@ class Batch:
         owners = self._trading.best
         overload, value = self.table.value(owners)
         held = {
-            node: tuple(int(task) for task in np.flatnonzero(owners == row)) for row, node in enumerate(self.table.nodes)
+            node: tuple(int(task) for task in np.flatnonzero(owners == row))
+            for row, node in enumerate(self.table.nodes)
         }
         return Division(held, value, overload, self.bound)
 
@@ -179,7 +180,7 @@ class Batch:
         market = self._market()
         owners = market.auction(owners, np.flatnonzero(owners < 0))  # type: ignore[arg-type]
         anew = trading(market, self.node, owners, turns=before.turns, seed=self._terms.seed)
-        self._trading = replace(anew, versions={node: before.turn + 1 for node in self.table.nodes})
+        self._trading = replace(anew, versions=dict.fromkeys(self.table.nodes, before.turn + 1))
 
     # -- prices
 
@@ -232,9 +233,7 @@ class Batch:
         market = self._market()
         nobody: Owners = np.full(self.table.tasks, -1, np.intp)
         owners = cleared(self.table, market.bids, market.limits, nobody, range(self.table.tasks))
-        self._trading = trading(
-            market, self.node, owners, turns=self._terms.trade_turns, seed=self._terms.seed
-        )
+        self._trading = trading(market, self.node, owners, turns=self._terms.trade_turns, seed=self._terms.seed)
 
 
 def _decode(word: bytes) -> Words | None:

@@ -1,7 +1,7 @@
 """Clearing: a batched contract net on price-adjusted bids, which every node can carry out alike.
 
-Sources: Smith 1980 (contract net); Parker and Unler, Gerkey and Matarić 2004 (batched single-item auctions); Martello and
-Toth 1981 (the task that would lose most by waiting goes first: regret).
+Sources: Smith 1980 (contract net); Gerkey and Matarić 2004 (batched single-item auctions); Martello and Toth 1981 (the
+task that would lose most by waiting goes first: regret).
 
     all    every node with room under its limit bids for every task that is left
     all    each task is for the least bid; a node takes those that would lose most if it did not, AWARDS_MAX at most
@@ -27,9 +27,7 @@ ROUNDS = 32
 """About so many rounds of awards; a small batch awards one task per node and round."""
 
 
-def cleared(
-    table: Table, bids: Numbers, limits: Sequence[float], owners: Owners, open_tasks: Sequence[int]
-) -> Owners:
+def cleared(table: Table, bids: Numbers, limits: Sequence[float], owners: Owners, open_tasks: Sequence[int]) -> Owners:
     """(tasks,) owners after these tasks were awarded; the others stay where `owners` has them.
 
     `bids` (nodes, tasks), lower is better; `limits` (nodes,) are loads.

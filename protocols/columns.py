@@ -1,4 +1,4 @@
-"""A batch as its nodes see it: each opens with its column, what every task would cost here, and all columns make the table.
+"""A batch as its nodes see it: each opens with its column, what every task would cost here; all columns make a table.
 
     n1 -> all   Opening(costs[0..tasks), demands, capacity)         said once; from then on tasks are numbers
     n2 -> all   Opening(...)
@@ -131,7 +131,8 @@ def table(columns: Mapping[NodeId, Column]) -> Table:
     nodes = tuple(
         node
         for node in sorted(columns)
-        if columns[node].costs.shape == first.costs.shape and (columns[node].capacity is None) == (first.capacity is None)
+        if columns[node].costs.shape == first.costs.shape
+        and (columns[node].capacity is None) == (first.capacity is None)
     )
     fitting = [columns[node] for node in nodes]
     costs = np.stack([each.costs for each in fitting])

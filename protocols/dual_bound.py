@@ -6,8 +6,8 @@ Source: Lagrangean duality (Geoffrion 1974; Fisher 1981). Relax "no node is late
     capacities λ    any feasible   total    >= Σ_j min_i (c_ij + λ_i r_ij) - Σ λ_i b_i
 
 Where each task goes to the least priced bid, the sums over tasks are sums over nodes of what they publish: π_i load_i,
-and cost_i + λ_i (load_i - b_i). So whoever hears the quotes of one step knows a bound, whatever the prices were, and with
-a division of value v the certificate: it is within (v - bound) / |bound| of the optimum.
+and cost_i + λ_i (load_i - b_i). So whoever hears the quotes of one step knows a bound, whatever the prices were, and
+with a division of value v the certificate: it is within (v - bound) / |bound| of the optimum.
 
 Invariant: the bound is never above the optimum; what rounding could have added is taken off.
 """

@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 from .columns import Numbers
 from .core import NodeId
 
+EXACT_TASKS_MAX = 11
+"""All divisions of a pool of so many tasks are compared."""
 LEAST_GAIN = 1e-12
 """Relative: a gain smaller than rounding is none."""
 
@@ -48,9 +50,7 @@ class Pool:
     prices: tuple[Numbers, Numbers]
     limits: tuple[float, float] | None
 
-    def score(
-        self, first: Numbers | float, second: Numbers | float, price: Numbers | float
-    ) -> tuple[Numbers, Numbers]:
+    def score(self, first: Numbers | float, second: Numbers | float, price: Numbers | float) -> tuple[Numbers, Numbers]:
         """What must fall, and what must fall where that stays: of these loads and this price of all."""
         if self.limits is None:
             return np.maximum(first, second), np.asarray(price)
@@ -68,8 +68,11 @@ def redivide(pool: Pool, mine: Mask) -> Mask | None:
         return None
     present = _Division(pool, mine)
     best = present
-    for start in (mine, _best_split(pool)):
-        division = _improve(_Division(pool, start))
+    if mine.size <= EXACT_TASKS_MAX:
+        starts = [_Division(pool, _best_of_all(pool))]
+    else:
+        starts = [_improve(present), _improve(_Division(pool, _best_split(pool)))]
+    for division in starts:
         if division.better_than(best):
             best = division
     return None if best is present else best.mine
@@ -106,6 +109,18 @@ def _lowest(major: Numbers, minor: Numbers) -> int:
     """The index of the lexicographically lowest pair, the first of equals."""
     lowest = np.flatnonzero(major == major.min())
     return int(lowest[minor[lowest].argmin()])
+
+
+def _best_of_all(pool: Pool) -> Mask:
+    """The best of all 2 ** tasks divisions of a small pool."""
+    (first, second), (here, there) = pool.sizes, pool.prices
+    mine = yours = price = np.zeros(1)
+    for task in range(len(first)):  # sums are made by adding, so that they are the same everywhere
+        mine = np.concatenate([mine, mine + first[task]])
+        yours = np.concatenate([yours + second[task], yours])
+        price = np.concatenate([price + there[task], price + here[task]])
+    choice = _lowest(*pool.score(mine, yours, price))
+    return np.asarray([choice >> task & 1 for task in range(len(first))], np.bool_)
 
 
 def _best_split(pool: Pool) -> Mask:

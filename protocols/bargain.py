@@ -29,13 +29,21 @@ from .core import Count, NodeId
 from .trading import Market, pack, unpack
 
 
+LEAST_GAIN = 2e-4
+"""Relative: a bargain takes several messages, and must be worth them."""
+
+
 class Stand(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a node holds, to whom it offers to trade, and with whose offer it has agreed: node and version, or none."""
+    """What a node holds, to whom it offers to trade, and with whose offer it has agreed: node and version, or none.
+
+    `last`: with whom it divided last, and that node's version after it: who knows an older one knows half of the story.
+    """
 
     version: Count
     tasks: Annotated[bytes, Meta(max_length=2 * TASKS_MAX)]
     offer: tuple[NodeId, Count] | None = None
     deal: tuple[NodeId, Count] | None = None
+    last: tuple[NodeId, Count] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,19 +108,18 @@ class Bargain:
         return self if theirs is not None and theirs.version == version else free
 
     def _divided(self, market: Market, peer: NodeId, tasks: bytes, version: int, *, after: bool) -> Bargain:
-        """Take our side of the division of what both hold. `version` is the peer's, `after` or before it has done so."""
+        """Take our side of the division of what both hold; `version` is the peer's, `after` or before it did so."""
         mine = market.table.nodes.index(self.node)
         one, other = sorted((mine, market.table.nodes.index(peer)))
         owners: Owners = np.full(market.table.tasks, -1, np.intp)
         for row, held in ((mine, self.stand.tasks), (market.table.nodes.index(peer), tasks)):
             owners[[task for task in unpack(held) if task < len(owners)]] = row
-        divided = market.meet(one, other, owners, None)
-        changed = divided is not None
+        divided = market.meet(one, other, owners, None, LEAST_GAIN)
+        theirs = version if after or divided is None else version + 1
         stand = self.stand
         if divided is not None:
-            held = pack(np.flatnonzero(divided == mine))  # type: ignore[arg-type]
-            stand = msgspec.structs.replace(stand, version=stand.version + 1, tasks=held)
-        theirs = version if after else version + changed
+            ours = pack(np.flatnonzero(divided == mine))  # type: ignore[arg-type]
+            stand = msgspec.structs.replace(stand, version=stand.version + 1, tasks=ours, last=(peer, theirs))
         return replace(self, stand=stand, met={**self.met, peer: (stand.version, theirs)})
 
     # -- what to do when free
@@ -143,12 +150,17 @@ class Bargain:
     def _mended(self, market: Market, others: Mapping[NodeId, Stand]) -> Bargain | None:
         """What several hold, or nobody, where nobody is bound: None if all is well, or not for us to mend."""
         nodes = market.table.nodes
-        if others.keys() != set(nodes) - {self.node} or any(other.offer or other.deal for other in others.values()):
+        stands = {**others, self.node: self.stand}
+        if stands.keys() != set(nodes) or any(stand.offer or stand.deal for stand in stands.values()):
             return None
+        if any(
+            stand.last and stand.last[0] in stands and stands[stand.last[0]].version < stand.last[1]
+            for stand in stands.values()
+        ):
+            return None  # we have not heard all of it yet
         owners: Owners = np.full(market.table.tasks, -1, np.intp)
-        held = {**{node: stand.tasks for node, stand in others.items()}, self.node: self.stand.tasks}
         for row in reversed(range(len(nodes))):
-            owners[[task for task in unpack(held[nodes[row]]) if task < len(owners)]] = row
+            owners[[task for task in unpack(stands[nodes[row]].tasks) if task < len(owners)]] = row
         orphans = np.flatnonzero(owners < 0)
         owners = market.auction(owners, orphans)  # type: ignore[arg-type]
         ours = pack(np.flatnonzero(owners == nodes.index(self.node)))  # type: ignore[arg-type]

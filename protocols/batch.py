@@ -238,9 +238,10 @@ class Batch:
 
 def _decode(word: bytes) -> Words | None:
     try:
-        return _decoder.decode(word)
+        said: Words = _decoder.decode(word)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    return said
 
 
 def _of_kind(said: Mapping[NodeId, Words | None], kind: type[Kind]) -> dict[NodeId, Kind]:

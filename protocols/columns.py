@@ -101,7 +101,7 @@ class Table:
 
     @property
     def tasks(self) -> int:
-        return self.costs.shape[1]
+        return int(self.costs.shape[1])
 
     def loads(self, owners: Owners) -> list[float]:
         """The exactly rounded sum of each node's sizes."""

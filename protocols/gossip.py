@@ -7,8 +7,8 @@ Renesse et al., Efficient Reconciliation and Flow Control for Anti-Entropy Proto
     n1 -> n5   Exchange(rows: n1 version 8, n5 version 3, ...; rumours: n1's word)
     n5 -> n1   Exchange(rows: ...; rumours: n5's word of version 4, n7's of version 6)     what n1 seems to lack
 
-What a node says once and never again (its column of a table) is its opening: it travels with the first of its words that
-a peer is sent. A player hears nothing before all who live have spoken.
+What a node says once and never again (its column of a table) is its opening: it travels with the first of its words
+that a peer is sent. A player hears nothing before all who live have spoken.
 
 A node writes its own word only, so words never conflict, and the newest version counts. Each exchange also carries a
 row per node: its version, how many periods it has lived, and the digest of all versions it knew then.
@@ -35,7 +35,9 @@ from msgspec import Meta
 from .core import Count, Effect, Event, Message, NodeId, PeerDown, PeerError, PeerUp, ProtocolError, Send
 from .session import MEMBERS_MAX, ROUNDS_MAX, Player, RoundNumber, SessionId, Word
 
-PERIOD_S = 0.02
+PERIOD_S = 0.05
+ANSWER_PERIODS_MAX = 40
+"""Who has not answered is met again after so many periods: what is under way would only wait behind itself."""
 FANOUT = 2
 """How many others a node meets in a period, besides those who meet it."""
 VERSIONS_PER_LIFE = 2**24
@@ -147,6 +149,7 @@ class Gossip:
         self._opening = opening
         self._openings: dict[NodeId, bytes] = {node: opening}
         self._introduced: tuple[NodeId, ...] = ()
+        self._asked: dict[NodeId, int] = {}  # who owes an answer, and since which period
         self._news = 0
         self._digest = 0
         self._equal_since: int | None = None
@@ -197,12 +200,14 @@ class Gossip:
             self._end(agreed=True)
         elif self.periods >= self._periods_max:
             self._end(agreed=False)
-        others = sorted(self._living - {self.node})
+        self._asked = {peer: at for peer, at in self._asked.items() if self.periods - at < ANSWER_PERIODS_MAX}
+        others = sorted(self._living - {self.node} - self._asked.keys())
         met = self._random.sample(others, min(self._fanout, len(others)))
         sought = self.player.seeks if isinstance(self.player, Seeking) else None
         if sought in others and sought not in met:
             met.append(sought)
         for peer in met:
+            self._asked[peer] = self.periods
             effects.append(Send(peer, self._exchange(peer, answer=False)))
         return effects
 
@@ -257,6 +262,8 @@ class Gossip:
         return Exchange(self.session, rows[:MEMBERS_MAX], tuple(rumours), answer, self.finished and self.agreed)
 
     def _meet(self, exchange: Exchange, sender: NodeId) -> Sequence[Effect]:
+        if exchange.answer:
+            self._asked.pop(sender, None)
         has = self._known.setdefault(sender, {})
         has.update((row.node, row.version) for row in exchange.rows)
         if self.finished:

@@ -1,6 +1,6 @@
 """The plain methods, for comparison: one pass over the tasks, each to a node by an award rule, and no more.
 
-Sources: Graham 1969 (list scheduling); Braun et al. 2001 (the eleven heuristics compared; min-min, OLB); `award_rules.py`.
+Sources: Graham 1969 (list scheduling); Braun et al. 2001 (eleven heuristics; min-min, OLB); `award_rules.py`.
 
     round 1    n1 -> all   Opening(column)
     then       all         order the tasks by `order`, give each to whom `choose` says: the same at all nodes

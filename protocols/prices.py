@@ -58,7 +58,8 @@ def priced(table: Table, prices: Sequence[float]) -> Numbers:
 
 def wanted(table: Table, prices: Sequence[float]) -> Owners:
     """(tasks,): where each task would go at these prices; the first node where two bid the same."""
-    return priced(table, prices).argmin(axis=0)
+    owners: Owners = priced(table, prices).argmin(axis=0)
+    return owners
 
 
 def raised(table: Table, row: int, price: float, loads: Sequence[float], step: int) -> float:

@@ -49,6 +49,8 @@ class Pool:
     sizes: tuple[Numbers, Numbers]
     prices: tuple[Numbers, Numbers]
     limits: tuple[float, float] | None
+    least_gain: float = LEAST_GAIN
+    """Relative: a smaller gain is none. Where a meeting costs much, only what is worth it should be changed."""
 
     def score(self, first: Numbers | float, second: Numbers | float, price: Numbers | float) -> tuple[Numbers, Numbers]:
         """What must fall, and what must fall where that stays: of these loads and this price of all."""
@@ -94,15 +96,14 @@ class _Division:
         self.score = float(major), float(minor)
 
     def better_than(self, other: _Division) -> bool:
-        return _falls(other.score, self.score)
+        return _falls(other.score, self.score, self.pool.least_gain)
 
 
-def _falls(before: tuple[float, float], after: tuple[float, float]) -> bool:
-    """The first number falls, or it stays and the second falls; by more than rounding."""
-    least = LEAST_GAIN * abs(before[0])
-    if after[0] < before[0] - least:
+def _falls(before: tuple[float, float], after: tuple[float, float], least: float) -> bool:
+    """The first number falls, or it stays and the second falls; by more than this part of them."""
+    if after[0] < before[0] - least * abs(before[0]):
         return True
-    return after[0] <= before[0] and after[1] < before[1] - LEAST_GAIN * abs(before[1])
+    return after[0] <= before[0] and after[1] < before[1] - least * abs(before[1])
 
 
 def _lowest(major: Numbers, minor: Numbers) -> int:

@@ -29,7 +29,7 @@ from msgspec import Meta
 from .clearing import cleared
 from .columns import TASKS_MAX, Numbers, Owners, Table
 from .core import Count, NodeId
-from .trade import Pair, Pool, matching, redivide, unmet
+from .trade import LEAST_GAIN, Pair, Pool, matching, redivide, unmet
 
 AIM_TURNS = 40
 """One aim is followed for so many turns at most."""
@@ -70,19 +70,22 @@ class Market:
     bound: float
     limits: tuple[float, ...]
 
-    def pool(self, one: int, other: int, tasks: Sequence[int], aim: float | None) -> Pool:
-        """The pool of the nodes in these rows; `aim` is the load that both should stay below, None: the larger falls."""
+    def pool(self, one: int, other: int, tasks: Sequence[int], aim: float | None, least_gain: float) -> Pool:
+        """The pool of the nodes in these rows; `aim`: the load both should stay below, None: the larger falls."""
         table = self.table
         sizes = (table.sizes[one, tasks], table.sizes[other, tasks])
         if table.capacities is not None:
             limits: tuple[float, float] | None = (float(table.capacities[one]), float(table.capacities[other]))
-            return Pool(sizes, (table.costs[one, tasks], table.costs[other, tasks]), limits)
-        return Pool(sizes, (self.bids[one, tasks], self.bids[other, tasks]), None if aim is None else (aim, aim))
+            return Pool(sizes, (table.costs[one, tasks], table.costs[other, tasks]), limits, least_gain)
+        limits = None if aim is None else (aim, aim)
+        return Pool(sizes, (self.bids[one, tasks], self.bids[other, tasks]), limits, least_gain)
 
-    def meet(self, one: int, other: int, owners: Owners, aim: float | None) -> Owners | None:
+    def meet(
+        self, one: int, other: int, owners: Owners, aim: float | None, least_gain: float = LEAST_GAIN
+    ) -> Owners | None:
         """(tasks,) owners after the nodes of these rows have met; None: nothing better was found."""
         tasks = np.flatnonzero((owners == one) | (owners == other))
-        mine = redivide(self.pool(one, other, tasks, aim), owners[tasks] == one)  # type: ignore[arg-type]
+        mine = redivide(self.pool(one, other, tasks, aim, least_gain), owners[tasks] == one)  # type: ignore[arg-type]
         if mine is None:
             return None
         result = owners.copy()

@@ -65,6 +65,8 @@ def test_it_meets_a_few_and_answers() -> None:
     assert answer.message.answer
     assert [rumour.node for rumour in answer.message.rumours] == ["a"]
     assert a.receive(answer.message, other, 0.0) == ()
+    for last in {"b", "c", "d"} - {other}:
+        a.receive(Exchange(SESSION, (), (Rumour(last, 1, True, b"0"),), True, False), last, 0.0)
     assert a.deadline is not None
     a.wake(a.deadline)
     assert a.player.say() == b"5"

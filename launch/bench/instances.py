@@ -3,7 +3,7 @@
 | format | first numbers | then |
 |---|---|---|
 | Braun et al. 2001, HCSP | tasks nodes [0] | a row of run times per task |
-| OR-Library, generalised assignment | how many problems; of each: nodes tasks | costs and demands, a row per node each; capacities |
+| OR-Library, generalised assignment | problems; of each: nodes tasks | costs, demands, a row per node; capacities |
 | OR-Library, assignment | n | n rows of n costs; each node takes one task |
 
 Which it is shows in how many numbers there are. `gap1` to `gap12` are profits to be made as large as possible, all

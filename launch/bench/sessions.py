@@ -32,7 +32,7 @@ PROTOCOLS = ("prices", "contract-net", "batched", "most-free", "longest-heaviest
 MODES = ("rounds", "gossip")
 START_S = 0.01
 VIRTUAL_S_MAX = 3600.0
-PERIODS_MAX = 5000
+PERIODS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)

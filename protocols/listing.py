@@ -26,6 +26,9 @@ from .columns import Column, Opening, Owners, Table, column, table
 from .core import NodeId, PeerError, Task
 from .dual_bound import tightened, trivial_bound
 
+SPREAD = 0x9E3779B97F4A7C15
+"""Neighbouring numbers become seeds that have nothing in common."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Opening)
 
@@ -90,7 +93,7 @@ def _listed(known: Table, rule: Rule, seed: int) -> Owners:
     loads = [0.0] * len(known.nodes)
     owners = np.zeros(known.tasks, np.intp)
     for task in order:
-        chosen = rule.choose(list(_offers(known, task, loads)), seed * known.tasks + task)
+        chosen = rule.choose(list(_offers(known, task, loads)), (seed * known.tasks + task) * SPREAD % 2**63)
         owners[task] = row = known.nodes.index(chosen.node)
         loads[row] += float(known.sizes[row, task])
     return owners

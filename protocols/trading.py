@@ -37,6 +37,8 @@ AIMED = 0.7
 """The part of all turns that may go into aims."""
 REACHED = 1e-4
 """Relative: an aim missed by less counts as reached."""
+OPTIMAL = 1e-8
+"""Relative: a value that near to the bound is the optimum."""
 AGAIN = (0.1, 0.5)
 """The part of all tasks that is auctioned again, drawn anew for each auction."""
 NOISE = 0.1
@@ -163,7 +165,7 @@ class Trading:
         if self.over:
             return self
         trading = self
-        while trading.turn < trading.turns and trading.in_vain <= IN_VAIN_MAX:
+        while trading.turn < trading.turns and trading.in_vain <= IN_VAIN_MAX and not trading._best_possible:
             pairs = unmet(trading.versions, trading.met)
             if pairs and not trading._reached():
                 rng = Random(f"{self.seed} {trading.turn}")
@@ -171,6 +173,12 @@ class Trading:
             trading = trading._aim_anew() if trading.aims_left else trading._auction()
         versions = {node: version + 1 for node, version in trading.versions.items()}
         return replace(trading, owners=trading.best, versions=versions, meeting=(), over=True)
+
+    @property
+    def _best_possible(self) -> bool:
+        """The bound says so."""
+        overload, value = self.best_value
+        return overload == 0.0 and value <= self.market.bound + OPTIMAL * abs(self.market.bound)
 
     # -- aims
 
@@ -190,7 +198,12 @@ class Trading:
             return replace(self, aims_left=False)
         missed = self.aim is not None and self._largest > self.aim * (1.0 + REACHED)
         stuck = missed and self.turn - self.since < AIM_TURNS
-        if stuck or self.turn >= AIMED * self.turns or len(self.versions) == 1:
+        if (
+            stuck
+            or self._largest <= self.market.bound * (1.0 + REACHED)
+            or self.turn >= AIMED * self.turns
+            or len(self.versions) == 1
+        ):
             return replace(self, aim=None, aims_left=False, met={})
         return replace(self, aim=(self.market.bound + self._largest) / 2.0, since=self.turn, met={})
 

@@ -28,7 +28,6 @@ from .columns import TASKS_MAX, Owners
 from .core import Count, NodeId
 from .trading import Market, pack, unpack
 
-
 LEAST_GAIN = 2e-4
 """Relative: a bargain takes several messages, and must be worth them."""
 

@@ -246,6 +246,8 @@ class Gossip:
         rumours: list[Rumour] = []
         size = 0
         for node, rumour in sorted(self._words.items()):
+            if node not in self._living:
+                continue
             behind = has.get(node, 0) != rumour.version if self.finished else has.get(node, 0) < rumour.version
             if self._opening and rumour.opening and has.get(node, 0) > 0:
                 rumour = msgspec.structs.replace(rumour, opening=b"")
@@ -257,7 +259,7 @@ class Gossip:
         rows = tuple(
             Row(node, held.get(node, 0), row.beat, row.digest)
             for node, row in sorted(self._rows.items())
-            if node in self._living or not self.finished
+            if node in self._living
         )
         return Exchange(self.session, rows[:MEMBERS_MAX], tuple(rumours), answer, self.finished and self.agreed)
 

@@ -62,6 +62,7 @@ def test_who_leaves_and_who_joins(seed: int) -> None:
     made.wire.run(until=0.6 + 0.7 * seed)
     made.kill("n2")
     made.wire.run(until=1.0 + 0.7 * seed)
+    made.members = ["n0", "n1", "n3"]
     add(made, known, "n4", made.wire.now)
     made.wire.mesh(["n0", "n1", "n3", "n4"])
     made.run(300.0)

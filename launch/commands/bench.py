@@ -10,6 +10,8 @@ from .. import options
 from ..problems import Exit, Problem, did_you_mean
 
 SEEDS_MAX = 1000
+WIDTH = 160
+"""Of the table where there is no terminal."""
 
 
 def _listed(text: str, known: tuple[str, ...], what: str) -> list[str]:
@@ -70,4 +72,4 @@ def bench(
     else:
         from rich.console import Console
 
-        Console(soft_wrap=True).print(allocations.as_table(lines))
+        Console(width=None if sys.stdout.isatty() else WIDTH).print(allocations.as_table(lines))

@@ -26,7 +26,7 @@ from msgspec import Meta
 
 from .columns import TASKS_MAX, Owners
 from .core import Count, NodeId
-from .trading import Market, pack, unpack
+from .trading import Market, pack, tasks_of
 
 LEAST_GAIN = 2e-4
 """Relative: a bargain takes several messages, and must be worth them."""
@@ -112,7 +112,7 @@ class Bargain:
         one, other = sorted((mine, market.table.nodes.index(peer)))
         owners: Owners = np.full(market.table.tasks, -1, np.intp)
         for row, held in ((mine, self.stand.tasks), (market.table.nodes.index(peer), tasks)):
-            owners[[task for task in unpack(held) if task < len(owners)]] = row
+            owners[tasks_of(held, len(owners))] = row
         divided = market.meet(one, other, owners, None, LEAST_GAIN)
         theirs = version if after or divided is None else version + 1
         stand = self.stand
@@ -159,7 +159,7 @@ class Bargain:
             return None  # we have not heard all of it yet
         owners: Owners = np.full(market.table.tasks, -1, np.intp)
         for row in reversed(range(len(nodes))):
-            owners[[task for task in unpack(stands[nodes[row]].tasks) if task < len(owners)]] = row
+            owners[tasks_of(stands[nodes[row]].tasks, len(owners))] = row
         orphans = np.flatnonzero(owners < 0)
         owners = market.auction(owners, orphans)  # type: ignore[arg-type]
         ours = pack(np.flatnonzero(owners == nodes.index(self.node)))  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ from .core import NodeId, PeerError
 from .dual_bound import bound_of, tightened, trivial_bound
 from .prices import PRICE_MAX, Amount, first_price, priced, raised, wanted
 from .session import ROUNDS_MAX
-from .trading import Market, pack, unpack
+from .trading import Market, pack, tasks_of
 
 AVERAGED = 1.0 / 3.0
 """The part of the steps, the last ones, of whose prices the mean is taken."""
@@ -123,7 +123,7 @@ class BatchByGossip:
         held: dict[NodeId, tuple[int, ...]] = {}
         for row, node in enumerate(self._table.nodes):
             stand = self._marks[node].stand if node in self._marks else None
-            held[node] = tuple(unpack(stand.tasks)) if stand is not None else ()
+            held[node] = tuple(tasks_of(stand.tasks, len(owners)).tolist()) if stand is not None else ()
             owners[list(held[node])] = row
         bound = max(mark.bound for mark in self._marks.values())
         if (owners < 0).any() or sum(len(tasks) for tasks in held.values()) != len(owners):

@@ -58,9 +58,10 @@ def pack(tasks: Sequence[int]) -> bytes:
     return np.asarray(tasks, "<u2").tobytes()
 
 
-def unpack(tasks: bytes) -> list[int]:
-    """Numbers of tasks, as a peer has sent them: they need not make sense."""
-    return [int(task) for task in np.frombuffer(tasks[: len(tasks) // 2 * 2], "<u2")]
+def tasks_of(packed: bytes, count: int) -> Owners:
+    """What a peer has sent, which need not make sense: those numbers that are tasks, of which there are `count`."""
+    numbers = np.frombuffer(packed[: len(packed) // 2 * 2], "<u2").astype(np.intp)
+    return numbers[numbers < count]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,8 +147,7 @@ class Trading:
         owners = np.full(self.market.table.tasks, -1, np.intp)
         for row in reversed(range(len(nodes))):
             if nodes[row] in holdings:
-                tasks = [task for task in unpack(holdings[nodes[row]].tasks) if task < len(owners)]
-                owners[tasks] = row
+                owners[tasks_of(holdings[nodes[row]].tasks, len(owners))] = row
         versions = {node: holdings[node].version if node in holdings else 0 for node in nodes}
         orphans = np.flatnonzero(owners < 0)
         if orphans.size:

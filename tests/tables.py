@@ -8,9 +8,10 @@ from random import Random
 
 import numpy as np
 
-from parley.protocols.columns import Column, Table, table
+from parley.protocols.columns import TASKS_MAX, Column, Table, table
 from parley.protocols.core import NodeId
 from parley.protocols.session import Player
+from parley.protocols.trading import tasks_of
 
 
 def small_table(seed: int, *, limited: bool, nodes: int = 3, tasks: int = 6) -> Table:
@@ -51,3 +52,7 @@ def in_rounds(players: Mapping[NodeId, Player], rounds_max: int = 500) -> tuple[
         current = {node: player.hear(words) for node, player in current.items()}
         rounds += 1
     return current, rounds
+
+
+def unpack(tasks: bytes) -> list[int]:
+    return [int(task) for task in tasks_of(tasks, TASKS_MAX)]

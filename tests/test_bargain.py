@@ -8,11 +8,11 @@ from random import Random
 import msgspec
 import numpy as np
 import pytest
-from tables import small_table
+from tables import small_table, unpack
 
 from parley.protocols.bargain import Bargain, Stand
 from parley.protocols.core import NodeId
-from parley.protocols.trading import Market, pack, unpack
+from parley.protocols.trading import Market, pack
 
 KNOWN = small_table(4, limited=False, nodes=3, tasks=12)
 MARKET = Market(KNOWN, KNOWN.costs, 1.0, (1e9, 1e9, 1e9))

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from session_world import World
-from tables import columns, in_rounds, optimum, small_table
+from tables import columns, in_rounds, optimum, small_table, unpack
 
 from parley.protocols.batch import ROUNDS_MAX, Batch, Division, Terms, Words
 from parley.protocols.columns import Opening, Table
 from parley.protocols.core import NodeId
 from parley.protocols.prices import Quote
-from parley.protocols.trading import unpack
 from parley.transport.simulated import Faults
 
 SHORT = Terms(price_rounds=20, trade_turns=12)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tables import small_table
+from tables import small_table, unpack
 
 from parley.protocols.core import NodeId
-from parley.protocols.trading import Holding, Market, Trading, pack, trading, unpack
+from parley.protocols.trading import Holding, Market, Trading, pack, trading
 
 
 def market(seed: int, *, limited: bool, tasks: int = 24) -> Market:
@@ -29,7 +29,7 @@ def turn(states: dict[NodeId, Trading]) -> dict[NodeId, Trading]:
 
 
 def test_tasks_are_packed() -> None:
-    assert unpack(pack([0, 7, 4095])) == [0, 7, 4095]
+    assert unpack(pack([0, 7, 4095, 4096])) == [0, 7, 4095]
     assert unpack(pack([3]) + b"x") == [3]
 
 

@@ -7,6 +7,9 @@ Renesse et al., Efficient Reconciliation and Flow Control for Anti-Entropy Proto
     n1 -> n5   Exchange(rows: n1 version 8, n5 version 3, ...; rumours: n1's word)
     n5 -> n1   Exchange(rows: ...; rumours: n5's word of version 4, n7's of version 6)     what n1 seems to lack
 
+What a node says once and never again (its column of a table) is its opening: it travels with the first of its words
+that a peer is sent. A player hears nothing before all who live have spoken.
+
 A node writes its own word only, so words never conflict, and the newest version counts. Each exchange also carries a
 row per node: its version, how many periods it has lived, and the digest of all versions it knew then.
 
@@ -20,8 +23,9 @@ was told of a death, they were not) takes their words for its own.
 
 from __future__ import annotations
 
+import typing
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Annotated
 
@@ -31,7 +35,9 @@ from msgspec import Meta
 from .core import Count, Effect, Event, Message, NodeId, PeerDown, PeerError, PeerUp, ProtocolError, Send
 from .session import MEMBERS_MAX, ROUNDS_MAX, Player, RoundNumber, SessionId, Word
 
-PERIOD_S = 0.02
+PERIOD_S = 0.05
+ANSWER_PERIODS_MAX = 40
+"""Who has not answered is met again after so many periods: what is under way would only wait behind itself."""
 FANOUT = 2
 """How many others a node meets in a period, besides those who meet it."""
 VERSIONS_PER_LIFE = 2**24
@@ -57,6 +63,25 @@ class Rumour(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: Count
     settled: bool
     word: Word
+    opening: Word = b""
+    """Enclosed as long as the receiver may not have it."""
+
+
+class Introduced(Player, typing.Protocol):
+    """A player that has an opening, and is told those of all who live whenever that has changed."""
+
+    @property
+    def opening(self) -> bytes: ...
+
+    def introduce(self, openings: Mapping[NodeId, bytes]) -> Introduced: ...
+
+
+@typing.runtime_checkable
+class Seeking(typing.Protocol):
+    """A player that would like to meet somebody in particular, besides those who are sampled."""
+
+    @property
+    def seeks(self) -> NodeId | None: ...
 
 
 class Exchange(Message, frozen=True, array_like=True):
@@ -95,6 +120,7 @@ class Gossip:
         player: Player,
         rng: Random,
         *,
+        opening: bytes = b"",
         periods_max: int,
         life: int = 1,
         start_at: float = 0.0,
@@ -120,6 +146,10 @@ class Gossip:
         self._rows: dict[NodeId, Row] = {}
         self._known: dict[NodeId, dict[NodeId, int]] = {}  # per peer: the versions it has, as far as we know
         self._version = life * VERSIONS_PER_LIFE
+        self._opening = opening
+        self._openings: dict[NodeId, bytes] = {node: opening}
+        self._introduced: tuple[NodeId, ...] = ()
+        self._asked: dict[NodeId, int] = {}  # who owes an answer, and since which period
         self._news = 0
         self._digest = 0
         self._equal_since: int | None = None
@@ -170,25 +200,37 @@ class Gossip:
             self._end(agreed=True)
         elif self.periods >= self._periods_max:
             self._end(agreed=False)
-        others = sorted(self._living - {self.node})
-        for peer in self._random.sample(others, min(self._fanout, len(others))):
+        self._asked = {peer: at for peer, at in self._asked.items() if self.periods - at < ANSWER_PERIODS_MAX}
+        others = sorted(self._living - {self.node} - self._asked.keys())
+        met = self._random.sample(others, min(self._fanout, len(others)))
+        sought = self.player.seeks if isinstance(self.player, Seeking) else None
+        if sought in others and sought not in met:
+            met.append(sought)
+        for peer in met:
+            self._asked[peer] = self.periods
             effects.append(Send(peer, self._exchange(peer, answer=False)))
         return effects
 
     # -- what is said, and what is heard
 
     def _play(self) -> None:
-        if self._news or not self.player.settled:
+        spoken = self._words.keys() & self._openings.keys() if self._opening else self._words.keys()
+        if self._living <= spoken and (self._news or not self.player.settled):
             self._hear()
         self._news = 0
         own = self._words.get(self.node)
         word, settled = self.player.say(), self.player.settled
         if own is None or word != own.word or settled != own.settled:
             self._version += 1
-            self._words[self.node] = Rumour(self.node, self._version, settled, word)
+            self._words[self.node] = Rumour(self.node, self._version, settled, word, self._opening)
             self._changed()
 
     def _hear(self) -> None:
+        present = self.present
+        if self._opening and present != self._introduced:
+            self._introduced = present
+            player = typing.cast(Introduced, self.player)
+            self.player = player.introduce({node: self._openings[node] for node in present})
         self.player = self.player.hear(
             {node: self._words[node].word for node in sorted(self._living & self._words.keys())}
         )
@@ -204,7 +246,11 @@ class Gossip:
         rumours: list[Rumour] = []
         size = 0
         for node, rumour in sorted(self._words.items()):
+            if node not in self._living:
+                continue
             behind = has.get(node, 0) != rumour.version if self.finished else has.get(node, 0) < rumour.version
+            if self._opening and rumour.opening and has.get(node, 0) > 0:
+                rumour = msgspec.structs.replace(rumour, opening=b"")
             if behind and (node != peer or self.finished) and size <= EXCHANGE_BYTES_MAX:
                 rumours.append(rumour)
                 size += len(rumour.word)
@@ -213,11 +259,13 @@ class Gossip:
         rows = tuple(
             Row(node, held.get(node, 0), row.beat, row.digest)
             for node, row in sorted(self._rows.items())
-            if node in self._living or not self.finished
+            if node in self._living
         )
         return Exchange(self.session, rows[:MEMBERS_MAX], tuple(rumours), answer, self.finished and self.agreed)
 
     def _meet(self, exchange: Exchange, sender: NodeId) -> Sequence[Effect]:
+        if exchange.answer:
+            self._asked.pop(sender, None)
         has = self._known.setdefault(sender, {})
         has.update((row.node, row.version) for row in exchange.rows)
         if self.finished:
@@ -236,7 +284,7 @@ class Gossip:
 
     def _follow(self, exchange: Exchange, sender: NodeId) -> Sequence[Effect]:
         """The others have ended: with the words that they all knew, whoever was found dead, or has spoken, since."""
-        words = {**self._words, **{rumour.node: rumour for rumour in exchange.rumours}}
+        words = {**self._words, **{rumour.node: self._with_opening(rumour) for rumour in exchange.rumours}}
         versions = {row.node: row.version for row in exchange.rows}
         if all(node in words and words[node].version == version for node, version in versions.items()):
             self._living = set(versions)
@@ -257,8 +305,13 @@ class Gossip:
     def _merge(self, rumour: Rumour) -> None:
         former = self._words.get(rumour.node)
         if rumour.node != self.node and (former is None or former.version < rumour.version):
-            self._words[rumour.node] = rumour
+            self._words[rumour.node] = self._with_opening(rumour)
             self._changed()
+
+    def _with_opening(self, rumour: Rumour) -> Rumour:
+        if rumour.opening:
+            self._openings.setdefault(rumour.node, rumour.opening)
+        return msgspec.structs.replace(rumour, opening=self._openings.get(rumour.node, b""))
 
     # -- the end
 

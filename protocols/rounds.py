@@ -36,6 +36,8 @@ from .session import MEMBERS_MAX, ROUNDS_MAX, Nodes, Player, RoundNumber, Sessio
 
 ASK_S = 0.05
 ASK_S_MAX = 1.0
+PULLS_MAX = 8
+"""So often a node asks in one round before it doubts itself."""
 LOG_SPOKEN_MAX = 1024
 LOG_BYTES_MAX = 1024 * 1024
 """A log travels in pieces of about this size."""
@@ -233,7 +235,8 @@ class Rounds:
             return [*self._speak(now), *self._go_on(now)]
         self._wake_at = now + self._ask_s
         self._ask_s = min(2 * self._ask_s, ASK_S_MAX)
-        return self._pull()
+        self._pulls += 1
+        return self._left_out(self._open, now) if self._outvoted() else self._pull()
 
     # -- a round
 
@@ -241,7 +244,8 @@ class Rounds:
         """Say our word in the open round, and be heard by ourselves."""
         number = self._open
         farewell = self._last == number - 1 > 0
-        joins = set() if farewell else self._joins - self._expected
+        before = self._spoken.get(number, {}).get(self.node)  # what has been said of newcomers stands
+        joins = set(before.joins) if before else set() if farewell else self._joins - self._expected
         spoken = Spoken(
             self.session,
             self.node,
@@ -253,6 +257,7 @@ class Rounds:
             b"" if farewell else self.player.say(),
         )
         self._spoke = number
+        self._pulls = 0
         self._joins -= joins
         self._named |= joins
         self._spoken.setdefault(number, {})[self.node] = spoken
@@ -399,7 +404,6 @@ class Rounds:
         missing = sorted(self._waited_for() - heard.keys())
         others = sorted(heard.keys() - self._down - {self.node})
         if missing and others:  # one who waits no longer tells us so
-            self._pulls += 1
             effects.append(Send(others[self._pulls % len(others)], Ask(self.session, missing[0], self._open)))
         for node in sorted(self._waited_for()):
             spoken = heard.get(node)
@@ -414,6 +418,16 @@ class Rounds:
             missed = sorted(self._expected.difference(ahead.without, heard))
             effects += [Send(node, Ask(self.session, miss, self._open)) for miss in missed]
         return effects
+
+    def _outvoted(self) -> bool:
+        """Asking has not helped, and more than half agree on who spoke last, otherwise than we.
+
+        That can only be where some were said to be down who were not; where nobody errs, it does not happen.
+        """
+        said = self._spoken[self._open]
+        others = [spoken.without for spoken in said.values() if spoken.without != said[self.node].without]
+        agree = max((others.count(without) for without in others), default=0)
+        return self._pulls > PULLS_MAX and 2 * agree > len(self._expected)
 
     def _asked(self, node: NodeId, number: int, sender: NodeId) -> Sequence[Effect]:
         """Tell it; and where that round is closed here, what we said next, for it says how we closed it."""
@@ -437,7 +451,9 @@ class Rounds:
             return ()
         if node not in self._expected:
             self._joins.add(node)
-        elif spoke and node not in self._log[-1].joins and not self._spoke_after(node, spoke):
+        elif node in self._log[-1].joins and node not in self._spoken[self._open]:
+            return self._send_log(node)  # what it was sent was of a round that was taken back
+        elif spoke and not self._spoke_after(node, spoke) and (node not in self._log[-1].joins or spoke >= self._open):
             self._joins.add(node)  # it has found itself left out: nobody need wait for it
             self._down.add(node)
             return self._go_on(now)

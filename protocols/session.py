@@ -25,7 +25,7 @@ from msgspec import Meta
 from .core import NodeId
 
 WORD_BYTES_MAX = 256 * 1024
-MEMBERS_MAX = 256
+MEMBERS_MAX = 1024
 ROUNDS_MAX = 100_000
 
 SessionId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]

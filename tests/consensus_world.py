@@ -18,7 +18,8 @@ from parley.protocols.core import Effect, Message, NodeId
 from parley.protocols.neighbours import AtOnce, InRounds, Speaker
 from parley.protocols.scores import Additive, EarliestFinish, Scores
 from parley.transport.codec import Codec
-from parley.transport.simulated import Faults, SimulatedFleet
+from parley.transport.faults import Faults
+from parley.transport.simulated import SimulatedFleet
 
 CODEC = Codec((*assignment.MESSAGES, *cbba.MESSAGES))
 

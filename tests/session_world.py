@@ -12,7 +12,8 @@ from parley.protocols.gossip import Gossip
 from parley.protocols.rounds import Rounds
 from parley.protocols.session import Player
 from parley.transport.codec import Codec
-from parley.transport.simulated import Faults, SimulatedFleet
+from parley.transport.faults import Faults
+from parley.transport.simulated import SimulatedFleet
 
 CODEC = Codec((*rounds.MESSAGES, *gossip.MESSAGES))
 SESSION = "s"

@@ -15,7 +15,7 @@ from parley.launch.bench.consensus import assignment_costs
 from parley.protocols.assignment import COST_MAX, Person, Standings, scaled, unscaled
 from parley.protocols.core import NodeId, PeerError
 from parley.protocols.neighbours import AtOnce, InRounds
-from parley.transport.simulated import Faults
+from parley.transport.faults import Faults
 
 Costs = Sequence[Sequence[int]]
 

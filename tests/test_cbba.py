@@ -28,7 +28,7 @@ from parley.protocols.cbba_conflicts import NOBODY
 from parley.protocols.core import PeerError
 from parley.protocols.neighbours import AtOnce, InRounds
 from parley.protocols.scores import Additive, ByPath
-from parley.transport.simulated import Faults
+from parley.transport.faults import Faults
 
 SHAPES = st.sampled_from(["full", "ring", "tree"])
 LOSSES = st.sampled_from([0.0, 0.2, 0.5])

@@ -82,6 +82,8 @@ FLAGS = [
     Row("arguments that are a number", ["submit", "echo", "--args=1"], 2, r"must be a JSON object .* or a list"),
     Row("arguments that are nowhere", ["submit", "echo", "--args=@/nowhere"], 2, r"/nowhere cannot be read: no such"),
     Row("arguments too deep", ["submit", "echo", "--args=" + "[" * 9000], 2, r"nested too deep"),
+    Row("a benchmark of nothing", ["bench"], 2, r"Missing argument"),
+    Row("a benchmark of what is no instance", ["bench", "/dev/null"], 2, r"/dev/null is no instance"),
     Row("an empty kind", ["submit", ""], 2, r"a kind has 1 to 128 characters"),
     Row("a kind that is too long", ["submit", "k" * 129], 2, r"a kind has 1 to 128 characters"),
     Row("a name with a space", ["submit", "echo", "--name=a b"], 2, r"'a b' is no label"),

@@ -13,7 +13,7 @@ from parley.protocols.assignment import Person, Standings, scaled
 from parley.protocols.cbba import Cbba, Winning
 from parley.protocols.core import NodeId
 from parley.protocols.delegate import Delegate
-from parley.transport.simulated import Faults
+from parley.transport.faults import Faults
 
 LOSSY = Faults(loss=0.2, duplication=0.1, delay_s=(0.0005, 0.03))
 Drive = Callable[[World, NodeId], object]

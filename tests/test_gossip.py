@@ -11,7 +11,7 @@ from session_world import SESSION, World, names
 
 from parley.protocols.core import NodeId, PeerError, Send
 from parley.protocols.gossip import Exchange, Gossip, Row, Rumour
-from parley.transport.simulated import Faults
+from parley.transport.faults import Faults
 
 LOSSY = Faults(loss=0.2, duplication=0.1, delay_s=(0.0005, 0.03))
 
@@ -65,6 +65,8 @@ def test_it_meets_a_few_and_answers() -> None:
     assert answer.message.answer
     assert [rumour.node for rumour in answer.message.rumours] == ["a"]
     assert a.receive(answer.message, other, 0.0) == ()
+    for last in {"b", "c", "d"} - {other}:
+        a.receive(Exchange(SESSION, (), (Rumour(last, 1, True, b"0"),), True, False), last, 0.0)
     assert a.deadline is not None
     a.wake(a.deadline)
     assert a.player.say() == b"5"

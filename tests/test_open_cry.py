@@ -15,7 +15,7 @@ from parley.protocols.contract_events import AuctionAwarded
 from parley.protocols.core import Conditions, Send, State, Task
 from parley.protocols.open_cry import PRICES, OpenCry
 from parley.protocols.performatives import Decline, Reason
-from parley.transport.simulated import Faults
+from parley.transport.faults import Faults
 
 FORMS = pytest.mark.parametrize("rule", ["english", "dutch"])
 

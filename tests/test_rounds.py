@@ -8,9 +8,9 @@ from random import Random
 import pytest
 from session_world import SESSION, Rememberer, World, names
 
-from parley.protocols.core import NodeId, PeerDown, PeerError, Publish, Send
+from parley.protocols.core import NodeId, PeerDown, PeerError, PeerUp, Publish, Send
 from parley.protocols.rounds import ASK_S, Ask, Rounds, Spoken
-from parley.transport.simulated import Faults
+from parley.transport.faults import Faults
 
 LOSSY = Faults(loss=0.2, duplication=0.1, delay_s=(0.0005, 0.03))
 
@@ -175,6 +175,9 @@ def test_who_was_thought_dead_takes_part_again(seed: int) -> None:
         blamed, *blamers = rng.sample(made.members, 4)
         for blamer in blamers:
             made.wire.tell(blamer, PeerDown(blamed), blamer)
+        made.wire.run(until=made.wire.now + rng.uniform(0.05, 0.3))
+        for blamer in blamers:
+            made.wire.tell(blamer, PeerUp(blamed), blamer)
     made.run()
     assert all(driver.finished for driver in made.living)
     assert len(histories(made)) == 1

@@ -267,6 +267,8 @@ class Rounds:
 
     def _hear(self, spoken: Spoken, sender: NodeId, now: float) -> Sequence[Effect]:
         node, number = spoken.node, spoken.round
+        if number < 1:
+            raise PeerError(f"{sender} told of round {number}: they are counted from 1")
         if node == self.node or self._outside:
             return ()
         if number < self._open:
@@ -491,7 +493,7 @@ class Rounds:
 
     def _replay(self, log: Log, now: float) -> Sequence[Effect]:
         """Hear all that was said before we came, and speak."""
-        if not self._outside:
+        if not self._outside or log.enters < 2:
             return ()
         for spoken in log.spoken:
             self._told.setdefault(spoken.round, {})[spoken.node] = spoken

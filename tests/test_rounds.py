@@ -9,7 +9,7 @@ import pytest
 from session_world import SESSION, Rememberer, World, names
 
 from parley.protocols.core import NodeId, PeerDown, PeerError, PeerUp, Publish, Send
-from parley.protocols.rounds import ASK_S, Ask, Rounds, Spoken
+from parley.protocols.rounds import ASK_S, Ask, Log, Rounds, Spoken
 from parley.transport.faults import Faults
 
 LOSSY = Faults(loss=0.2, duplication=0.1, delay_s=(0.0005, 0.03))
@@ -106,6 +106,14 @@ def test_two_settled_rounds_and_one_without_words_are_the_end() -> None:
 def test_another_session_is_nonsense() -> None:
     with pytest.raises(PeerError, match="session"):
         alone("a", ["a", "b"]).receive(Spoken("t", "b", 1, 0, (), (), False, b""), "b", 0.0)
+
+
+def test_rounds_are_counted_from_one() -> None:
+    with pytest.raises(PeerError, match="counted from 1"):
+        alone("a", ["a", "b"]).receive(spoken("b", 0), "b", 0.0)
+    outside = alone("c", ["a", "b"])
+    outside.wake(0.0)
+    assert outside.receive(Log(SESSION, 1, (), (), True), "a", 0.1) == ()
 
 
 # -- the fleet

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -220,7 +220,3 @@ def _beasley(text: str, nodes: int, tasks: int, kind: str, rng: Random) -> Insta
     else:
         capacities = np.floor(0.8 * demands.sum(axis=1) / nodes)
     return Instance(text, costs, demands, capacities, 1, None)
-
-
-def names(found: Sequence[Instance]) -> Iterator[str]:
-    return (instance.name for instance in found)

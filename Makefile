@@ -2,7 +2,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install demo test lint bench soak clean
+# compiled once, whatever the environment says: fleets start processes by the hundred
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
+
+.PHONY: install demo test lint bench soak soak-short fuzz clean
 
 install: $(VENV)/installed
 
@@ -16,7 +20,7 @@ demo: install
 	@$(BIN)/parley demo $(ARGS)
 
 test: install
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup $(ARGS)
 
 # the type checker needs to see the root under its package name
 lint: install
@@ -30,6 +34,15 @@ bench: install
 # ten minutes; ARGS="--seconds 60 --agents 4" for less
 soak: install
 	@$(BIN)/python -m parley.launch.bench.soak $(ARGS)
+
+# 2,000 seeds on virtual time, on two cores; ARGS="--faults harsh --first-seed 2001" for others
+soak-short: install
+	@$(BIN)/parley simulate --seeds 2000 --jobs 2 $(ARGS)
+
+# a minute; ARGS="--seconds 600" for more. atheris is not there for every Python: without it hypothesis does the work
+fuzz: install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris 2>/dev/null || true
+	@$(BIN)/python tests/fuzz_decoder.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .package build parley.egg-info

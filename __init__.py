@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from .agents.payload import File as File
     from .agents.runtime import Node as Node
     from .launch.client import AgentUnreachable as AgentUnreachable
-    from .launch.futures import Client as Client
-    from .launch.futures import Fleet as Fleet
-    from .launch.futures import Future as Future
-    from .launch.futures_async import AsyncClient as AsyncClient
-    from .launch.futures_async import AsyncFleet as AsyncFleet
-    from .launch.futures_async import AsyncFuture as AsyncFuture
-    from .launch.futures_ends import RemoteError as RemoteError
-    from .launch.futures_ends import TaskError as TaskError
-    from .launch.futures_ends import Unplaced as Unplaced
+    from .launch.futures.asynchronous import AsyncClient as AsyncClient
+    from .launch.futures.asynchronous import AsyncFleet as AsyncFleet
+    from .launch.futures.asynchronous import AsyncFuture as AsyncFuture
+    from .launch.futures.ends import RemoteError as RemoteError
+    from .launch.futures.ends import TaskError as TaskError
+    from .launch.futures.ends import Unplaced as Unplaced
+    from .launch.futures.executor import Client as Client
+    from .launch.futures.executor import Fleet as Fleet
+    from .launch.futures.executor import Future as Future
     from .launch.problems import Problem as Problem
     from .launch.spool import read_blob as read_blob
     from .launch.spool import save_blob as save_blob
@@ -38,23 +38,23 @@ _HOMES = {
     "Agent": "agents.agent",
     "AgentUnreachable": "launch.client",
     "AskedTask": "agents.bidder",
-    "AsyncClient": "launch.futures_async",
-    "AsyncFleet": "launch.futures_async",
-    "AsyncFuture": "launch.futures_async",
+    "AsyncClient": "launch.futures.asynchronous",
+    "AsyncFleet": "launch.futures.asynchronous",
+    "AsyncFuture": "launch.futures.asynchronous",
     "Blob": "agents.payload",
-    "Client": "launch.futures",
+    "Client": "launch.futures.executor",
     "File": "agents.payload",
-    "Fleet": "launch.futures",
-    "Future": "launch.futures",
+    "Fleet": "launch.futures.executor",
+    "Future": "launch.futures.executor",
     "Node": "agents.runtime",
     "Outcome": "protocols.core",
     "Problem": "launch.problems",
-    "RemoteError": "launch.futures_ends",
+    "RemoteError": "launch.futures.ends",
     "State": "protocols.core",
     "Task": "protocols.core",
-    "TaskError": "launch.futures_ends",
+    "TaskError": "launch.futures.ends",
     "TaskRefused": "launch.submission",
-    "Unplaced": "launch.futures_ends",
+    "Unplaced": "launch.futures.ends",
     "bidder": "agents.bidder",
     "read_blob": "launch.spool",
     "save_blob": "launch.spool",

@@ -11,11 +11,12 @@ messages sent to the node itself; from the wire such messages are refused.
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from random import Random
 
 from ..protocols import (
+    auctions,
     blobs,
     carrier,
     commitment,
@@ -29,7 +30,9 @@ from ..protocols import (
     requests,
     seeking,
     service,
+    swim_words,
 )
+from ..protocols.auctions import KnockedDown
 from ..protocols.award_rules import CONTRACT_NET, Rule
 from ..protocols.commitment_words import Begin, Chosen, Entry, HeldFast, Overruled, Permitted, Pledge, Talk
 from ..protocols.contract_events import EVENTS as CONTRACT_EVENTS
@@ -77,17 +80,19 @@ from .valuation import earliest_finish
 
 MESSAGES: tuple[type[Message], ...] = (
     *performatives.MESSAGES,
-    *membership.MESSAGES,
+    *swim_words.MESSAGES,
     *requests.MESSAGES,
     *blobs.MESSAGES,
     *commitment_words.MESSAGES,
     *seeking.MESSAGES,
+    *auctions.MESSAGES,
 )
 """All that may come over the wire."""
 EVENTS: tuple[type[Event], ...] = (
-    *membership.EVENTS,
+    *swim_words.EVENTS,
     *service.EVENTS,
     *CONTRACT_EVENTS,
+    *auctions.EVENTS,
     *commitment_events.EVENTS,
 )
 """All that its roles may tell the log."""
@@ -104,7 +109,7 @@ class Agent:
 
     def __init__(
         self,
-        contact: membership.Contact,
+        contact: swim_words.Contact,
         resources: Resources,
         now: float,
         *,
@@ -123,17 +128,22 @@ class Agent:
         self._shop = shop if shop is not None else Listed(resources.allow)
         self.estimator = Estimator(resources.speed)
         self.membership = membership.Membership(
-            contact, now, self.status, lambda node, told: self.estimator.told(node, told.estimates)
+            contact,
+            now,
+            self.status,
+            lambda node, told: self.estimator.told(node, told.estimates),
+            Random(f"{seed} {contact.node} {contact.incarnation}"),
         )
         self._gate = Gate(recording)
         self.commitment = commitment.Commitment(
             contact.holder or contact.node,
             contact.incarnation,
-            random.Random(f"{seed} {contact.node} {contact.incarnation}"),
+            Random(f"commitment {seed} {contact.node} {contact.incarnation}"),
             now,
             entries,
             holder_of=self._holder_of,
             recording=recording,
+            contracted=lambda task: self.initiator.standing(task) is not None,
         )
         self.initiator = contract_net.Initiator(contact.node, contact.incarnation, seed, rule, self.commitment)
         self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
@@ -148,6 +158,8 @@ class Agent:
             resources.amounts,
             self.commitment,
         )
+        self.auctioneer = auctions.Auctioneer(contact.node, contact.incarnation)
+        self.bidder = auctions.Bidder(contact.node, self.participant.quote, self.participant.lose)
         self.service = service.Service(
             self.initiator,
             self.participant,
@@ -166,6 +178,8 @@ class Agent:
             self.participant,
             self.service,
             self.carrier,
+            self.auctioneer,
+            self.bidder,
         )
         self._gatherers: dict[str, Protocol] = {
             "run": self.participant,
@@ -178,10 +192,10 @@ class Agent:
 
     def _routing(self) -> dict[type[Message], tuple[Protocol, ...]]:
         speaks: tuple[tuple[Protocol, tuple[type[Message], ...]], ...] = (
-            (self.membership, (*membership.MESSAGES, membership.Subscribed, membership.Disconnected)),
+            (self.membership, (*swim_words.MESSAGES, *membership.LISTENS)),
             (
                 self.initiator,
-                (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, PeerUp, PeerDown),
+                (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, KnockedDown, PeerUp, PeerDown),
             ),
             (
                 self.participant,
@@ -196,6 +210,8 @@ class Agent:
             (self.initiator, (Permitted, Overruled, Chosen)),
             (self.participant, (Begin, Overruled, Chosen)),
             (self.carrier, carrier.LISTENS),
+            (self.auctioneer, auctions.TO_AUCTIONEER),
+            (self.bidder, auctions.TO_BIDDER),
         )
         routes: dict[type[Message], tuple[Protocol, ...]] = {}
         for role, messages in speaks:
@@ -203,15 +219,16 @@ class Agent:
                 routes[message] = (*routes.get(message, ()), role)
         return routes
 
-    def status(self) -> membership.Status:
+    def status(self) -> swim_words.Status:
         """What it tells of itself."""
         running, waiting, queued_s = self.participant.load()
         tags = (*self._resources.tags, *self._shop.tags)
         amounts = tuple(sorted(self._resources.amounts.items()))
         estimates = self.estimator.estimates
         draining = self.participant.draining
-        told = tags[: membership.TAGS_TOLD_MAX]
-        return membership.Status(told, amounts, running, waiting, queued_s, draining, estimates)
+        told = tags[: swim_words.TAGS_TOLD_MAX]
+        lag_s = round(self.membership.health.lag_s, 2)
+        return swim_words.Status(told, amounts, running, waiting, queued_s, draining, estimates, lag_s)
 
     def _lines(self) -> list[NodeLine]:
         """The fleet, as clients are told it."""
@@ -219,6 +236,7 @@ class Agent:
         return [
             NodeLine(
                 contact.node,
+                contact.incarnation,
                 state,
                 seen.ready(contact.node),
                 contact.address,
@@ -254,9 +272,9 @@ class Agent:
             raise PeerError(f"{sender} sent {type(message).__name__}, which only this node may tell itself")
         if isinstance(message, Recorded):
             return self._settle(list(self._gate.recorded(message.number)), now)
-        effects = list(self.membership.heard(sender, now))
-        effects += self._route(message, sender, now)
-        return self._settle(effects, now)
+        heard = self.membership.heard(sender, now)
+        effects = self._route(message, sender, now)
+        return self._settle([*heard, *effects] if heard else effects, now)
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
@@ -276,7 +294,8 @@ class Agent:
         self.service.refusing = self.participant.refusing = why
 
     def _holder_of(self, node: NodeId) -> NodeId:
-        return self.membership.contact_of(node).holder
+        contact = self.membership.contact_of(node)
+        return contact.holder or contact.node
 
     @property
     def deadline(self) -> float | None:
@@ -288,13 +307,14 @@ class Agent:
         return earliest
 
     def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
-        if isinstance(message, blobs.Gathered):
-            gatherer = self._gatherers.get(message.key[0])
-            return gatherer.receive(message, sender, now) if gatherer is not None else ()
-        roles = self._routes.get(type(message))
+        kind = type(message)
+        roles = self._routes.get(kind)
         if roles is None:
-            raise PeerError(f"{sender} sent {type(message).__name__}, which an agent is not told")
-        if isinstance(message, (Proposal, Refusal)) and self.planner.called(message.auction):
+            if isinstance(message, blobs.Gathered):
+                gatherer = self._gatherers.get(message.key[0])
+                return gatherer.receive(message, sender, now) if gatherer is not None else ()
+            raise PeerError(f"{sender} sent {kind.__name__}, which an agent is not told")
+        if (kind is Proposal or kind is Refusal) and self.planner.called(message.auction):  # type: ignore[attr-defined]
             return self.planner.receive(message, sender, now)
         if len(roles) == 1:
             return roles[0].receive(message, sender, now)
@@ -303,6 +323,8 @@ class Agent:
     def _settle(self, effects: Sequence[Effect], now: float) -> list[Effect]:
         """Deliver what this node says to itself, until only effects for the outside are left."""
         out: list[Effect] = []
+        if not effects:
+            return out
         queue = deque((effects,))
         passes = self._gate.passes
         while queue:

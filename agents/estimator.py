@@ -31,8 +31,8 @@ import statistics
 from collections import OrderedDict
 
 from ..protocols.core import NodeId, Task
-from ..protocols.membership import ESTIMATES_TOLD_MAX, Estimate
 from ..protocols.performatives import Basis
+from ..protocols.swim_words import ESTIMATES_TOLD_MAX, Estimate
 
 WEIGHT = 0.3
 """What the newest observation counts against all earlier ones."""

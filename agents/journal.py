@@ -28,6 +28,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -41,10 +42,13 @@ BATCH_MAX = 10_000
 """Records in one transaction."""
 RETRY_S = 0.25
 """A full disk is tried again so often."""
+ROWS_MAX = 256
+"""In one statement."""
 VACUUM_PAGES = 1_000
 """So many free pages are given back to the file system when the writer is idle."""
 IDLE_S = 1.0
 
+Row = TypeVar("Row", bound=tuple[object, ...])
 _KINDS: dict[str, type[Entry]] = {kind.__name__: kind for kind in ENTRIES}
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 """What a disk without room answers to a write. The transaction is rolled back, and nothing is lost."""
@@ -186,14 +190,18 @@ class Journal:
         """All of them, or none. False: the disk is full. Raises sqlite3.Error on anything else."""
         run = self._database.execute
         try:
+            last = {(record.kind.__name__, record.key): record.entry for record in records}
+            puts = [(*key, msgspec.msgpack.encode(entry)) for key, entry in last.items() if entry is not None]
+            erased = [key for key, entry in last.items() if entry is None]
             run("BEGIN IMMEDIATE")
-            for record in records:
-                kind = record.kind.__name__
-                if record.entry is None:
-                    run("DELETE FROM entries WHERE kind = ? AND key = ?", (kind, record.key))
-                else:
-                    value = msgspec.msgpack.encode(record.entry)
-                    run("INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", (kind, record.key, value))
+            for some in _batched(puts):
+                run(
+                    f"INSERT OR REPLACE INTO entries VALUES {_marks(3, len(some))}",
+                    [cell for row in some for cell in row],
+                )
+            for keys in _batched(erased):
+                cells = [cell for row in keys for cell in row]
+                run(f"DELETE FROM entries WHERE (kind, key) IN (VALUES {_marks(2, len(keys))})", cells)
             run("COMMIT")
         except sqlite3.Error as error:
             if self._database.in_transaction:
@@ -219,6 +227,15 @@ class Journal:
         except sqlite3.Error as error:
             if _code(error) not in _FULL:
                 raise
+
+
+def _batched(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """So many at a time. Each statement waits for the interpreter's lock once, however many rows it writes."""
+    return (rows[start : start + ROWS_MAX] for start in range(0, len(rows), ROWS_MAX))
+
+
+def _marks(columns: int, rows: int) -> str:
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
 def _code(error: sqlite3.Error) -> int:

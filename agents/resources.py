@@ -117,13 +117,13 @@ SIZES = frozenset({"memory", "vram", "disk"})
 def quantity(name: str, amount: float) -> str:
     """How much of it, for people.
 
-    >>> quantity("vram", 6 * 2**30), quantity("gpu", 2.0)
-    ('6 GiB', '2')
+    >>> quantity("vram", 6 * 2**30), quantity("vram", 1005 * 2**20), quantity("gpu", 2.0)
+    ('6 GiB', '0.981 GiB', '2')
     """
-    if name not in SIZES or amount < 1024:
+    if name not in SIZES or amount < 1000:
         return f"{amount:g}"
     for unit in ("KiB", "MiB", "GiB", "TiB"):
         amount /= 1024
-        if amount < 1024 or unit == "TiB":
+        if amount < 999.5 or unit == "TiB":
             break
     return f"{amount:.3g} {unit}"

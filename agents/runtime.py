@@ -25,6 +25,7 @@ from ..protocols.blobs import CheckBlob, DropParts, ReadPart, WritePart
 from ..protocols.contract_events import MessageDropped
 from ..protocols.core import (
     Connect,
+    Datagram,
     Disconnect,
     Effect,
     Event,
@@ -40,13 +41,15 @@ from ..protocols.core import (
 )
 from ..protocols.gate import Recorded
 from ..protocols.holders import holder_id
-from ..protocols.membership import Contact, Disconnected, Subscribed
+from ..protocols.local_health import LAG_LEAST_S
 from ..protocols.participant import Valuation
 from ..protocols.performatives import Finished, Output, Reason
+from ..protocols.swim_words import Contact, Disconnected, Lag, Subscribed
 from ..transport.address import advertised
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
 from ..transport.links import Cause, Links
+from ..transport.security import Ring
 from ..transport.zeromq import AddressError, Endpoint
 from .agent import MESSAGES, Agent
 from .bidder import ThisNode, valuation_of
@@ -76,10 +79,11 @@ class Node:
 
     `advertise` is the address that others are told, where `bind` is none for them. `http` are model servers;
     `valuation` and `executors` name the owner's own (`bidder.py`, `executors/own.py`), to be found in `code`. The word
-    `command` in what the resources allow makes it run commands. `blobs_bytes_max` bounds what it keeps of large values,
-    in a folder of its own below `folder`. A task that is handed in here is to have `holders`; what this node promises
-    is kept in the folder `journal` (None: nowhere, and who has died has forgotten it). Raises JournalError,
-    AddressError, LogError, BidderError, HttpError or ExecutorError, each of one sentence.
+    `command` in what the resources allow makes it run commands. `ring` says who gets in (None: everybody).
+    `blobs_bytes_max` bounds what it keeps of large values, in a folder of its own below `folder`. A task that is handed
+    in here is to have `holders`; what this node promises is kept in the folder `journal` (None: nowhere, and who has
+    died has forgotten it). Raises JournalError, AddressError, LogError, BidderError, HttpError or ExecutorError, each
+    of one sentence.
     """
 
     def __init__(
@@ -101,8 +105,10 @@ class Node:
         blobs_bytes_max: int = BLOBS_BYTES_MAX,
         holders: int = 1,
         journal: Path | None = None,
+        ring: Ring | None = None,
     ) -> None:
         self.name = name
+        self._ring = ring
         self._slots = resources.slots
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -118,10 +124,16 @@ class Node:
         clock = HybridClock(time.time)
         self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
         self._blobs = BlobStore(folder / "blobs" / name, bytes_max=blobs_bytes_max)
-        self._links = Links(name, incarnation, Codec(MESSAGES), clock)
+        codec = Codec(MESSAGES)
+        self._links = (
+            Links(name, incarnation, codec, clock, vouches=ring.vouches)
+            if ring is not None
+            else Links(name, incarnation, codec, clock)
+        )
         self._endpoint = Endpoint(
             self._links,
             bind=bind,
+            ring=ring,
             on_message=self._on_message,
             on_subscribed=lambda node: self._tell(Subscribed(node)),
             on_disconnected=lambda node: self._tell(Disconnected(node)),
@@ -199,6 +211,8 @@ class Node:
         """Those of the owner first, so that they may take a kind over."""
         slots, speed, fastest = resources.slots, resources.speed, resources.fastest
         env = {"PARLEY_AGENT": self.address}  # what runs here may hand tasks in itself
+        if self._ring is not None:
+            env["PARLEY_KEYS"] = str(self._ring.folder.absolute())
         blobs = self._blobs.folder
         executors: list[Executor] = [load_executor(name, code, blobs) for name in own]
         executors.append(SimulatedExecutor(speed))
@@ -336,7 +350,11 @@ class Node:
             self._last_words = self._loop.call_later(LAST_WORDS_S, self.drained.set)
 
     def _on_timer(self) -> None:
+        assert self._timer is not None
+        late_s = time.monotonic() - self._timer.when()
         self._timer = None
+        if late_s >= LAG_LEAST_S:
+            self._perform(self._agent.receive(Lag(late_s), self.name, time.monotonic()), None)
         self._on_turn()
 
     def _write_load(self) -> None:
@@ -362,6 +380,8 @@ class Node:
                         self._log_timer = self._loop.call_later(LOG_EVERY_S, self._write_log)
                 case Send(to, message):
                     self._links.send(to, message, now)
+                case Datagram(to, message):
+                    self._links.datagram(to, message)
                 case Publish(message):
                     self._links.publish(message, now)
                 case Run(task, epoch, payload, follow):

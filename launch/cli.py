@@ -33,8 +33,11 @@ COMMANDS = {
     "tasks": "The tasks of an agent, and why each stands where it stands.",
     "why": "Who bid what for a task, who declined, who won, and by how much.",
     "plan": "Who would get a task: a dry auction.",
+    "simulate": "Agents on virtual time, everything going wrong, and what must hold all the same.",
+    "bench": "Protocols side by side on public instances.",
     "drain": "Let a node end what it runs, and leave.",
     "config": "The settings, and where each comes from.",
+    "keys": "Who gets in: this machine's key, and whose it lets in.",
     "doctor": "What is wrong here.",
     "completion": "A script that completes `parley` in your shell.",
 }

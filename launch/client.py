@@ -11,7 +11,7 @@ chooses who holds a task, once: its agent first, the rest by rendezvous hash amo
       -> another agent of the fleet: the same tasks, with the same ids and holders, and the same questions
       -> nobody answers, or nobody else held it: it fails with `AgentUnreachable`, and so does what is asked afterwards
 
-`futures.py` makes executors of it.
+`futures/` makes executors of it.
 
 Invariant: whatever was handed in or asked ends, by an answer or by an error, when all agents are lost or the connection
 closed; a task that is handed in again is the same task.
@@ -37,7 +37,6 @@ from ..agents.agent import MESSAGES
 from ..agents.payload import unpack
 from ..protocols.core import ENDED, Message, NodeId, Outcome, PeerError, State, Task
 from ..protocols.holders import holders_count, holders_of
-from ..protocols.membership import Presence
 from ..protocols.performatives import Credit, Output, Stream
 from ..protocols.requests import (
     UNREAD_BYTES_MAX,
@@ -67,10 +66,14 @@ from ..protocols.requests import (
     Tasks,
     Wait,
 )
+from ..protocols.swim_words import Presence
+from ..transport.address import exact
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
 from ..transport.links import Cause, Links
+from ..transport.security import NONCE_BYTES, Ring, certified
 from ..transport.zeromq import AddressError, Endpoint
+from . import keys
 from .porter import Porter
 from .problems import Exit, Problem
 from .spool import SPOOL
@@ -115,8 +118,18 @@ def addresses_of(named: Sequence[str] = ()) -> tuple[str, ...]:
     return (entry.address,)
 
 
+def _links(ring: Ring | None, nonce: bytes) -> Links:
+    """Under a name of its own, the same with every agent; where there are keys, under one that nobody else can bear."""
+    codec, clock, life = Codec(MESSAGES), HybridClock(time.time), time.time_ns() // 1_000
+    if ring is None:
+        return Links(f"client-{nonce.hex()}", life, codec, clock)
+    name = certified("client", ring.key, nonce)
+    return Links(name, life, codec, clock, vouches=ring.vouches)
+
+
 OnOutput: TypeAlias = Callable[[Stream, bytes, int], None]
 """Told what a task writes, as it comes, and the epoch of the attempt; the next is asked for when it has returned."""
+RingOf: TypeAlias = Callable[[str], Ring | None]
 Answer: TypeAlias = Nodes | Tasks | Progress | ResultOf | Planned | Cancelled | Draining
 A = TypeVar("A")
 Q = TypeVar("Q", Nodes, Tasks, ResultOf, Planned, Cancelled, Draining)
@@ -152,7 +165,7 @@ class Handle:
 class Connection:
     """One connection to one agent, and to another if that dies. Make it with `connect`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, ring_of: RingOf = keys.for_client) -> None:
         self.address = address
         self._others: tuple[str, ...] = ()  # whom else we were told of
         self._lines: tuple[NodeLine, ...] = ()  # the fleet, as we have heard of it last
@@ -160,6 +173,8 @@ class Connection:
         self._entry: NodeId | None = None  # the agent's name
         self._moving = False  # from one agent to another
         self._anew = False  # the agent was started anew
+        self._ring_of = ring_of
+        self._nonce = secrets.token_bytes(NONCE_BYTES)
         self._handles: dict[str, Handle] = {}
         self._asked: dict[int, asyncio.Queue[Answer | Problem]] = {}
         self._questions: dict[int, Message] = {}
@@ -177,7 +192,6 @@ class Connection:
         self._life: tuple[NodeId, int] | None = None  # the agent's name and incarnation
         self._cut = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
-        self._name = f"client-{secrets.token_hex(8)}"
         self._dial(address)
 
     def _dial(self, address: str) -> None:
@@ -185,10 +199,16 @@ class Connection:
         self.address = address
         self._life = None
         self._cut.clear()
-        self._links = Links(self._name, time.time_ns() // 1_000, Codec(MESSAGES), HybridClock(time.time))
+        try:
+            self._where = exact(address, bind=False)
+        except AddressError as error:
+            raise Problem(str(error), Exit.USAGE) from None
+        ring = self._ring_of(self._where)
+        self._links = _links(ring, self._nonce)
         self._endpoint = Endpoint(
             self._links,
             bind=None,
+            ring=ring,
             on_message=self._on_message,
             on_garbage=lambda error: None,
             on_turn=self._on_turn,
@@ -201,13 +221,21 @@ class Connection:
             raise Problem(str(error), Exit.USAGE) from None
 
     @classmethod
-    async def connect(cls, addresses: Sequence[str], timeout_s: float = CONNECT_S) -> Connection:
-        """A connection to the first of these agents that answers. Raises AgentUnreachable if none does in time."""
+    async def connect(
+        cls, addresses: Sequence[str], timeout_s: float = CONNECT_S, ring_of: RingOf = keys.for_client
+    ) -> Connection:
+        """A connection to the first of these agents that answers. Raises AgentUnreachable if none does in time.
+
+        `ring_of` has the keys with which an exact address is dialled.
+        """
+        refusals: list[str] = []
         for address in addresses:
-            client = cls(address)
+            client = cls(address, ring_of)
             try:
                 await asyncio.wait_for(client.nodes(), timeout_s / len(addresses))
             except TimeoutError:
+                if refusal := client._endpoint.refusals.get(client._where):
+                    refusals.append(f"the agent at {address} lets nobody in from here: {refusal}; `parley keys` helps")
                 client.close()
             except BaseException:
                 client.close()
@@ -216,6 +244,8 @@ class Connection:
                 client._others = tuple(other for other in addresses if other != address)
                 client._go_on(client._keep_asking())
                 return client
+        if refusals:
+            raise AgentUnreachable(refusals[0])
         where = " or ".join(addresses)
         raise AgentUnreachable(f"no agent answers at {where}: is it running? `parley up` starts one")
 
@@ -561,11 +591,6 @@ class Connection:
         others = [*self._others, *living, *((self.address,) if self._anew else ())]
         former = self.address
         candidates = list(dict.fromkeys(address for address in others if address != former or self._anew))
-        for handle in [handle for handle in self._handles.values() if not handle.outlives]:
-            self._end_unreachable(handle, lost)
-        for request, question in list(self._questions.items()):
-            if not _may_be_asked_elsewhere(question):
-                self._asked[request].put_nowait(lost)
         self._moving = True
         for address in candidates:
             self._endpoint.close()
@@ -577,9 +602,18 @@ class Connection:
             self._others = tuple(other for other in (*self._others, former) if other != address)
             self._anew = self._moving = False
             self._note_life()
+            self._part(lost)
             self._hand_in_again()
             return True
         return False
+
+    def _part(self, lost: AgentUnreachable) -> None:
+        """What only the lost agent had, or could answer, is lost with it."""
+        for handle in [handle for handle in self._handles.values() if not handle.outlives]:
+            self._end_unreachable(handle, lost)
+        for request, question in self._questions.items():
+            if not _may_be_asked_elsewhere(question):
+                self._asked[request].put_nowait(lost)
 
     def _end_unreachable(self, handle: Handle, lost: AgentUnreachable) -> None:
         self._handles.pop(handle.task, None)

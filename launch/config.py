@@ -1,8 +1,8 @@
 """The settings: what stands in files and in the environment, and where each of them comes from.
 
-The idea: a setting is a flag that need not be typed. `agent` is the --agent of every command that has one, the table
-[up] holds the flags of `parley up` by their names. So what may stand in a file, and of which form it is, is read off
-the flags themselves.
+The idea: a setting is a flag that need not be typed. `agent` and `keys` are the --agent and the --keys of every
+command that has one, the table [up] holds the flags of `parley up` by their names. So what may stand in a file, and of
+which form it is, is read off the flags themselves.
 
     agent = ["tcp://192.168.1.10:4100"]
     [up]
@@ -77,6 +77,11 @@ class Settings:
         assert isinstance(value, tuple)
         return value
 
+    @property
+    def keys(self) -> Path | None:
+        """The folder of keys, if one is named."""
+        return Path(str(self.values["keys"])) if "keys" in self.values else None
+
     def over(self, lower: Settings) -> Settings:
         """These, and those of a lower place where these say nothing."""
         return Settings({**lower.values, **self.values}, {**lower.files, **self.files})
@@ -104,8 +109,9 @@ def flags() -> dict[str, click.Option]:
     """The flag of each setting that there is."""
     from .commands.up import up
 
-    [agent] = _any.params
-    found = {"agent": agent} | {f"up.{_flag(param)}": param for param in up.params}
+    shared = {_flag(param): param for param in _any.params}
+    own = {f"up.{_flag(param)}": param for param in up.params if _flag(param) not in shared}
+    found = shared | own
     return {key: one for key, one in found.items() if isinstance(one, click.Option) and _may_be_set(one)}
 
 
@@ -118,16 +124,19 @@ def _may_be_set(option: click.Option) -> bool:
     return not option.hidden and option.name not in NEVER_SET
 
 
-def defaults_of(command: click.Command) -> dict[str, Value]:
+def defaults_of(command: click.Command) -> dict[str, Any]:
     """What the files say about this command's flags, by the names of its parameters. Raises Problem."""
-    wanted = [param for param in command.params if param.name == "agents"]
-    if command.name != "up" and not wanted:
+    if isinstance(command, click.Group):
+        return {name: defaults_of(one) for name, one in command.commands.items()}
+    shared = {_flag(param) for param in _any.params} & {_flag(param) for param in command.params}
+    if command.name != "up" and not shared:
         return {}
-    settings = load()
-    if wanted:
-        return {"agents": settings.agent} if "agent" in settings.values else {}
-    known = flags()
-    return {str(known[key].name): value for key, value in settings.values.items() if key.startswith("up.")}
+    settings, known = load(), flags()
+    return {
+        str(known[key].name): value
+        for key, value in settings.values.items()
+        if key in shared or (command.name == "up" and key.startswith("up."))
+    }
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -280,7 +289,7 @@ def _from_folder(value: Value, file: Path) -> Value:
 def _refused(option: click.Option, value: object) -> str:
     """Why the flag does not take it; "": it does."""
     try:
-        option.process_value(click.Context(_any), value)
+        option.process_value(click.Context(_any, resilient_parsing=True), value)
     except click.UsageError as error:
         return error.message.rstrip(".")
     return ""

@@ -24,12 +24,13 @@ from .problems import Problem
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An agent of this machine; `address` is where the machine itself reaches it."""
+    """An agent of this machine; `address` is where the machine itself reaches it, `keys` its folder of them, if any."""
 
     node: str
     address: str
     pid: int
     version: str = ""
+    keys: str = ""
 
 
 def folder() -> Path:

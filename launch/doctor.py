@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from . import config, discovery, doctor_agents, machine
+from . import config, discovery, doctor_agents, keys, machine
 from .findings import Finding, note, ok, wrong
 from .places import state_folder
 from .problems import Problem
@@ -46,6 +46,8 @@ async def examine(agents: Sequence[str]) -> list[Finding]:
     findings = [finding for check in checks for finding in _made(check)]
     settings, about_settings = check_settings()
     findings += about_settings
+    if keys.named() is None:
+        keys.use(settings.keys)
     findings += await doctor_agents.check_agents()
     findings += await doctor_agents.check_fleet(agents or settings.agent)
     servers = config.holding("up.http", settings)

@@ -15,8 +15,8 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 
-from ..protocols.membership import Presence
 from ..protocols.requests import NodeLine
+from ..protocols.swim_words import Presence
 from . import discovery
 from .client import Connection
 from .findings import Finding, note, ok, wrong

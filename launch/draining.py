@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from ..protocols.membership import Presence
 from ..protocols.requests import NodeLine
+from ..protocols.swim_words import Presence
 from ..transport.address import AddressError, exact
 from . import desk, discovery
 from .client import AgentUnreachable, Connection
@@ -128,15 +128,15 @@ async def _gone(line: NodeLine, itself: Connection, witness: Connection | None, 
     while True:
         own = await _seen(line.node, itself)
         if own is not None:
-            if not own.told.draining:
-                return  # its next life
+            if own.incarnation > line.incarnation:
+                return
             on_progress(line.node, own.told.running, None)
         elif witness is None:
             if not await _listens(line.address):
                 return
         else:
             seen = await _seen(line.node, witness)
-            if seen is not None and seen.state is Presence.LEFT:
+            if seen is not None and (seen.state is Presence.LEFT or seen.incarnation > line.incarnation):
                 return
             if seen is not None and seen.state is Presence.DEAD:
                 raise Problem(f"{line.node} died before it had left: what it had goes to others")

@@ -10,7 +10,8 @@ process that started them: when it goes, however it goes, they go.
     await fleet.stop()
 
 They share one machine: each has its part of the cores and of the memory, unless its own flags say otherwise. They run
-commands, as whoever starts them might do himself. No settings of files or of the environment reach them.
+commands, as whoever starts them might do himself. No settings of files or of the environment reach them. They stay on
+the loopback and need no keys; `flags` may give them some.
 
 Invariant: however `start` and `stop` end, every process has ended or is tied to this one.
 """
@@ -36,6 +37,8 @@ START_S = 20.0
 STOP_S = 5.0
 """So long they get to leave in peace."""
 NODES_MAX = 64
+OWN_SETTINGS = ("PARLEY_UP_", "PARLEY_KEYS")
+"""What the environment says of agents of one's own does not hold for these."""
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -53,6 +56,7 @@ class LocalFleet:
         self.run = run
         self.agents: dict[str, Listening] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._within: tuple[str, ...] = ()
 
     @classmethod
     async def start(
@@ -70,11 +74,12 @@ class LocalFleet:
         bind: str = "tcp://127.0.0.1:0",
         flags: Sequence[str] = (),
         flags_of: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        within: Sequence[str] = (),
     ) -> LocalFleet:
         """Start one agent per name; all listen when this returns. Raises Problem, with nothing left running.
 
         `flags` are more flags of `parley up` for every agent, such as --tag, `flags_of` for the one of that name;
-        `allow` is what they run besides commands.
+        `allow` is what they run besides commands. `within` is a command that runs them, such as `ip netns exec NAME`.
         """
         speeds = speeds if speeds is not None else [1.0] * len(names)
         if len(speeds) != len(names) or len(set(names)) != len(names):
@@ -84,6 +89,7 @@ class LocalFleet:
         if strangers := sorted(set(flags_of) - set(names)):
             raise Problem(f"there is no node {strangers[0]} in this fleet: the nodes are {', '.join(names)}")
         fleet = cls(run or new_run())
+        fleet._within = tuple(within)
         shared = [f"--slots={slots}", f"--fastest={max(speeds)}", f"--rule={rule}", f"--log-level={level}"]
         shared += [f"--bind={bind}", f"--folder={fleet.run}", "--with-parent", "--json"]
         shared += [f"--have={name}={amount!r}" for name, amount in machine.capacity(len(names)).items()]
@@ -141,10 +147,10 @@ class LocalFleet:
 
     async def _launch(self, name: str, options: Sequence[str]) -> None:
         self._processes[name] = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "parley", "--no-config", "up", f"--name={name}", *options),
+            *(*self._within, sys.executable, "-P", "-m", "parley", "--no-config", "up", f"--name={name}", *options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if not name.startswith("PARLEY_UP_")},
+            env={name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)},
         )
 
     async def _listening(self, name: str) -> None:

@@ -12,7 +12,9 @@ the form only; whether a host or a module is there shows when it is used.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 else:
     ParamType = click.ParamType  # older clicks know no type argument
 
+C = TypeVar("C", bound=Callable[..., Any])
 COMMAND = "command"
 """The word in --allow that lets a node run any command."""
 _NAMES = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
@@ -99,7 +102,24 @@ class Allowed(_Form):
         return [CompletionItem(COMMAND)] if COMMAND.startswith(incomplete) else []
 
 
-agents = click.option(
+def _use_keys(ctx: click.Context, param: click.Parameter, folder: Path | None) -> None:
+    """The one folder holds for all that this process says; what is only looked at (`config.py`) holds for nothing."""
+    if not ctx.resilient_parsing:
+        from . import keys
+
+        keys.use(folder)
+
+
+keys = click.option(
+    "--keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="PARLEY_KEYS",
+    metavar="DIR",
+    expose_value=False,
+    callback=_use_keys,
+    help="The folder of this machine's key and of those it lets in (`parley keys`).",
+)
+_agents = click.option(
     "--agent",
     "agents",
     multiple=True,
@@ -108,4 +128,11 @@ agents = click.option(
     metavar="ADDRESS",
     help="The agent to talk to; may be repeated, one that is dead is passed over.  [default: the newest one here]",
 )
+
+
+def agents(command: C) -> C:
+    """Which agent a command talks to, and with which keys."""
+    return _agents(keys(command))
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout.")

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ..agents.resources import quantity
-from ..protocols.membership import Estimate
 from ..protocols.requests import NodeLine, TaskLine
+from ..protocols.swim_words import Estimate
 from .analysis.words import clean, duration, listed
 
 GAP = "  "
@@ -41,6 +41,7 @@ class NodeTold(msgspec.Struct, frozen=True):
     tags: tuple[str, ...]
     queued_s: float
     running: int
+    lag_s: float
     estimates: tuple[EstimateTold, ...]
 
 
@@ -67,6 +68,7 @@ def node_told(line: NodeLine) -> NodeTold:
         told.tags,
         told.queued_s,
         told.running,
+        told.lag_s,
         tuple(EstimateTold(one.kind, one.observations, one.factor) for one in told.estimates),
     )
 
@@ -76,8 +78,8 @@ def task_told(line: TaskLine) -> TaskTold:
 
 
 def nodes_table(lines: Sequence[NodeLine]) -> str:
-    """The fleet; below it what the nodes have learnt of each kind, if anything."""
-    head = ("NODE", "STATE", "SPEED", "SLOTS", "RUNNING", "QUEUED", "HAS", "ADDRESS")
+    """The fleet, with how late each loop ran at worst, lately; below it what the nodes have learnt of each kind."""
+    head = ("NODE", "STATE", "SPEED", "SLOTS", "RUNNING", "QUEUED", "LAG", "HAS", "ADDRESS")
     rows = [
         (
             line.node,
@@ -86,13 +88,14 @@ def nodes_table(lines: Sequence[NodeLine]) -> str:
             str(line.slots),
             str(line.told.running),
             duration(line.told.queued_s),
+            duration(line.told.lag_s) if line.told.lag_s else "",
             " ".join([f"{name}={quantity(name, much)}" for name, much in line.told.amounts] + list(line.told.tags)),
             line.address,
         )
         for line in lines
     ]
     learnt = [(line.node, one) for line in lines for one in line.told.estimates]
-    return table(head, rows, right={2, 3, 4, 5}) + ("\n\n" + _learnt(learnt) if learnt else "")
+    return table(head, rows, right={2, 3, 4, 5, 6}) + ("\n\n" + _learnt(learnt) if learnt else "")
 
 
 def _learnt(estimates: Sequence[tuple[str, Estimate]]) -> str:

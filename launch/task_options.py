@@ -85,8 +85,8 @@ class _Checked(units.Need):
         return value
 
 
-def flags(*, timeout_s: float = TIMEOUT_S, patience: str = "--wait-for-node", many: bool = True) -> Callable[[F], F]:
-    """All of them. `patience` is the flag that lets a task wait for a node that can run it; `many`: also replicas."""
+def flags(*, timeout_s: float = TIMEOUT_S, many: bool = True) -> Callable[[F], F]:
+    """All of them; `many`: also replicas."""
     forever = timeout_s >= FOR_EVER_S
     priorities = click.IntRange(-PRIORITY_MAX, PRIORITY_MAX)
     options = [
@@ -94,7 +94,12 @@ def flags(*, timeout_s: float = TIMEOUT_S, patience: str = "--wait-for-node", ma
         click.option("--only", type=_Checked("tag"), multiple=True, help="Only where this tag is, or another --only."),
         click.option("--work", type=units.Duration(), help="How long it takes on a node of speed 1, if you know it."),
         click.option("--priority", type=priorities, default=0, help="Higher goes first."),
-        click.option("--reward", type=click.FloatRange(0, 1e18), default=0.0, help="Goes first at the same priority."),
+        click.option(
+            "--reward",
+            type=click.FloatRange(0, 1e18),
+            default=0.0,
+            help="Goes first at the same priority; the most that is paid, if its agent pays.",
+        ),
         click.option(
             "--deadline", "deadline_s", type=units.Duration(positive=True), help="After so long it is too late."
         ),
@@ -116,7 +121,7 @@ def flags(*, timeout_s: float = TIMEOUT_S, patience: str = "--wait-for-node", ma
         click.option("--at-most-once", is_flag=True, help="Never start it twice; then its end may remain unknown."),
         click.option("--name", "--label", "label", default="", metavar="LABEL", help="Your own name for it."),
         click.option(
-            f"{patience}/--no-{patience.removeprefix('--')}",
+            "--wait-for-node/--no-wait-for-node",
             "waits",
             default=False,
             help="If no node can run it, wait until one can.  [default: exit 3]",

@@ -37,9 +37,11 @@ from ..agents.journal import JournalError
 from ..agents.resources import Resources
 from ..agents.runtime import Node
 from ..protocols.award_rules import RULES
-from ..protocols.membership import DEAD_S, Presence
+from ..protocols.membership import MISSED_S
+from ..protocols.swim_words import LIVING
 from ..transport.address import AddressError, exact
-from . import machine
+from ..transport.security import Ring
+from . import keys, machine
 from .client import Connection
 from .discovery import Entry, announced
 from .fleet import Listening
@@ -47,11 +49,9 @@ from .places import state_folder
 from .problems import Exit, Problem
 
 JOIN_S = 10.0
-TAKEN_S = DEAD_S + 1.0
+TAKEN_S = MISSED_S + 1.0
 """So long a node of our name may be our own former life, whose end the fleet has not noticed yet."""
 ASK_AGAIN_S = 0.1
-LOOPBACK = ("ipc://", "tcp://127.", "tcp://[::1]")
-LIVING = (Presence.ALIVE, Presence.SUSPECT)
 SWITCH_S = 0.0005
 """So long the journal's thread waits for a loop that is busy."""
 GARBAGE_EVERY = 50_000
@@ -65,6 +65,7 @@ class Settings:
     name: str
     join: tuple[str, ...]
     bind: str
+    insecure: bool
     advertise: str | None
     slots: int
     speed: float
@@ -102,15 +103,17 @@ async def serve(settings: Settings) -> None:
     """Listen, join, and work until it is told to go. Raises Problem."""
     local = _local_address(settings)
     join = _others(settings)
+    ring = _ring(settings)
     with _alone(settings):
-        await _check_fleet(settings.name, join)
-        node = _start(settings)
+        await _check_fleet(settings.name, join, ring)
+        node = _start(settings, ring)
         gc.freeze()  # what stands now stands for good; what comes is mostly free of cycles
         gc.set_threshold(GARBAGE_EVERY)
         sys.setswitchinterval(SWITCH_S)
         ending = Ending(node, settings)
         try:
-            with announced(Entry(settings.name, local or node.address, os.getpid(), version("parley"))):
+            folder = str(ring.folder.absolute()) if ring is not None else ""
+            with announced(Entry(settings.name, local or node.address, os.getpid(), version("parley"), folder)):
                 for address in join:
                     node.join(address)
                 if join:
@@ -118,7 +121,7 @@ async def serve(settings: Settings) -> None:
                 if node.forgotten:
                     _hint(f"{settings.name} has no journal: it begins as a new node, whatever one of its name held")
                 if not ending.told:
-                    _say(Listening(settings.name, node.address, os.getpid()), settings)
+                    _say(Listening(settings.name, node.address, os.getpid()), settings, ring)
                 await ending.wait()
         finally:
             await node.close(ending.reason)
@@ -259,6 +262,17 @@ def _others(settings: Settings) -> tuple[str, ...]:
         raise Problem(str(error), Exit.USAGE) from None
 
 
+def _ring(settings: Settings) -> Ring | None:
+    """Who gets in; None: everybody. Raises Problem."""
+    bind = _exact(settings.bind)
+    ring = keys.for_agent(bind, insecure=settings.insecure)
+    if ring is not None and keys.beyond(bind) and not ring.entry.covers(settings.name):
+        raise Problem(
+            f"others know this key as {ring.name}: say --name {ring.name}, or --name {ring.name}.something", Exit.USAGE
+        )
+    return ring
+
+
 @contextlib.contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
     """The folder is there, and no living agent of this name writes into it. Raises Problem."""
@@ -288,20 +302,20 @@ def _why(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-async def _check_fleet(name: str, join: tuple[str, ...]) -> None:
+async def _check_fleet(name: str, join: tuple[str, ...], ring: Ring | None) -> None:
     """Whoever is to be joined must answer, and must not know a living node of our name. Raises Problem."""
     if not join:
         return
     loop = asyncio.get_running_loop()
     give_up = loop.time() + TAKEN_S
-    async with await Connection.connect(join, timeout_s=JOIN_S) as client:
+    async with await Connection.connect(join, timeout_s=JOIN_S, ring_of=lambda _: ring) as client:
         while any(line.node == name and line.state in LIVING for line in await client.nodes()):
             if loop.time() > give_up:
                 raise Problem(f"a node named {name} is in this fleet already: choose another --name", Exit.USAGE)
             await asyncio.sleep(ASK_AGAIN_S)
 
 
-def _start(settings: Settings) -> Node:
+def _start(settings: Settings, ring: Ring | None) -> Node:
     """Raises Problem."""
     try:
         return Node(
@@ -320,6 +334,7 @@ def _start(settings: Settings) -> Node:
             level=settings.log_level,
             holders=settings.holders,
             journal=settings.home / "journals" / settings.name if settings.journal else None,
+            ring=ring,
         )
     except (AddressError, HttpError, BidderError, ExecutorError) as error:
         raise Problem(str(error), Exit.USAGE) from None
@@ -339,13 +354,13 @@ async def _joined(node: Node, join: tuple[str, ...]) -> None:
 # --- what it says ----------------------------------------------------------------------------------------------------
 
 
-def _say(listening: Listening, settings: Settings) -> None:
+def _say(listening: Listening, settings: Settings, ring: Ring | None) -> None:
     if settings.as_json:
         click.echo(msgspec.json.encode(listening))
         return
     click.echo(f"{listening.node} listens at {listening.address}")
     _hint(f"others join it with: parley up --name NAME --join {listening.address}")
-    if not _exact(settings.bind).startswith(LOOPBACK):
+    if ring is None and keys.beyond(_exact(settings.bind)):
         _hint("nothing is encrypted and nobody is kept out: whoever reaches this address may hand work in")
 
 

@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .award_rules import Rule
 from .contract import Call, Contract, Stage
 from .contract_events import AuctionOpened
 from .core import AuctionId, Effect, NodeId, PeerError, Publish, Send, TaskId
 from .performatives import (
+    CALL_BYTES_MAX,
     TASKS_PER_CALL_MAX,
     Bid,
     CallForProposals,
@@ -84,10 +85,11 @@ class Calls:
 
     @property
     def deadline(self) -> float | None:
-        times = [call.close_at for call in self._open.values()]
-        if self._price_at is not None:
-            times.append(self._price_at)
-        return min(times, default=None)
+        earliest = self._price_at
+        for call in self._open.values():
+            if earliest is None or call.close_at < earliest:
+                earliest = call.close_at
+        return earliest
 
     def wake(self, now: float) -> list[Effect]:
         """Close what is due."""
@@ -108,9 +110,7 @@ class Calls:
             pricing = sum([bisect(call.batch, self._uncalled[0]) for call in self._open.values() if call.first])
             if pricing + bisect(self.priced, self._uncalled[0]) >= PRICED_LOW:
                 break
-            batch: list[Contract] = []
-            while self._next() and len(batch) < TASKS_PER_CALL_MAX:
-                batch.append(heapq.heappop(self._uncalled))
+            batch = _fitting(self._popped())
             for contract in batch:
                 contract.call()
             effects += self._call(batch, None, max(contract.recall_s for contract in batch) / 2, now)
@@ -122,20 +122,26 @@ class Calls:
             heapq.heappop(self._uncalled)
         return bool(self._uncalled)
 
+    def _popped(self) -> Iterator[Contract]:
+        """All that wait to be called, in order; each leaves the heap when the next is asked for."""
+        while self._next():
+            yield self._uncalled[0]
+            heapq.heappop(self._uncalled)
+
     def price_anew(self, now: float) -> list[Effect]:
         """All are asked again for what is next in order: bids get old, and a load may have been missed."""
         if self.priced and self._price_at is not None and self._price_at > now:
             return []
         due = self._price_at is not None
         self._price_at = now + BID_LIFE_S if self.priced else None
-        return self._call(self.priced[:TASKS_PER_CALL_MAX], None, BID_LIFE_S, now) if due and self.priced else []
+        return self._call(_fitting(self.priced), None, BID_LIFE_S, now) if due and self.priced else []
 
     def invite(self, node: NodeId, now: float) -> list[Effect]:
         """A node that has not bid for what waits is asked directly."""
         if any(node in call.awaiting for call in self._open.values()):
             return []
-        batch = [contract for contract in self.priced if node not in contract.bids and node not in contract.declines]
-        return self._call(batch[:TASKS_PER_CALL_MAX], node, BID_LIFE_S, now) if batch else []
+        batch = _fitting(c for c in self.priced if node not in c.bids and node not in c.declines)
+        return self._call(batch, node, BID_LIFE_S, now) if batch else []
 
     def _call(self, batch: Sequence[Contract], to: NodeId | None, reply_by_s: float, now: float) -> list[Effect]:
         """To all (None), or to one node."""
@@ -278,6 +284,18 @@ class Calls:
             lost = tuple(contract.task.id for contract in batch if node in again[contract][1])
             effects.append(Send(node, Rejection(auction, lost, Reason.OUTBID)))
         return effects
+
+
+def _fitting(contracts: Iterable[Contract]) -> list[Contract]:
+    """As many of the first ones as one call may hold."""
+    batch: list[Contract] = []
+    size = 0
+    for contract in contracts:
+        size += contract.told_bytes
+        if batch and (size > CALL_BYTES_MAX or len(batch) == TASKS_PER_CALL_MAX):
+            break
+        batch.append(contract)
+    return batch
 
 
 def _check(call: Call, bids: Sequence[Bid], declines: Sequence[Decline], sender: NodeId) -> None:

@@ -113,7 +113,7 @@ BYTES_MAX = 1024 * 1024
 class Commitment:
     """What a node has to do with holding, opening, winning. `node` is its name as a holder, `holder_of` tells that of
     another node (empty: it holds nothing); `entries` are what its former lives recorded; `recording`: there is a
-    journal to record in.
+    journal to record in; `contracted(task)`: this node has a contract of it, and will tell the log how it ends.
 
     Verbs and `receive` answer with records, and with what this node is to be told; words to others leave in `wake`, all
     that came of one turn together.
@@ -130,7 +130,9 @@ class Commitment:
         move_after_s: float = MOVE_AFTER_S,
         holder_of: Callable[[NodeId], NodeId] = lambda node: node,
         recording: bool = True,
+        contracted: Callable[[TaskId], bool] = lambda task: False,
     ) -> None:
+        self._contracted = contracted
         self._recording = recording
         self.node = node
         """As a holder."""
@@ -401,7 +403,10 @@ class Commitment:
             if holder not in self._living and holder not in self._dead:
                 self._dead.set(holder, now + 2 * self._move_after_s)
 
-    def _won(self, outcome: Outcome) -> None:
+    def _won(self, outcome: Outcome, epoch: Epoch) -> None:
+        """The owner of the epoch tells the log, unless it is gone, or has no contract any more."""
+        if epoch.opener in self._living and (epoch.opener != self.node or self._contracted(outcome.task)):
+            return
         self._out.append(
             TaskCommitted(
                 task=outcome.task,

@@ -22,7 +22,7 @@ from .core import Count, Kind, Local, Message, NodeId, Outcome, Payload, Referen
 from .epochs import Epoch
 
 HOLDERS_MAX = 5
-WORDS_MAX = 1_024
+WORDS_MAX = 768
 """In one message."""
 
 Holders: TypeAlias = Annotated[tuple[NodeId, ...], Meta(min_length=1, max_length=HOLDERS_MAX)]
@@ -32,7 +32,7 @@ def majority(holders: int) -> int:
     return holders // 2 + 1
 
 
-class Spec(msgspec.Struct, frozen=True, array_like=True):
+class Spec(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A task as its holders keep it: all that another agent needs to see it through.
 
     `after`: the tasks it comes after, and what it calls them; `waits`: for somebody who can run it.
@@ -51,7 +51,7 @@ class Spec(msgspec.Struct, frozen=True, array_like=True):
         return majority(len(self.holders))
 
 
-class Warrant(msgspec.Struct, frozen=True, array_like=True):
+class Warrant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """On which an award stands: its fencing token, who holds the task, how often it has moved and was awarded."""
 
     epoch: Epoch
@@ -60,7 +60,7 @@ class Warrant(msgspec.Struct, frozen=True, array_like=True):
     attempts: Count
 
 
-class Moved(msgspec.Struct, frozen=True, array_like=True):
+class Moved(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A register goes on at these holders, which begin with the promise `floor`."""
 
     holders: Holders
@@ -68,7 +68,7 @@ class Moved(msgspec.Struct, frozen=True, array_like=True):
     started: bool = False
 
 
-class Choice(msgspec.Struct, frozen=True, array_like=True):
+class Choice(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a register decides: how its task has ended, or where it goes on. One of the two."""
 
     outcome: Outcome | None = None
@@ -86,7 +86,7 @@ class Why(enum.IntEnum):
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-class Word(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class Word(msgspec.Struct, frozen=True, array_like=True, tag=True, forbid_unknown_fields=True):
     """About one register: a task, and how often it has moved (`move`)."""
 
 

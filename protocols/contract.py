@@ -11,9 +11,9 @@ import msgspec
 from .award_rules import Offer
 from .blobs import Key as BlobKey
 from .commitment_words import Warrant
-from .contract_events import BidLine, DeclineLine
-from .core import AuctionId, NodeId, Reference, State, Task, TaskId
-from .performatives import Basis, Bid, Decline, Inform, Reason
+from .contract_events import AuctionAwarded, BidLine, DeclineLine, TaskCommitted
+from .core import AuctionId, Effect, NodeId, Outcome, Publish, Reference, State, Task, TaskId
+from .performatives import TASKS_PER_CALL_MAX, Basis, Bid, Decline, Inform, Reason, Rejection
 
 RECALL_S = 0.5
 """A task without a bid is called again after this time, doubled each time up to a limit. Answers may take half as long,
@@ -50,7 +50,7 @@ class Contract:
     __slots__ = (
         "attempts", "auction", "baffled", "best_s", "bids", "blobs", "declines", "due", "ending", "epoch", "follow",
         "given_back", "informed", "key", "lease_until", "losses", "lost", "number", "payload", "recall_s", "revised",
-        "running", "silent", "stage", "task", "timer", "waits", "warrant", "winner",
+        "running", "silent", "stage", "task", "timer", "told_bytes", "waits", "warrant", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +65,7 @@ class Contract:
         blobs: tuple[Reference, ...],
     ) -> None:
         self.task = task
+        self.told_bytes = _told_bytes(task)
         self.payload = payload
         self.blobs = blobs  # what the payload refers to
         self.key = key
@@ -108,6 +109,18 @@ class Contract:
     def decline(self, node: NodeId, decline: Decline) -> None:
         self.declines[node] = decline
         self.bids.pop(node, None)
+
+    def sift(self, taken: Iterable[NodeId], reserve: float) -> None:
+        """A node that has not understood its award, has another replica of the task (`taken`), or asks more than
+        the `reserve`, counts as declining."""
+        reasons = dict.fromkeys(self.baffled, (Reason.BUSY, "have not understood its award"))
+        reasons |= dict.fromkeys(taken, (Reason.REPLICA, "have another replica of it"))
+        if reserve > 0.0:
+            dear = (Reason.RESERVE, f"ask more than the {reserve:.3g} s it is worth")
+            reasons |= {node: dear for node, bid in self.bids.items() if bid.own_s > reserve and node not in reasons}
+        for node, (reason, detail) in reasons.items():
+            if node in self.bids:
+                self.decline(node, Decline(self.task.id, reason, detail))
 
     def outbid(self, node: NodeId) -> bool:
         """It was rejected in an iterated call."""
@@ -153,6 +166,17 @@ class Contract:
         return State.OPEN, "its call comes when those before it are placed"
 
 
+PLAIN_BYTES_MAX = 1024
+"""What a task without terms and blobs can take at most in a call."""
+
+
+def _told_bytes(task: Task) -> int:
+    """How much of a call it takes, at most."""
+    if task.terms is None and not task.blobs:
+        return PLAIN_BYTES_MAX
+    return len(msgspec.msgpack.encode(task)) + PLAIN_BYTES_MAX  # its deadline changes
+
+
 SENTENCE_CHARS_MAX = 4096
 """An outcome tells no more (`Text` in core.py), however many nodes decline, each in its own words."""
 _SINGULAR = {"do": "does", "have": "has", "lack": "lacks", "are": "is"}
@@ -179,6 +203,26 @@ class Replicas:
     def __init__(self) -> None:
         self.open = 0
         self.sites: dict[TaskId, NodeId] = {}
+
+
+class Rejects:
+    """Who is to be told that a task went elsewhere: many at once, by call and reason."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[tuple[AuctionId, Reason], list[TaskId]] = {}
+
+    def add(self, contract: Contract, reason: Reason) -> None:
+        self._tasks.setdefault((contract.auction, reason), []).append(contract.task.id)
+
+    def leave(self) -> list[Effect]:
+        """All of them, in as few messages as they fit in."""
+        rejections: list[Effect] = [
+            Publish(Rejection(auction, tuple(tasks[start : start + TASKS_PER_CALL_MAX]), reason))
+            for (auction, reason), tasks in self._tasks.items()
+            for start in range(0, len(tasks), TASKS_PER_CALL_MAX)
+        ]
+        self._tasks = {}
+        return rejections
 
 
 class Call:
@@ -222,4 +266,45 @@ def bid_line(offer: Offer, bid: Standing) -> BidLine:
 def decline_lines(contract: Contract) -> tuple[DeclineLine, ...]:
     return tuple(
         DeclineLine(node, decline.reason, decline.detail) for node, decline in sorted(contract.declines.items())
+    )
+
+
+def awarded(
+    contract: Contract,
+    offer: Offer,
+    offers: Sequence[Offer],
+    rule: str,
+    seed: int,
+    payment: float | None,
+    reserve: float,
+) -> AuctionAwarded:
+    """What the log is told of an award: all that is needed to recompute it."""
+    second = min([other for other in offers if other is not offer], key=by_cost, default=None)
+    return AuctionAwarded(
+        auction=contract.auction,
+        task=contract.task.id,
+        epoch=contract.epoch,
+        winner=offer.node,
+        cost=offer.cost,
+        runner_up=second.node if second else None,
+        margin=second.cost - offer.cost if second else None,
+        rule=rule,
+        seed=seed,
+        bids=tuple([bid_line(bidder, contract.bids[bidder.node]) for bidder in offers]),
+        declines=decline_lines(contract) if contract.declines else (),
+        silent=contract.silent,
+        payment=payment,
+        reserve=reserve,
+    )
+
+
+def committed(outcome: Outcome) -> TaskCommitted:
+    """What the log is told of an end."""
+    return TaskCommitted(
+        task=outcome.task,
+        epoch=outcome.epoch,
+        state=outcome.state,
+        peer=outcome.node,
+        attempts=outcome.attempts,
+        detail=outcome.error,
     )

@@ -46,7 +46,11 @@ class AuctionOpened(Event, frozen=True, kw_only=True):
 
 
 class AuctionAwarded(Event, frozen=True, kw_only=True):
-    """A task was awarded: all that is needed to see, and to recompute, why."""
+    """A task was awarded: all that is needed to see, and to recompute, why.
+
+    Under a rule that pays, `payment` is what the winner is paid, and `reserve` the most it could have been (0: no
+    limit).
+    """
 
     name: ClassVar[str] = "auction.award"
     auction: AuctionId
@@ -61,6 +65,8 @@ class AuctionAwarded(Event, frozen=True, kw_only=True):
     bids: tuple[BidLine, ...]
     declines: tuple[DeclineLine, ...]
     silent: tuple[NodeId, ...]
+    payment: float | None = None
+    reserve: float = 0.0
 
 
 class AuctionFailed(Event, frozen=True, kw_only=True):

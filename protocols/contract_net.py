@@ -31,6 +31,7 @@ import heapq
 from bisect import insort
 from collections.abc import Mapping, Sequence
 
+from .auctions import KnockedDown
 from .award_rules import CONTRACT_NET, Offer, Rule
 from .blobs import Gather, Gathered, Key, Release
 from .calls import Calls
@@ -39,19 +40,18 @@ from .commitment_words import Chosen, Overruled, Permitted
 from .contract import (
     RECALL_S,
     Contract,
+    Rejects,
     Replicas,
     Stage,
-    bid_line,
-    by_cost,
+    awarded,
+    committed,
     decline_lines,
     result_of,
     unplaced_sentence,
 )
 from .contract_events import (
-    AuctionAwarded,
     AuctionFailed,
     MessageDropped,
-    TaskCommitted,
     TaskLost,
     TaskReassigned,
 )
@@ -64,7 +64,6 @@ from .core import (
     PeerDown,
     PeerUp,
     ProtocolError,
-    Publish,
     Reference,
     Send,
     State,
@@ -72,15 +71,14 @@ from .core import (
     TaskId,
 )
 from .load import Account, Outlook
+from .open_cry import OpenCry
 from .performatives import (
-    TASKS_PER_CALL_MAX,
     TRANSIENT,
     Availability,
     Award,
     Bid,
     Cancel,
     Completed,
-    Decline,
     Failure,
     Fenced,
     Inform,
@@ -89,7 +87,6 @@ from .performatives import (
     Proposal,
     Reason,
     Refusal,
-    Rejection,
     Renew,
 )
 
@@ -132,9 +129,10 @@ class Initiator:
         self._accounts: dict[NodeId, Account] = {}  # of all that may be invited, this node among them
         self._contracts: dict[TaskId, Contract] = {}
         self._calls = Calls(self._prefix, rule, self._queue_s, self._unbid)
+        self._cries = OpenCry(node, self._prefix, rule)
         self._awarded: dict[NodeId, dict[TaskId, Contract]] = {}
         self._replicas: dict[TaskId, Replicas] = {}  # by what they have in common
-        self._rejects: dict[tuple[AuctionId, Reason], list[TaskId]] = {}
+        self._rejects = Rejects()
         self._reject_at: float | None = None
         self._timers: list[tuple[float, int, Contract]] = []  # leases to end, recalls
         self._timers_set = 0
@@ -167,7 +165,7 @@ class Initiator:
         self._contracts[task.id] = contract
         if task.id != task.origin:
             self._replicas.setdefault(task.origin, Replicas()).open += 1
-        self._calls.add(contract)
+        self._await_bids(contract)
         self._due = now
         return ()
 
@@ -230,6 +228,8 @@ class Initiator:
                 return self._available(message, sender, now)
             case NotUnderstood():
                 return self._not_understood(message, sender, now)
+            case KnockedDown():
+                return self._knocked_down(message, now)
             case PeerUp():
                 return self._peer_up(message.node, now)
             case PeerDown():
@@ -247,8 +247,11 @@ class Initiator:
     def deadline(self) -> float | None:
         while self._timers and self._timers[0][2].timer != self._timers[0][1]:
             heapq.heappop(self._timers)
-        times = (self._due, self._reject_at, self._calls.deadline, self._timers[0][0] if self._timers else None)
-        return min([time for time in times if time is not None], default=None)
+        earliest = self._timers[0][0] if self._timers else None
+        for time in (self._due, self._reject_at, self._calls.deadline):
+            if time is not None and (earliest is None or time < earliest):
+                earliest = time
+        return earliest
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
@@ -262,14 +265,19 @@ class Initiator:
         while self._timers and self._timers[0][0] <= now:
             _, number, subject = heapq.heappop(self._timers)
             if subject.timer == number:
-                effects += self._postpone(subject, now) if slept else self._expire(subject, now)
+                if slept:  # while we slept others may have spoken; what they said is still to be read
+                    self._set_timer(subject, now + LEASE_S)
+                else:
+                    effects += self._expire(subject, now)
         if self._due is not None:
             self._due = None
             effects += self._award_all(now)
             effects += self._calls.call_next(now)
+            effects += self._cries.sell_next(self._calls.peers, now, self._may_award)
         effects += self._calls.price_anew(now)
         if self._reject_at is not None and self._reject_at <= now:
-            effects += self._reject_all()
+            effects += self._rejects.leave()
+            self._reject_at = None
         return effects
 
     # -- calling
@@ -325,6 +333,9 @@ class Initiator:
             seed = (self._seed + contract.key[-1] + contract.epoch) & 0xFFFFFFFF
             offer = self._rule.choose(offers, seed)
             outlook = outlooks[offer.node]
+            if 0.0 < self._reserve(contract) < offer.cost:
+                kept.append(contract)  # it has to wait there too long
+                continue
             if outlook.room(offer.own_s) and self._may_award(contract):
                 effects += self._award(contract, offer, offers, seed, now)
             else:
@@ -339,21 +350,34 @@ class Initiator:
         return self._commitment is None or self._commitment.may_award(contract.task.id)
 
     def _offers(self, contract: Contract, outlooks: Mapping[NodeId, Outlook]) -> list[Offer]:
-        """The bids as they stand in the plan; a node that has another replica of the task, or has not understood its
-        award, counts as declining."""
-        for node in contract.baffled:
-            if node in contract.bids:
-                contract.decline(node, Decline(contract.task.id, Reason.BUSY, "have not understood its award"))
-        if contract.task.id != contract.task.origin:
-            for node in self._replicas[contract.task.origin].sites.values():
-                if node in contract.bids:
-                    declined = Decline(contract.task.id, Reason.REPLICA, "have another replica of it")
-                    contract.decline(node, declined)
+        """The bids as they stand in the plan."""
+        replica = contract.task.id != contract.task.origin
+        contract.sift(self._replicas[contract.task.origin].sites.values() if replica else (), self._reserve(contract))
         return [
             Offer(node, outlook.ready_s, bid.own_s, outlook.free, self._accounts[node].speed)
             for node, outlook in outlooks.items()
             if (bid := contract.bids.get(node)) is not None
         ]
+
+    def _reserve(self, contract: Contract) -> float:
+        """The most that is paid for it; 0: no limit, or nothing is paid at all."""
+        return contract.task.conditions.reward if self._rule.pay is not None else 0.0
+
+    def _knocked_down(self, end: KnockedDown, now: float) -> list[Effect]:
+        """Sold in the open: its price binds, and is paid; or nobody does it for the reserve."""
+        contract = self._cries.knocked_down(end)
+        self._due = now
+        if contract is None:
+            return []
+        if end.winner is None or end.price is None:
+            return self._unbid(contract, now)
+        if end.winner not in self._accounts or not self._may_award(contract):
+            return self._reopen(contract, now)
+        offer = Offer(end.winner, 0.0, end.price, 0, 0.0)
+        return self._award(contract, offer, [offer], self._seed, now)
+
+    def _await_bids(self, contract: Contract) -> None:
+        (self._cries if self._cries.sells(contract) else self._calls).add(contract)
 
     def _award(self, contract: Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float) -> list[Effect]:
         task, winner = contract.task, offer.node
@@ -377,44 +401,21 @@ class Initiator:
             self._replicas[task.origin].sites[task.id] = winner
         if len(offers) > 1:
             self._reject(contract, Reason.OUTBID, now)
-        second = min([other for other in offers if other is not offer], key=by_cost, default=None)
-        effects: list[Effect] = [
-            AuctionAwarded(
-                auction=contract.auction,
-                task=task.id,
-                epoch=contract.epoch,
-                winner=winner,
-                cost=offer.cost,
-                runner_up=second.node if second else None,
-                margin=second.cost - offer.cost if second else None,
-                rule=self._rule.name,
-                seed=seed,
-                bids=tuple([bid_line(bidder, contract.bids[bidder.node]) for bidder in offers]),
-                declines=decline_lines(contract) if contract.declines else (),
-                silent=contract.silent,
-            )
-        ]
+        reserve = self._reserve(contract)
+        payment = self._rule.pay(offer, offers, reserve) if self._rule.pay is not None else None
+        effects: list[Effect] = [awarded(contract, offer, offers, self._rule.name, seed, payment, reserve)]
         if contract.lost is not None:
             effects.append(TaskReassigned(task=task.id, epoch=contract.epoch, peer=winner, reason=contract.lost))
         asked, number, follow = contract.asked(now), contract.number, contract.follow
-        what = contract.payload, follow, contract.blobs, contract.warrant
+        what = contract.payload, follow, contract.blobs, payment, contract.warrant
         effects.append(Send(winner, Award(contract.auction, asked, contract.epoch, LEASE_S, number, *what)))
         return effects
 
     def _reject(self, contract: Contract, reason: Reason, now: float) -> None:
         """Whoever has bid for it is told, a little later, that it went elsewhere."""
-        self._rejects.setdefault((contract.auction, reason), []).append(contract.task.id)
+        self._rejects.add(contract, reason)
         if self._reject_at is None:
             self._reject_at = now + REJECT_AFTER_S
-
-    def _reject_all(self) -> list[Effect]:
-        rejections = [
-            Publish(Rejection(auction, tuple(tasks[start : start + TASKS_PER_CALL_MAX]), reason))
-            for (auction, reason), tasks in self._rejects.items()
-            for start in range(0, len(tasks), TASKS_PER_CALL_MAX)
-        ]
-        self._rejects, self._reject_at = {}, None
-        return list(rejections)
 
     # -- what becomes of an award
 
@@ -557,7 +558,7 @@ class Initiator:
         contract.timer = 0
         if contract.task.id != contract.task.origin:
             self._replicas[contract.task.origin].sites.pop(contract.task.id, None)
-        self._calls.add(contract)
+        self._await_bids(contract)
         self._due = now
         return []
 
@@ -574,10 +575,9 @@ class Initiator:
         blobs: tuple[Reference, ...] = (),
     ) -> list[Effect]:
         """Its end is known: without holders that is all; with them it is theirs to decide."""
-        task = contract.task.id
         winner = contract.winner if contract.stage is Stage.AWARDED else None
-        why = reason or ""
-        outcome = Outcome(task, state, value, error, winner, contract.epoch, contract.attempts, seconds, why, blobs)
+        told = contract.epoch, contract.attempts, seconds, reason or "", blobs
+        outcome = Outcome(contract.task.id, state, value, error, winner, *told)
         if self._commitment is None:
             return [*self._close(contract, outcome), Send(self._node, Completed(outcome)), *self._let_go(contract)]
         self._take_back(contract)
@@ -592,14 +592,14 @@ class Initiator:
 
     def _close(self, contract: Contract, outcome: Outcome) -> list[Effect]:
         """It has ended."""
-        task = outcome.task
-        del self._contracts[task]
+        self._forget(contract, outcome.state)
+        return [committed(outcome)]
+
+    def _forget(self, contract: Contract, state: State) -> None:
+        """It is ours no longer."""
+        del self._contracts[contract.task.id]
         self._take_back(contract)
-        self._replica_ended(contract, outcome.state)
-        if self._commitment is not None:
-            return []  # whoever proposed it has told so
-        epoch, state, node, detail = outcome.epoch, outcome.state, outcome.node, outcome.error
-        return [TaskCommitted(task=task, epoch=epoch, state=state, peer=node, attempts=outcome.attempts, detail=detail)]
+        self._replica_ended(contract, state)
 
     def _chosen(self, task: TaskId, outcome: Outcome | None) -> list[Effect]:
         """Its holders have decided. Whoever still works at it need not."""
@@ -618,18 +618,16 @@ class Initiator:
         contract = self._contracts.get(task)
         if contract is None or self._commitment is None or self._commitment.stands_by(task):
             return []
-        del self._contracts[task]
         self._calls.remove(contract)
-        self._take_back(contract)
-        self._replica_ended(contract, State.UNKNOWN)
+        self._forget(contract, State.UNKNOWN)
         return self._let_go(contract)
 
     def _replica_ended(self, contract: Contract, state: State) -> None:
         """Its node stays taken if it was done there; where all have ended, nothing needs to be known."""
         contract.stage = Stage.ENDED
-        if contract.task.id == contract.task.origin:
+        replicas = self._replicas.get(contract.task.origin)
+        if replicas is None or contract.task.id == contract.task.origin:
             return
-        replicas = self._replicas[contract.task.origin]
         replicas.open -= 1
         if state is not State.DONE:
             replicas.sites.pop(contract.task.id, None)
@@ -651,7 +649,14 @@ class Initiator:
         if heard is not None or not account.unheard:
             account.tell(message.load, heard or 0, now)
         self._due = now
+        if self._rule.form is not None:  # in an auction it was busy: it may bid now
+            self._reopen_parked(now)
         return self._calls.invite(sender, now)
+
+    def _reopen_parked(self, now: float) -> None:
+        for contract in list(self._contracts.values()):
+            if contract.stage is Stage.PARKED:
+                self._reopen(contract, now)
 
     def _peer_up(self, node: NodeId, now: float) -> list[Effect]:
         if node in self._accounts:
@@ -659,9 +664,7 @@ class Initiator:
         insort(self._calls.peers, node)
         self._accounts[node] = Account()
         self._due = now
-        for contract in list(self._contracts.values()):
-            if contract.stage is Stage.PARKED:
-                self._reopen(contract, now)
+        self._reopen_parked(now)
         return self._calls.invite(node, now)
 
     def _peer_down(self, node: NodeId, now: float) -> list[Effect]:
@@ -683,11 +686,6 @@ class Initiator:
         self._timers_set += 1
         subject.timer = self._timers_set
         heapq.heappush(self._timers, (at, self._timers_set, subject))
-
-    def _postpone(self, subject: Contract, now: float) -> list[Effect]:
-        """While we slept others may have spoken; what they said is still to be read."""
-        self._set_timer(subject, now + LEASE_S)
-        return []
 
     def _expire(self, subject: Contract, now: float) -> list[Effect]:
         if subject.stage is Stage.PARKED:

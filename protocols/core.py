@@ -64,7 +64,7 @@ class PeerError(Exception):
     """Another node sent nonsense: logged, counted, dropped."""
 
 
-class Reference(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Reference(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A blob: bytes too large for a message, by their SHA-256 and their size. Whoever knows it may ask for them."""
 
     hash: Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -81,12 +81,13 @@ References: TypeAlias = Annotated[tuple[Reference, ...], Meta(max_length=BLOBS_M
 # --- what is negotiated ----------------------------------------------------------------------------------------------
 
 
-class Conditions(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Conditions(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """On which terms a task may be done; FIPA's "conditions".
 
     `needs`: tags that its node must have, all of them; `amounts`: how much of what it takes while it runs (a slot comes
     with it); `only`: it may go only where one of these tags is. `deadline_s`: seconds that are left for it.
-    Higher `priority` goes first, then the higher `reward`. `about` is what bidders may know of it beyond that.
+    Higher `priority` goes first, then the higher `reward`, which is the reserve price where its initiator's award rule
+    pays. `about` is what bidders may know of it beyond that.
     `at_most_once`: never started a second time, so that its end may remain unknown.
     """
 
@@ -106,7 +107,7 @@ class Conditions(msgspec.Struct, frozen=True, array_like=True, gc=False):
 NO_CONDITIONS = Conditions()
 
 
-class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Task(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What everybody may know of a task; its payload goes to the winner only.
 
     `work` is the nominal run time in seconds on a node of speed 1 (None: not known, the estimators must learn it);
@@ -151,7 +152,7 @@ class State(enum.StrEnum):
 ENDED = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.UNPLACED, State.UNKNOWN})
 
 
-class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Outcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The one committed end of a task.
 
     `value` is the encoded result (of a task that failed, what it left: a command's exit code); `error` is one sentence
@@ -174,7 +175,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
 # --- messages --------------------------------------------------------------------------------------------------------
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What one agent says to others. Declared, with bounded fields, in the file of the protocol that speaks it."""
 
 
@@ -203,6 +204,13 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
 
 class Send(Effect, frozen=True):
     """To one agent (or client): delivered once and in order while both live."""
+
+    to: NodeId
+    message: Message
+
+
+class Datagram(Effect, frozen=True):
+    """To one agent, at once and once at most: what is lost is not repeated, for it will soon be said anew."""
 
     to: NodeId
     message: Message

@@ -17,7 +17,7 @@ import msgspec
 from .core import Count, NodeId
 
 
-class Epoch(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+class Epoch(msgspec.Struct, frozen=True, array_like=True, order=True, forbid_unknown_fields=True, gc=False):
     """Ordered by its fields. `hop` counts the awards that its owner made of it, without asking anybody anew."""
 
     counter: Count

@@ -8,25 +8,27 @@
       |                    |<------------ recorded 17|
       |                    | Pledge ---------------->|
 
+A pledge speaks of many tasks and waits for all that was recorded before it. What is done with one attempt (it runs, it
+stops, it was given back) waits for what was answered to its own award, and for no other: else a slot would stand idle
+while the disk is busy with its neighbour's result.
+
 Source: write-ahead logging; "save before send" of the raft library of etcd.
 
-Invariant: what is held back leaves in the order in which it came, each after every record that came before it. Without
-a journal nothing is recorded and nothing waits.
+Invariant: nothing leaves before the records that it stands on are on disk; pledges keep their order, and so do the
+effects on one attempt. Without a journal nothing is recorded and nothing waits.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 
-from .commitment_words import Pledge
-from .core import Count, Effect, Local, Message, Record, Resume, Run, Send, Stop
+from .commitment_words import AwardEntry, Pledge
+from .core import Count, Effect, Local, Message, Record, Resume, Run, Send, Stop, TaskId
 from .performatives import Failure
 
-ORDERED: frozenset[type[Message]] = frozenset({Pledge, Failure})
-"""Messages that stand on what was recorded."""
-WORK: frozenset[type[Effect]] = frozenset({Run, Stop, Resume})
-"""An attempt starts when its award is on disk; what is said of it later comes later."""
+ORDERED: frozenset[type[Message]] = frozenset({Pledge})
+"""Messages that stand on whatever was recorded."""
 
 
 class Recorded(Local, frozen=True, array_like=True):
@@ -36,13 +38,14 @@ class Recorded(Local, frozen=True, array_like=True):
 
 
 class Gate:
-    """Counts records, holds back what stands on them. `recording`: there is a journal."""
+    """Counts records, holds back what stands on them. `recording`: there is a journal; `ordered` are pledges."""
 
     def __init__(self, recording: bool, ordered: frozenset[type[Message]] = ORDERED) -> None:
         self._recording = recording
         self._ordered = ordered
         self._recorded = 0
         self._durable = 0
+        self._answers: OrderedDict[TaskId, int] = OrderedDict()  # by task, the last record about an award of it
         self._held: deque[tuple[int, Effect]] = deque()
 
     @property
@@ -57,22 +60,47 @@ class Gate:
 
     def passes(self, effect: Effect) -> bool:
         """May it be performed now? A record that passes is counted; what does not pass is kept."""
-        kind = type(effect)
-        if kind is Record:
-            if self._recording:
-                self._recorded += 1
+        if type(effect) is Record:
+            self._record(effect)
             return self._recording
         if self._durable == self._recorded:
             return True
-        if kind in WORK or (kind is Send and type(effect.message) in self._ordered):  # type: ignore[attr-defined]
-            self._held.append((self._recorded, effect))
-            return False
-        return True
+        needed = self._needed(effect)
+        if needed > self._durable:
+            self._held.append((needed, effect))
+        return needed <= self._durable
 
     def recorded(self, number: int) -> Iterable[Effect]:
         """So many records are on disk: what stood on them may go."""
         self._durable = max(self._durable, number)
+        while self._answers and next(iter(self._answers.values())) <= self._durable:
+            self._answers.popitem(last=False)
+        held, self._held = self._held, deque()
         freed: list[Effect] = []
-        while self._held and self._held[0][0] <= self._durable:
-            freed.append(self._held.popleft()[1])
+        for needed, effect in held:
+            if needed <= self._durable:
+                freed.append(effect)
+            else:
+                self._held.append((needed, effect))
         return freed
+
+    def _record(self, record: Record) -> None:
+        if not self._recording:
+            return
+        self._recorded += 1
+        if isinstance(record.entry, AwardEntry):
+            self._answers[record.entry.task] = self._recorded
+            self._answers.move_to_end(record.entry.task)
+
+    def _needed(self, effect: Effect) -> int:
+        """The number of the last record that it stands on."""
+        match effect:
+            case Run(task):
+                return self._answers.get(task.id, 0)
+            case Stop(task_id) | Resume(task_id):
+                return self._answers.get(task_id, 0)
+            case Send(_, Failure(task=task_id)):
+                return self._answers.get(task_id, 0)
+            case Send(_, message) if type(message) in self._ordered:
+                return self._recorded
+        return 0

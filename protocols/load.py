@@ -34,7 +34,7 @@ OVERDUE_S = 1e-6
 """What a slot that should be free by now still counts as needing, until its node has said that it is free."""
 
 
-class Load(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Load(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What a participant tells of itself.
 
     `ready_s`: per slot, ascending, the seconds until it has done all that is accepted (0: free now);

@@ -345,6 +345,25 @@ class Participant:
                 return Pricing(decline=Reason.DEADLINE, detail=detail)
         return pricing._replace(terms=terms)
 
+    def quote(self, task: Task, initiator: NodeId, now: float) -> float | Decline:
+        """For how much it would be done now or next, as a bid that stands; or why it would not.
+
+        In seconds, as costs are. What it would be done for later is not said: ask again when this node is idle.
+        """
+        load = self._load(initiator, now)
+        pricing = self._price(Asked(task, initiator), load.ready_s[0], now)
+        if pricing.decline is not None:
+            return Decline(task.id, pricing.decline, pricing.detail)
+        self._offer(initiator, task.id)
+        cost = sum([term[1] for term in pricing.terms])
+        if not Outlook(load.ready_s, load.waiting, load.waiting_s).room(cost - load.ready_s[0]):
+            return Decline(task.id, Reason.BUSY, "have work for now and next")
+        return cost
+
+    def lose(self, initiator: NodeId, task: TaskId) -> None:
+        """What was quoted went to somebody else."""
+        self._close(initiator, task)
+
     def _offer(self, initiator: NodeId, task: TaskId) -> None:
         if not self._offers.get((initiator, task)):
             self._open[initiator] = self._open.get(initiator, 0) + 1

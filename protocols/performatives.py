@@ -20,6 +20,8 @@ from .core import AuctionId, Count, Local, Message, NodeId, Outcome, Payload, Re
 from .load import SLOTS_MAX, WAITING_MAX, Load
 
 TASKS_PER_CALL_MAX = 256
+CALL_BYTES_MAX = 1024 * 1024
+"""Of the tasks in a call, but for a single one that has more."""
 TERMS_MAX = 16
 AVAILABILITY_HEARD_MAX = 64
 OUTPUT_BYTES_MAX = 64 * 1024
@@ -35,6 +37,7 @@ class Reason(enum.StrEnum):
     DEADLINE = "deadline"  # it would be, or was, too late
     PAYLOAD = "payload"  # the argument is larger than this node takes
     UNWILLING = "unwilling"  # the owner's own valuation says no
+    RESERVE = "reserve"  # it asks more than the reserve price
     BUSY = "busy"  # neither free now nor next, or it holds the task already
     DRAINING = "draining"  # about to leave
     OUTBID = "outbid"
@@ -59,7 +62,7 @@ Term: TypeAlias = tuple[Annotated[str, Meta(min_length=1, max_length=32)], Secon
 """One reason for a cost: its name and its seconds."""
 
 
-class Basis(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Basis(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What an estimate was made of: `observations` here (0: other nodes' were taken), and the `factor` between the
     nominal seconds and what was observed."""
 
@@ -67,7 +70,7 @@ class Basis(msgspec.Struct, frozen=True, array_like=True, gc=False):
     factor: Annotated[float, Meta(gt=0.0, le=1e15)]
 
 
-class Bid(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Bid(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The price of a task here: `terms` in seconds until done, the first of them "queue"; they sum to the cost.
 
     `basis` is what the seconds of the run were estimated from; None: from the task's own words alone.
@@ -78,7 +81,7 @@ class Bid(msgspec.Struct, frozen=True, array_like=True, gc=False):
     basis: Basis | None = None
 
 
-class Decline(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Decline(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     task: TaskId
     reason: Reason
     detail: Text = ""
@@ -125,7 +128,8 @@ class Award(Message, frozen=True, array_like=True):
     """The acceptance; with `follow`, what the attempt writes is passed on.
 
     `number` rises with each award of this initiator, so that loads can say what they count. `blobs` are what the
-    payload refers to: the initiator's node has them. `warrant`: who decides about its end (`commitment.py`).
+    payload refers to: the initiator's node has them. `payment`: what the winner is paid, under a rule that pays.
+    `warrant`: who decides about its end (`commitment.py`).
     """
 
     auction: AuctionId
@@ -136,6 +140,7 @@ class Award(Message, frozen=True, array_like=True):
     payload: Payload
     follow: bool = False
     blobs: References = ()
+    payment: Seconds | None = None
     warrant: Warrant | None = None
 
 

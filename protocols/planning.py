@@ -90,7 +90,7 @@ class Planner:
 
     @property
     def deadline(self) -> float | None:
-        return min((plan.close_at for plan in self._plans.values()), default=None)
+        return min([plan.close_at for plan in self._plans.values()]) if self._plans else None
 
     def wake(self, now: float) -> Sequence[Effect]:
         due = [auction for auction, plan in self._plans.items() if plan.close_at <= now]

@@ -74,7 +74,7 @@ class Proposer:
         say: Say,
         tell: Tell,
         moved: Callable[[TaskId, int, Moved, float], None],
-        won: Callable[[Outcome], None] = lambda outcome: None,
+        won: Callable[[Outcome, Epoch], None] = lambda outcome, epoch: None,
     ) -> None:
         self._won = won
         self._node = node
@@ -147,7 +147,7 @@ class Proposer:
                     proposal.votes.add(sender)
                     if len(proposal.votes) >= majority(len(proposal.holders)):
                         if proposal.choice.outcome is not None:
-                            self._won(proposal.choice.outcome)
+                            self._won(proposal.choice.outcome, proposal.epoch)
                         self._choose(proposal, now)
             case Learnt(task, move):
                 proposal = self._of(task, move, sender)
@@ -207,7 +207,7 @@ class Proposer:
                 self._tell(Overruled(task, epoch))
             return
         if choice == proposal.choice and choice.outcome is not None:
-            self._won(choice.outcome)
+            self._won(choice.outcome, epoch)
         proposal.choice = choice
         if len(proposal.holders) == 1:  # it knows, and there is nobody else to teach
             self._drop(proposal)

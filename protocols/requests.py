@@ -41,8 +41,8 @@ from .core import (
     Text,
 )
 from .load import SLOTS_MAX
-from .membership import MEMBERS_MAX, NO_STATUS, Presence, Status
 from .performatives import TERMS_MAX, Basis, Decline, Term
+from .swim_words import MEMBERS_MAX, NO_STATUS, Presence, Status
 
 WHICH_MAX = 1_000
 """How many tasks one question may name."""
@@ -122,7 +122,7 @@ class AskNodes(Message, frozen=True, array_like=True):
     request: Count
 
 
-class PlannedBid(msgspec.Struct, frozen=True, array_like=True):
+class PlannedBid(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a node would cost, in seconds: its terms sum to it. `basis`: what its estimate was made of."""
 
     node: NodeId
@@ -134,13 +134,14 @@ class PlannedBid(msgspec.Struct, frozen=True, array_like=True):
         return sum(seconds for _, seconds in self.terms)
 
 
-class NodeLine(msgspec.Struct, frozen=True, array_like=True):
-    """A node as its peer sees it; `ready`: it is alive and hears that peer's announcements.
+class NodeLine(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A node, in its newest life, as its peer sees it; `ready`: it is alive and hears that peer's announcements.
 
     `told` is what it said of itself last, at most a second or two ago while it lives; `holder` is its name as one.
     """
 
     node: NodeId
+    incarnation: Count
     state: Presence
     ready: bool
     address: Address
@@ -167,7 +168,7 @@ class AskTasks(Message, frozen=True, array_like=True):
     past: Annotated[str, Meta(max_length=64)] = ""
 
 
-class TaskLine(msgspec.Struct, frozen=True, array_like=True):
+class TaskLine(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A task as its agent sees it; `reason` says in one sentence why it stands where it stands."""
 
     task: TaskId

@@ -31,7 +31,7 @@ SIGHTING_BYTES_MAX = 1024 * 1024
 """In one message, unless a single outcome is larger."""
 
 
-class Sighting(msgspec.Struct, frozen=True, array_like=True):
+class Sighting(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Where a task stands, as far as its teller knows; `owned`: the teller awards it; `outcome`: it has ended."""
 
     line: TaskLine

@@ -208,12 +208,17 @@ class Service:
     def deadline(self) -> float | None:
         while self._deadlines and self._is_ended(self._deadlines[0][1]):
             heapq.heappop(self._deadlines)
-        times = [watch.tell_at for watch in self._watches.values() if watch.tell_at is not None]
-        if self._deadlines:
-            times.append(self._deadlines[0][0])
-        times += [time for time in (self._following.look_at, self._poll_at) if time is not None]
-        times += [parked[0] for parked in self._parked[:1]]
-        return min(times, default=None)
+        earliest = min(
+            [time for time in (self._following.look_at, self._poll_at) if time is not None], default=None
+        )
+        if self._parked and (earliest is None or self._parked[0][0] < earliest):
+            earliest = self._parked[0][0]
+        if self._deadlines and (earliest is None or self._deadlines[0][0] < earliest):
+            earliest = self._deadlines[0][0]
+        for watch in self._watches.values():
+            if watch.tell_at is not None and (earliest is None or watch.tell_at < earliest):
+                earliest = watch.tell_at
+        return earliest
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []

@@ -11,10 +11,11 @@ from parley.agents.executors.simulated import attempt
 from parley.agents.resources import Resources
 from parley.protocols.award_rules import CONTRACT_NET, Rule
 from parley.protocols.core import Effect, Event, Local, Message, NodeId, Outcome, Run, Send, Task
-from parley.protocols.membership import Contact, Members, Subscribed
 from parley.protocols.requests import Refused, Result, Submit
+from parley.protocols.swim_words import Contact, Members, Subscribed
 from parley.transport.codec import Codec
-from parley.transport.simulated import Faults, SimulatedFleet
+from parley.transport.faults import Faults
+from parley.transport.simulated import SimulatedFleet
 
 START_S = 1.0
 """When the client hands its tasks in: the agents have met by then."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from parley.launch.bench import bare, bulk, latency, throughput
+from parley.launch.bench import bare, bulk, curve, latency, throughput
 from parley.launch.bench.growth import MEMORY_SLACK_MB, Growth, Series
 from parley.launch.bench.holdings import Holding, held_by
 from parley.launch.bench.negotiations import bare_fleet
@@ -211,6 +211,13 @@ async def test_a_few_hundred_at_once() -> None:
     assert line.tasks == 300
     assert line.ours_per_s > 0
     assert line.ratio == pytest.approx(line.ours_per_s / line.bare_per_s, abs=1e-3)
+
+
+async def test_the_same_fleet_without_keys_and_with_them() -> None:
+    line = await curve.measure(samples=20, tasks=100, bulks=3, repeats=1)
+    assert min(line.plain.latency.p50_ms, line.keyed.latency.p50_ms) > 0
+    assert min(line.plain.bulk_mb_per_s, line.keyed.bulk_mb_per_s) > 0
+    assert line.throughput_ratio == round(line.plain.tasks_per_s / line.keyed.tasks_per_s, 2)
 
 
 async def test_a_file_of_tasks_through_the_real_command() -> None:

@@ -39,8 +39,8 @@ async def test_a_thousand_tasks_from_ten_clients_at_once(tmp_path: Path) -> None
     results = [json.loads(line) for out, _ in printed for line in out.splitlines()]
     assert len(results) == len({result["task"] for result in results}) == CLIENTS * TASKS
     assert Counter(result["state"] for result in results) == {"done": CLIENTS * TASKS}
-    assert {State.OPEN, State.RUNNING} <= seen.keys(), "it was asked while some ran and others had to wait"
-    assert seen[State.OPEN] >= TASKS
+    assert {State.AWARDED, State.RUNNING} & seen.keys(), "it was asked while some were on their nodes"
+    assert seen[State.OPEN] >= TASKS, "and others had to wait"
     summary = summarise(tmp_path / "run")
     assert (summary.tasks, summary.done, len(summary.attempts)) == (CLIENTS * TASKS,) * 3
     assert (summary.lost, summary.committed_twice) == (0, 0)

@@ -19,6 +19,7 @@ from local_fleets import PARLEY, agent, at_home, family, parley
 
 from parley.launch.cli import COMMANDS
 
+pytestmark = pytest.mark.xdist_group("cli")  # what the module starts is started once
 TESTS = Path(__file__).resolve().parent
 ONE_SENTENCE = re.compile(r"parley: [^\n]+\n")
 AT_A_TIME = 4
@@ -81,6 +82,8 @@ FLAGS = [
     Row("arguments that are a number", ["submit", "echo", "--args=1"], 2, r"must be a JSON object .* or a list"),
     Row("arguments that are nowhere", ["submit", "echo", "--args=@/nowhere"], 2, r"/nowhere cannot be read: no such"),
     Row("arguments too deep", ["submit", "echo", "--args=" + "[" * 9000], 2, r"nested too deep"),
+    Row("a benchmark of nothing", ["bench"], 2, r"Missing argument"),
+    Row("a benchmark of what is no instance", ["bench", "/dev/null"], 2, r"/dev/null is no instance"),
     Row("an empty kind", ["submit", ""], 2, r"a kind has 1 to 128 characters"),
     Row("a kind that is too long", ["submit", "k" * 129], 2, r"a kind has 1 to 128 characters"),
     Row("a name with a space", ["submit", "echo", "--name=a b"], 2, r"'a b' is no label"),
@@ -105,6 +108,7 @@ FLAGS = [
     Row("a variable without a name", ["run", "--env", "=1", "--", "true"], 2, r"'=1' sets no variable"),
     Row("a variable that is not here", ["run", "--env", "NOT_SET", "--", "true"], 2, r"NOT_SET is not set here"),
     Row("two words for a plan", ["plan", "python", "train.py"], 2, r"parley plan -- python train.py"),
+    Row("no seeds", ["simulate", "--seeds=0"], 2, r"0 is not in the range"),
     Row("arguments for a command", ["plan", "--args={}", "--", "true"], 2, r"--args is for a KIND"),
 ]
 NEEDS = [
@@ -336,7 +340,7 @@ GOOD = [
         "nodes",
         ["nodes"],
         0,
-        out=r"NODE +STATE +SPEED +SLOTS +RUNNING +QUEUED +HAS +ADDRESS\nn1 +alive +1 +1 +0 .*\n[\s\S]*",
+        out=r"NODE +STATE +SPEED +SLOTS +RUNNING +QUEUED +(?:LAG +)?HAS +ADDRESS\nn1 +alive +1 +1 +0 .*\n[\s\S]*",
     ),
     Row("tasks", ["tasks", "mine"], 0, out=r"TASK +NAME +KIND +STATE +NODE +TRIES\n\w{12} +mine +echo +done +n1 +1\n"),
     Row("tasks of a state", ["tasks", "--state=running", "--json"], 0, out=r"\[\]\n"),

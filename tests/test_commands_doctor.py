@@ -25,8 +25,8 @@ from test_commands_up import LIMIT_S, line_of, pair
 from parley.launch import config, discovery, doctor, doctor_agents, machine
 from parley.launch.discovery import Entry, announced
 from parley.launch.findings import Finding, State
-from parley.protocols.membership import Presence, Status
 from parley.protocols.requests import NodeLine
+from parley.protocols.swim_words import Presence, Status
 
 
 @pytest.fixture(autouse=True)
@@ -313,7 +313,7 @@ class Seen(NamedTuple):
     ],
 )
 def test_how_a_peer_looks(seen: Seen, state: State | None, sentence: str) -> None:
-    line = NodeLine("n2", seen.state, seen.ready, "tcp://h:1", 1, 1.0, Status(running=3, draining=seen.draining))
+    line = NodeLine("n2", 1, seen.state, seen.ready, "tcp://h:1", 1, 1.0, Status(running=3, draining=seen.draining))
     told = doctor_agents._peer(line)
     assert (told.state if told else None, told.found if told else "") == (state, sentence)
     assert told is None or bool(told.do) == (state is State.WRONG)

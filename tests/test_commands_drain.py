@@ -16,6 +16,8 @@ from test_commands_up import LIMIT_S, ended, line_of, pair, sleep, until, until_
 from parley.launch.client import Connection
 from parley.protocols.core import State
 
+pytestmark = pytest.mark.xdist_group("commands_drain")  # what the module starts is started once
+
 
 async def drained(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(parley, "drain", *arguments, env=at_home(home))
@@ -23,7 +25,7 @@ async def drained(home: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 async def test_a_node_ends_what_it_runs_and_leaves(tmp_path: Path) -> None:
     async with pair(tmp_path, "--speed=4") as (one, two, client):
-        handle = client.hand_in(sleep(8.0))
+        handle = client.hand_in(sleep(40.0))
         await until(client, handle.task, "n2")
         told = await drained(tmp_path, "n2", "--agent", one.address, "--json")
         assert (told.returncode, told.stderr) == (0, "")

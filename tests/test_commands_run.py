@@ -16,6 +16,7 @@ import psutil
 import pytest
 from local_fleets import PARLEY, Agent, agent, at_home, parley
 
+pytestmark = pytest.mark.xdist_group("commands_run")  # what the module starts is started once
 UNTIL_S = 30.0
 
 
@@ -193,7 +194,7 @@ def test_it_starts_again_when_its_node_dies(tmp_path: Path) -> None:
 def test_it_waits_for_a_node_that_can_run_it(tmp_path: Path) -> None:
     with agent("--name=n1", home=tmp_path) as desk:
         there = f"--agent={desk.address}"
-        with begun(tmp_path, there, "--wait", "--need=late", "--", "echo", "here") as process:
+        with begun(tmp_path, there, "--wait-for-node", "--need=late", "--", "echo", "here") as process:
             give_up = time.monotonic() + UNTIL_S
             reason = ""
             while "it waits for one that can" not in reason and time.monotonic() < give_up:

@@ -23,6 +23,7 @@ from parley.launch.up import TAKEN_S
 from parley.protocols.core import Outcome, State, TaskId
 from parley.protocols.requests import NodeLine, Submit, TaskLine
 
+pytestmark = pytest.mark.xdist_group("commands_up")  # what the module starts is started once
 LONG_S = 3_000.0
 LIMIT_S = 20.0
 
@@ -214,7 +215,7 @@ def test_what_it_says_for_people_is_one_line(tmp_path: Path) -> None:
 
 
 def test_one_that_listens_everywhere_says_what_others_are_to_dial(tmp_path: Path) -> None:
-    with agent("--name=n1", "--bind=tcp://0.0.0.0:0", "--advertise=tcp://127.0.0.9:0", home=tmp_path) as one:
+    with agent("--name=n1", *EVERYWHERE, "--advertise=tcp://127.0.0.9:0", home=tmp_path) as one:
         assert one.address.startswith("tcp://127.0.0.9:")
         (tmp_path / "two").mkdir()
         with agent("--name=n2", f"--join={one.address}", home=tmp_path / "two"):
@@ -231,14 +232,15 @@ def test_a_list_that_all_nodes_share_may_name_the_node_itself(tmp_path: Path) ->
         assert again.address == one.address
 
 
+EVERYWHERE = ("--bind=tcp://0.0.0.0:0", "--insecure")
 REFUSED: list[tuple[str, list[str], int, str]] = [
     ("everywhere", ["--bind=tcp://0.0.0.0:4100"], 2, "0.0.0.0:4100 is no address that others can dial"),
     ("everywhere, as a number", ["--bind=tcp://0:4100"], 2, "tcp://0:4100 is no address that others can dial"),
     ("everywhere, with a star", ["--bind=tcp://*:4100"], 2, "say with --advertise"),
     ("everywhere, in the new family", ["--bind=tcp://[::]:4100"], 2, "say with --advertise"),
-    ("advertised everywhere", ["--bind=tcp://0.0.0.0:0", "--advertise=tcp://0.0.0.0:0"], 2, "cannot be advertised"),
+    ("advertised everywhere", [*EVERYWHERE, "--advertise=tcp://0.0.0.0:0"], 2, "cannot be advertised"),
     ("a port that is not bound", ["--advertise=tcp://h:4100"], 2, "--advertise names the port 4100, and --bind takes"),
-    ("an address that is not here", ["--bind=tcp://192.0.2.1:0"], 2, "this machine has no such address"),
+    ("an address that is not here", ["--bind=tcp://192.0.2.1:0", "--insecure"], 2, "this machine has no such address"),
     ("a host that is none", ["--bind=tcp://no.such.host.invalid:0"], 2, "no host named 'no.such.host.invalid'"),
     ("a port in use", ["--bind=BUSY"], 2, "is in use: choose another port"),
     ("a name in use here", ["--name=busy"], 2, "an agent named busy runs here already"),

@@ -15,8 +15,7 @@ KEYS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kill", [None, "n2@50%", "n4@50%"])
-@pytest.mark.parametrize("mode", ["rounds", "gossip"])
+@pytest.mark.parametrize(("mode", "kill"), [("rounds", None), ("rounds", "n4@50%"), ("gossip", "n2@50%")])
 def test_four_agents_learn_to_read(mode: str, kill: str | None, tmp_path: Path) -> None:
     ended = parley("demo", "--json", f"--mode={mode}", *([f"--kill={kill}"] if kill else []), cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")

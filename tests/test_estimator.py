@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from parley.agents.estimator import FADE_S, KINDS_MAX, PATIENCE_S, SECONDS_MAX, SECONDS_MIN, Estimator
 from parley.protocols.core import Conditions, Task
-from parley.protocols.membership import ESTIMATES_TOLD_MAX, Estimate
 from parley.protocols.performatives import Basis
+from parley.protocols.swim_words import ESTIMATES_TOLD_MAX, Estimate
 
 
 def task(kind: str = "train", work: float | None = 4.0) -> Task:

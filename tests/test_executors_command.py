@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,9 +147,10 @@ async def test_a_command_leads_its_own_session_and_inherits_nothing() -> None:
 async def test_signals_are_as_a_command_expects_them() -> None:
     """Python ignores SIGPIPE and would hand that on."""
     program = "import signal; print([int(s) for s in signal.valid_signals() if s > 2 and signal.getsignal(s)], end='')"
+    known = sum(1 << (number - 1) for number in signal.valid_signals())  # 32 and 33 are the C library's own business
     async with node() as n:
         result = await n.run("sh", "-c", "grep -E 'Sig(Blk|Ign)' /proc/self/status")
-        assert [int(line.split()[1], 16) for line in result.out.splitlines()] == [0, 0]
+        assert [int(line.split()[1], 16) & known for line in result.out.splitlines()] == [0, 0]
         assert (await n.run("sh", "-c", "yes | head -n 1")).out == "y\n"
         assert "13" not in (await n.run(*python(program))).err
 

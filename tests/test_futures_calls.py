@@ -12,7 +12,7 @@ import pytest
 from futures_functions import another_name, by_place, coroutine, decorated, power, square, total
 
 from parley.agents.payload import Handed
-from parley.launch.futures_calls import Awaited, Function, TaskOptions, kind_of, submission
+from parley.launch.futures.calls import Awaited, Function, TaskOptions, kind_of, submission
 from parley.launch.problems import Exit
 from parley.launch.submission import OPTIONS, TaskRefused
 

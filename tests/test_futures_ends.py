@@ -11,7 +11,7 @@ import pytest
 from parley.agents.executors import worker
 from parley.agents.executors.channel import Request
 from parley.agents.payload import pack
-from parley.launch.futures_ends import RemoteError, RemoteTraceback, TaskError, Unplaced, exception_of, value_of
+from parley.launch.futures.ends import RemoteError, RemoteTraceback, TaskError, Unplaced, exception_of, value_of
 from parley.launch.problems import Exit, Problem
 from parley.protocols.core import Outcome, State
 from parley.protocols.performatives import Reason

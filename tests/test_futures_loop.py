@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from parley.launch import futures_loop
-from parley.launch.futures_loop import LoopThread
+from parley.launch.futures import loop as futures_loop
+from parley.launch.futures.loop import LoopThread
 
 WAIT_S = 10.0
 

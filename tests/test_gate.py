@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from parley.protocols.commitment_words import Hold, Learnt, Pledge, Spec, Talk, TombEntry
+from parley.protocols.commitment_words import Answer, AwardEntry, Hold, Learnt, Pledge, Spec, Talk, TombEntry
 from parley.protocols.core import Effect, Record, Run, Send, Stop, Task
 from parley.protocols.epochs import Epoch
 from parley.protocols.gate import Gate
-from parley.protocols.membership import Pong
+from parley.protocols.swim_words import Ack
 
 TASK = Task("T", "k")
 RECORD = Record(TombEntry, "T", TombEntry("T"))
 PLEDGE = Send("n2", Pledge((Learnt("T", 0),), "n1", "n2"))
 TALK = Send("n2", Talk((Hold(Spec(TASK, b"", ("n1",)), Epoch(0, "n1", 1)),), "n1", "n2"))
-PONG = Send("n2", Pong())
+ACK = Send("n2", Ack(1))
 
 
 def passed(gate: Gate, *effects: Effect) -> list[Effect]:
@@ -21,21 +21,35 @@ def passed(gate: Gate, *effects: Effect) -> list[Effect]:
 
 def test_what_stands_on_a_record_waits_for_it_and_the_rest_goes_on() -> None:
     gate = Gate(True)
-    assert passed(gate, PLEDGE, RECORD, PLEDGE, PONG, TALK) == [PLEDGE, RECORD, PONG, TALK]
+    assert passed(gate, PLEDGE, RECORD, PLEDGE, ACK, TALK) == [PLEDGE, RECORD, ACK, TALK]
     assert gate.number == 1
     assert list(gate.recorded(1)) == [PLEDGE]
     assert passed(gate, PLEDGE) == [PLEDGE]
 
 
-def test_each_waits_for_those_before_it_only_and_in_order() -> None:
+def answered(task: str) -> Record:
+    entry = AwardEntry(task, Epoch(0, "n1", 1), Answer.ACCEPTED, ("n1",), 0)
+    return Record(AwardEntry, entry.key, entry)
+
+
+def test_pledges_wait_for_all_that_was_recorded_before_them() -> None:
     gate = Gate(True)
-    run, stop = Run(TASK, 1, b""), Stop("T", 1)
-    assert passed(gate, RECORD, run, RECORD, stop, PLEDGE) == [RECORD, RECORD]
-    assert gate.waiting == 3
-    assert list(gate.recorded(1)) == [run]
+    assert passed(gate, RECORD, PLEDGE, RECORD, PLEDGE) == [RECORD, RECORD]
+    assert gate.waiting == 2
+    assert list(gate.recorded(1)) == [PLEDGE]
     assert list(gate.recorded(1)) == []
-    assert list(gate.recorded(2)) == [stop, PLEDGE]
+    assert list(gate.recorded(2)) == [PLEDGE]
     assert gate.waiting == 0
+
+
+def test_an_attempt_waits_for_the_answer_to_its_own_award_only() -> None:
+    gate = Gate(True)
+    mine, other = Run(TASK, 1, b""), Run(Task("U", "k"), 1, b"")
+    stop = Stop("T", 1)
+    assert passed(gate, answered("U")) == [answered("U")]
+    assert list(gate.recorded(1)) == []
+    assert passed(gate, answered("T"), mine, stop, other) == [answered("T"), other]
+    assert list(gate.recorded(2)) == [mine, stop]
 
 
 def test_without_a_journal_nothing_is_recorded_and_nothing_waits() -> None:

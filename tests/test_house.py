@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -22,7 +23,7 @@ LIBRARIES = {"numpy", "msgspec"}
 VOCABULARY = {
     "node.start", "node.stop", "peer.state",
     "task.submit", "task.accept", "task.start", "task.end", "task.lost", "task.reassign", "task.commit",
-    "auction.open", "auction.award", "auction.fail", "bid.submit", "bid.decline",
+    "auction.open", "auction.award", "auction.fail", "auction.price", "auction.close", "bid.submit", "bid.decline",
     "msg.send", "msg.recv", "msg.drop", "node.load", "gossip.merge", "round.end", "trade.meet", "price.round",
     "metric.objective", "task.hold", "task.move", "epoch.open", "epoch.fence",
 }  # fmt: skip
@@ -113,6 +114,20 @@ def test_the_packages_are_those_of_the_tree() -> None:
     ]
     assert settings["tool"]["setuptools"]["packages"] == sorted(packages)
     assert {path.parent for path in FILES} == {path.parent for path in FILES if path.name == "__init__.py"}
+
+
+def test_the_map_has_every_room() -> None:
+    drawn: set[str] = set()
+    folder = ""
+    for row in re.findall(r"^\| (.+?) \|", (ROOT / "docs/house.md").read_text(), re.MULTILINE):
+        if heading := re.fullmatch(r"\*\*(.+/)\*\*", row):
+            folder = heading[1]
+        elif folder:
+            drawn |= {folder + file for file in re.findall(r"`([\w/]+(?:\.py|/))`", row)}
+        if row == "hop":
+            break
+    rooms = {name(path) for path in FILES if path.name != "__init__.py" and path.parent.name != "commands"}
+    assert drawn - {"launch/commands/"} == rooms
 
 
 def modules() -> dict[str, object]:

@@ -516,3 +516,42 @@ def test_it_is_settled_when_all_has_been_heard() -> None:
     b.wake(ACK_DELAY_S)
     hear(a, frames(b, ACK_DELAY_S), ACK_DELAY_S)
     assert a.settled
+
+
+# --- datagrams -------------------------------------------------------------------------------------------------------
+
+
+def test_a_datagram_waits_for_nothing_and_is_not_repeated() -> None:
+    a, b = pair()
+    a.send("b", Say(1), 0.0)
+    [lost] = frames(a)
+    a.datagram("b", Say(2))
+    [sent] = frames(a)
+    assert [message for _, message, _ in b.receive(sent, "to a", 0.0).deliveries] == [Say(2)]
+    assert frames(b) == []  # it is not acknowledged
+    a.wake(RESEND_S)
+    assert frames(a, RESEND_S) == [lost]
+
+
+def test_what_a_datagram_brings_of_numbers_is_heeded() -> None:
+    """It acknowledges, as every packet does, and begins no stream anew."""
+    a, b = pair()
+    a.send("b", Say(1), 0.0)
+    [packet] = frames(a)
+    b.receive(packet, "to a", 0.0)
+    b.datagram("a", Say(2))
+    a.receive(frames(b)[0], "to b", 0.0)
+    assert a.settled
+    a.send("b", Say(3), 0.0)
+    assert [message for _, message, _ in b.receive(frames(a)[0], "to a", 0.0).deliveries] == [Say(3)]
+
+
+def test_a_datagram_to_nobody_or_of_a_former_life_is_dropped() -> None:
+    a, b = pair()
+    a.datagram("x", Say(1))
+    assert (frames(a), a.counters.drops) == ([], {"unknown": 1})
+    a.datagram("b", Say(1))
+    [sent] = frames(a)
+    assert make_links("b", 2).receive(sent, "to a", 0.0).deliveries == []
+    b.connect("a", 2, "to a", 0.0)
+    assert b.receive(sent, "to a", 0.0).deliveries == []

@@ -427,3 +427,34 @@ def test_what_a_followed_attempt_writes_is_passed_on_while_it_runs() -> None:
     assert one.receive(Grant("t", 1, 5), "b", 1.0) == ()
     with pytest.raises(PeerError):
         one.receive(Output("t", 1, Stream.OUT, b"hello"), "b", 1.0)
+
+
+# --- what others say of a task ---------------------------------------------------------------------------------------
+
+
+def test_an_award_of_one_who_has_not_called_is_not_understood() -> None:
+    """Whoever knows of a task that "a" has called cannot award it; nor does its own call make it the task of "a"."""
+    one = participant()
+    call(one, T, by="a")
+    assert acts(award(one, T, by="m")) == [Send("m", NotUnderstood("t", "an award without a standing bid of mine"))]
+    assert isinstance(award(one, T, by="a")[-1], Run)
+    call(one, T, by="m")  # declined: it is held already
+    assert isinstance(told(award(one, T, epoch=9, by="m"), "m"), NotUnderstood)
+    assert one.load()[0] == 1
+
+
+@pytest.mark.parametrize("message", [Fenced("t", 9), Grant("t", 1, 100), Rejection("a.1.1", ("t",), Reason.OUTBID)])
+def test_only_its_initiator_ends_or_feeds_a_task(message: Message) -> None:
+    one = participant()
+    take(one, T)
+    assert acts(one.receive(message, "m", 1.0)) == []
+    assert one.load()[0] == 1
+
+
+def test_a_cancel_of_one_who_has_not_awarded_comes_too_late() -> None:
+    one = participant()
+    take(one, T)
+    [answer] = acts(one.receive(Cancel("a.1.1", "t", 1), "m", 1.0))
+    assert isinstance(answer, Send)
+    assert (answer.to, type(answer.message)) == ("m", Failure)
+    assert one.load()[0] == 1

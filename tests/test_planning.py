@@ -6,10 +6,10 @@ import pytest
 
 from parley.protocols.core import PeerDown, PeerError, PeerUp, ProtocolError, Publish, Send, Task
 from parley.protocols.load import Load
-from parley.protocols.membership import Ping
 from parley.protocols.performatives import Basis, Bid, CallForProposals, Decline, Proposal, Reason, Refusal, Rejection
 from parley.protocols.planning import PLANS_MAX, REPLY_BY_S, Planner
 from parley.protocols.requests import AskPlan, NotFound, Planned, PlannedBid
+from parley.protocols.swim_words import Ping
 
 TASK = Task("t", "x", 1.0)
 FREE = Load((0.0,), 0, 0.0, 1.0)
@@ -98,4 +98,4 @@ def test_plans_are_bounded() -> None:
     assert planner.called("a.1.plan.3")
     assert not planner.called("a.1.3")
     with pytest.raises(ProtocolError):
-        planner.receive(Ping(), "b", 0.0)
+        planner.receive(Ping(0), "b", 0.0)

@@ -22,7 +22,6 @@ from parley.protocols.core import (
     Task,
 )
 from parley.protocols.load import Load
-from parley.protocols.membership import Ping, Presence, Status
 from parley.protocols.participant import Participant, Pricing
 from parley.protocols.performatives import (
     Bid,
@@ -59,8 +58,9 @@ from parley.protocols.requests import (
     Wait,
 )
 from parley.protocols.service import Service, TaskSubmitted
+from parley.protocols.swim_words import Ping, Presence, Status
 
-HERE = NodeLine("a", Presence.ALIVE, True, "tcp://a:1", 2, 4.0, Status(("gpu",), (("vram", 8.0),), 1, 2, 0.5))
+HERE = NodeLine("a", 7, Presence.ALIVE, True, "tcp://a:1", 2, 4.0, Status(("gpu",), (("vram", 8.0),), 1, 2, 0.5))
 
 
 def desk() -> tuple[Service, Initiator]:
@@ -137,7 +137,7 @@ def test_an_empty_desk_wakes_for_nothing() -> None:
     assert service.deadline is None
     assert not service.wake(0.0)
     with pytest.raises(ProtocolError):
-        service.receive(Ping(), "me", 0.0)
+        service.receive(Ping(0), "me", 0.0)
 
 
 def results(count: int, size: int = 0) -> list[Outcome]:

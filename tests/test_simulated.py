@@ -25,8 +25,11 @@ from parley.protocols.core import (
     Task,
 )
 from parley.transport.codec import Codec
+from parley.transport.disk import DiskError
+from parley.transport.faults import Crash, Cut, Faults, Left, Pause, Trouble, Way
 from parley.transport.link import LINK_ITEMS_MAX
-from parley.transport.simulated import Faults, SimulatedFleet
+from parley.transport.links import Cause
+from parley.transport.simulated import SimulatedFleet, Witness
 
 BAD_WIRE = Faults(loss=0.1, duplication=0.1, delay_s=(0.001, 0.02))
 
@@ -234,3 +237,162 @@ def test_run_stops_where_it_is_told() -> None:
     fleet.run(while_=lambda: fleet.frames < count + 1)
     assert fleet.frames == count + 1
     assert fleet.now < 7.1
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+class Ticks(Listener):
+    """Says the time of its own clock to a peer, ten times a second; keeps what it heard, and when."""
+
+    def __init__(self, to: NodeId) -> None:
+        super().__init__()
+        self._to = to
+        self._next = 0.1
+        self.woken: list[float] = []
+        self.numbers: list[int] = []
+
+    def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        if isinstance(message, Say):
+            self.numbers.append(message.number)
+        return super().receive(message, sender, now)
+
+    def wake(self, now: float) -> Sequence[Effect]:
+        self.woken.append(now)
+        self._next = now + 0.1
+        return [Send(self._to, Say(round(now * 10)))]
+
+    @property
+    def deadline(self) -> float | None:
+        return self._next
+
+
+def pair(faults: Faults, until: float) -> tuple[SimulatedFleet, Ticks, Ticks]:
+    fleet, one, two = fleet_of(1, faults), Ticks("n2"), Ticks("n1")
+    fleet.add("n1", one)
+    fleet.add("n2", two)
+    fleet.mesh()
+    fleet.run(until=until)
+    return fleet, one, two
+
+
+def test_what_a_cut_has_stopped_comes_in_order_when_it_has_healed() -> None:
+    cut = Cut(1.0, 3.0, frozenset({"n1"}))
+    _, one, two = pair(Faults(cuts=(cut,)), 2.9)
+    assert max(one.numbers) == max(two.numbers) <= 10
+    _, one, two = pair(Faults(cuts=(cut,)), 6.0)
+    assert one.numbers == two.numbers == list(range(1, 60))
+
+
+def test_the_deaf_are_heard_and_hear_nothing() -> None:
+    _, deaf, other = pair(Faults(cuts=(Cut(1.0, 3.0, frozenset({"n1"}), Way.IN),)), 2.95)
+    assert max(deaf.numbers) == 10
+    assert other.numbers == list(range(1, 30))
+
+
+def test_who_pauses_hears_all_of_it_later_and_wakes_once() -> None:
+    _, paused, other = pair(Faults(pauses=(Pause("n1", 1.05, 3.0),)), 4.95)
+    assert paused.numbers == list(range(1, 50))
+    assert [round(now, 2) for now in paused.woken[9:12]] == [1.0, 3.0, 3.1]
+    assert other.numbers[:12] == [*range(1, 11), 30, 31]
+
+
+def test_a_clock_that_drifts_ticks_at_its_own_rate() -> None:
+    _, fast, true = pair(Faults(drift={"n1": 1.5}), 2.05)
+    assert (len(fast.woken), len(true.woken)) == (30, 20)
+    assert fast.woken == sorted(fast.woken)
+    assert fast.woken[-1] == pytest.approx(3.0)
+
+
+def test_late_frames_are_overtaken_and_rough_weather_ends() -> None:
+    rough = Faults(loss=0.5, duplication=0.5, late=0.5, until=2.0)
+    fleet, one, two = pair(rough, 6.0)
+    assert one.numbers == two.numbers == list(range(1, 60))
+    repeats = fleet.links("n1").counters.repeats
+    assert repeats > 0
+    fleet.run(until=12.0)
+    assert fleet.links("n1").counters.repeats == repeats
+
+
+def test_a_node_dies_is_noticed_and_comes_back_with_what_its_disk_has() -> None:
+    def reborn(node: NodeId) -> None:
+        found.append(fleet.disks[node].records())
+        fleet.add(node, Ticks("n2"), incarnation=2)
+        fleet.mesh()
+
+    found: list[list[bytes]] = []
+    watcher = Listener()
+    crash = Crash("n1", 1.0, 2.0, noticed=True, left=Left.SYNCED)
+    fleet = SimulatedFleet(
+        1, Faults(crashes=(crash,)), Codec(SAMPLES), disconnected=lambda node: [Heard(node)], reborn=reborn
+    )
+    fleet.add("n1", Ticks("n2"))
+    fleet.add("n2", watcher)
+    fleet.mesh()
+    fleet.disks["n1"].append(b"synced")
+    fleet.disks["n1"].sync()
+    fleet.disks["n1"].append(b"lost")
+    fleet.run(until=1.5)
+    assert fleet.alive() == ["n2"]
+    assert [message for _, message in watcher.heard if isinstance(message, Heard)] == [Heard("n1")]
+    fleet.run(until=2.25)
+    assert fleet.alive() == ["n1", "n2"]
+    assert found == [[b"synced"]]
+
+
+def test_disks_have_trouble_for_a_while() -> None:
+    fleet = fleet_of(1, Faults(troubles=(Trouble("n1", 1.0, 2.0, True), Trouble("n1", 1.5, 3.0, False))))
+    fleet.run(until=1.7)
+    with pytest.raises(DiskError, match="no space"):
+        fleet.disks["n1"].append(b"x")
+    with pytest.raises(DiskError, match="could not sync"):
+        fleet.disks["n1"].sync()
+    fleet.run(until=4.0)
+    fleet.disks["n1"].append(b"x")
+    fleet.disks["n1"].sync()
+
+
+def test_a_witness_sees_all_of_it_in_order() -> None:
+    class Told(Witness):
+        def __init__(self) -> None:
+            self.told: list[str] = []
+
+        def born(self, now: float, node: NodeId, incarnation: int) -> None:
+            self.told.append(f"born {node}")
+
+        def died(self, now: float, node: NodeId) -> None:
+            self.told.append(f"died {node}")
+
+        def heard(self, now: float, node: NodeId, message: Message, cause: Cause, life: int | None) -> None:
+            self.told.append(f"heard {cause} of life {life}")
+
+        def noted(self, now: float, node: NodeId, event: Event) -> None:
+            self.told.append(event.name)
+
+        def ran(self, now: float, node: NodeId, run: Run) -> None:
+            self.told.append(f"ran {run.task.id}")
+
+        def ended(self, now: float, node: NodeId, task: str, epoch: int) -> None:
+            self.told.append(f"ended {task}")
+
+        def turned(self, now: float, node: NodeId) -> None:
+            self.told.append(f"turned {node}")
+
+    witness = Told()
+    lines: list[str] = []
+    fleet = SimulatedFleet(1, Faults(), Codec(SAMPLES), witness=witness, trace=lines.append)
+    fleet.add("n1", Performs({1: [Noticed(number=1), run("a", 1), run("b", 1), Stop("b", 1), Send("n2", Say(2))]}),
+              lambda attempt, now: (1.0, Ended(attempt.task.id, attempt.epoch)))  # fmt: skip
+    fleet.add("n2", Listener())
+    fleet.mesh()
+    fleet.run(until=0.1)
+    del witness.told[:]
+    fleet.tell("n1", Say(1), "n1")
+    fleet.run(until=2.0)
+    fleet.kill("n1")
+    assert witness.told == [
+        "noticed", "ran a", "ran b", "ended b", "turned n1", "heard n1:1.0 of life 1", "turned n2", "ended a",
+        "turned n1", "died n1",
+    ]  # fmt: skip
+    assert [line.split(" ", 1)[1] for line in lines][-1] == "n1 dies"
+    assert any(line.endswith("n2 <- n1 Say(number=2, text='')") for line in lines)

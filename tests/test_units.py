@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from parley.launch import units
@@ -139,6 +139,8 @@ def test_whatever_is_written_is_read_or_refused_in_one_line(text: str) -> None:
 
 
 @given(st.integers(0, 10**15))
+@example(1005 * 2**20)
+@example(1023)
 def test_what_is_formatted_can_be_read(value: int) -> None:
     told = units.format_amount("vram", float(value))
     assert units.amount(told) == pytest.approx(value, rel=0.01)

@@ -2,8 +2,11 @@
 
 A frame is one msgpack array that begins with the version. It is decoded by type: msgspec checks every length and bound
 before it allocates, builds nothing that the type does not name, and leaves the items as raw bytes until the table below
-has said which type they must be. Every structure is an array, so there are no maps, hence no duplicate keys; and there
-are no extension types and no timestamps.
+has said which type they must be. Every structure is an array of just its fields, so there are no maps, hence no
+duplicate keys; and there are no extension types and no timestamps.
+
+A byte may become an object of a hundred, so elements have a budget: a message keeps to ELEMENTS_MAX by the bounds of
+its type (a test adds them up), and messages that share a frame to its SHARED_BYTES_MAX bytes.
 
     Packet    one to one:  version, sender and receiver with their incarnations, stream, seq, heard, ack, clock, items
     Bulletin  to all:      version, sender with its incarnation, seq, clock, items
@@ -29,6 +32,10 @@ FRAME_BYTES_MAX = 8 * 1024 * 1024
 MESSAGE_BYTES_MAX = FRAME_BYTES_MAX - 1024
 """What one message may take, so that its envelope still fits around it."""
 ITEMS_MAX = 1024
+ELEMENTS_MAX = 1024 * 1024
+"""Numbers, texts, arrays, ... that one message may hold, by the bounds of its type."""
+SHARED_BYTES_MAX = 256 * 1024
+"""A frame of several messages is no longer; and an element takes a byte at least."""
 ERROR_TEXT_MAX = 200
 
 Stamp: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -42,7 +49,8 @@ class Packet(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """From one to one.
 
     `receiver` "" asks whoever is at this address for its name; such a packet never carries items. `stream` says when
-    the sender began to number (0: it has not), `seq` which packet of it this is (0: none, a bare acknowledgement).
+    the sender began to number (0: it has not), `seq` which packet of it this is (0: none; a bare acknowledgement, or
+    datagrams, which are heard as often as they come).
     `heard` is the receiver's stream as far as the sender knows it, `ack` the last number heard of it without a hole.
     """
 
@@ -137,6 +145,8 @@ class Codec:
             raise self._explain(frame, error) from None
         if envelope.version != VERSION:
             raise _other_version(envelope.version)
+        if len(frame) > SHARED_BYTES_MAX and len(envelope.items) > 1:
+            raise PeerError(f"a peer sent {len(envelope.items)} messages in one frame of {len(frame)} bytes")
         return envelope
 
     def _explain(self, frame: bytes, error: Exception) -> PeerError:

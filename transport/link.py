@@ -26,7 +26,7 @@ from collections.abc import Hashable
 from typing import NamedTuple, TypeAlias
 
 from ..protocols.core import NodeId
-from .codec import ITEMS_MAX, Item, Items, Packet
+from .codec import ITEMS_MAX, SHARED_BYTES_MAX, Item, Items, Packet
 
 Route: TypeAlias = Hashable
 """Where the mover of frames can put one down: an object of its own, which we only compare."""
@@ -40,7 +40,7 @@ RESEND_PACKETS_MAX = 64
 RESEND_BYTES_MAX = 4 * 1024 * 1024
 LINK_ITEMS_MAX = 8192
 LINK_BYTES_MAX = 16 * 1024 * 1024
-PACKET_BYTES_AIM = 1024 * 1024
+PACKET_BYTES_AIM = SHARED_BYTES_MAX // 2
 """Messages of one turn share a packet up to this size; one larger message has a packet of its own."""
 SHELF_PACKETS_MAX = 256
 

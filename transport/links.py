@@ -14,6 +14,8 @@ An address whose owner is not known yet is asked first ("whoever is there, who a
 particular carries nothing, and neither does the answer, so no message ever reaches a stranger. Whoever addresses a
 former life of this node is told of the present one in the same way.
 
+Who a sender says it is counts only as far as `vouches` says that whoever sent the frame may call itself so.
+
 Invariants: a packet is heard only by the node and the life (incarnation) it names; a PeerError leaves the state as it
 was; the table holds at most LINKS_MAX links, and what waits in each is bounded by `link.py`.
 """
@@ -93,6 +95,11 @@ def _unheeded(drop: Drop) -> None:
     """Drops are counted anyhow."""
 
 
+def _everybody(node: NodeId, key: str | None) -> bool:
+    """Without keys there is nothing to go by but the name."""
+    return True
+
+
 @dataclass(slots=True, eq=False)
 class _Unnamed:
     """An address that is being asked who lives there."""
@@ -115,6 +122,7 @@ class Links:
         clock: HybridClock,
         *,
         on_drop: Callable[[Drop], None] = _unheeded,
+        vouches: Callable[[NodeId, str | None], bool] = _everybody,
     ) -> None:
         self.node = node
         self.incarnation = incarnation
@@ -122,6 +130,7 @@ class Links:
         self._codec = codec
         self._clock = clock
         self._on_drop = on_drop
+        self._vouches = vouches
         self._links: dict[NodeId, Link] = {}
         self._aliases: dict[str, Link] = {}
         self._unnamed: dict[str, _Unnamed] = {}
@@ -160,6 +169,15 @@ class Links:
             self._unnamed[alias] = _Unnamed(alias, route, [], now)
             self._due = min(self._due, now)
 
+    def reroute(self, former: Route, route: Route) -> None:
+        """What went one way goes another from now on."""
+        for link in self._links.values():
+            if link.route == former:
+                link.route = route
+        for unnamed in self._unnamed.values():
+            if unnamed.route == former:
+                unnamed.route = route
+
     def close(self, node: NodeId) -> None:
         """Forget the link to a node, or what is known of an alias."""
         unnamed = self._unnamed.pop(node, None)
@@ -187,6 +205,11 @@ class Links:
             return LINK_ITEMS_MAX - len(unnamed.queue)
         link = self._links.get(to) or self._aliases.get(to)
         return LINK_ITEMS_MAX - link.items if link else 0
+
+    @property
+    def longest(self) -> int:
+        """How many messages wait, or are not acknowledged, at the peer where they are most."""
+        return max([link.items for link in self._links.values()], default=0)
 
     @property
     def settled(self) -> bool:
@@ -250,6 +273,16 @@ class Links:
         else:
             self._drop(to, item[0], "queue")
 
+    def datagram(self, to: NodeId, message: Message) -> None:
+        """One message in a packet of its own and without a number: it waits for nothing, and nothing repeats it."""
+        link = self._links.get(to)
+        if link is None:
+            self._drop(to, type(message).__name__, "unknown")
+            return
+        self._ready.append((link.route, self._seal(link, 0, (self._codec.encode_message(message),))))
+        self.counters.packets_sent += 1
+        self.counters.items_sent += 1
+
     def _send_later(self, unnamed: _Unnamed, message: Message) -> None:
         if len(unnamed.queue) < LINK_ITEMS_MAX:
             unnamed.queue.append(message)
@@ -274,6 +307,8 @@ class Links:
 
     def flush(self, now: float) -> list[Outgoing]:
         """All frames that are to leave now."""
+        if not (self._ready or self._publications or self._dirty):
+            return []
         ready = self._ready
         self._ready = []
         if self._publications:
@@ -334,22 +369,33 @@ class Links:
 
     # --- inwards -------------------------------------------------------------------------------------------------
 
-    def receive(self, frame: bytes, route: Route, now: float) -> Received:
-        """A frame has come over `route` (None: the announcement channel). Raises PeerError on nonsense."""
+    def receive(self, frame: bytes, route: Route, now: float, key: str | None = None) -> Received:
+        """A frame has come over `route` (None: the announcement channel), from the owner of `key` (None: from anybody).
+
+        Raises PeerError on nonsense, and for a sender that is not who it says.
+        """
         received = Received([], [])
         counters = self.counters
         counters.bytes_received += len(frame)
         try:
             if route is None:
                 counters.bulletins_received += 1
-                self._receive_bulletin(self._codec.decode_bulletin(frame), received, now)
+                bulletin = self._codec.decode_bulletin(frame)
+                self._check(bulletin.sender, key)
+                self._receive_bulletin(bulletin, received, now)
             else:
                 counters.packets_received += 1
-                self._receive_packet(self._codec.decode_packet(frame), len(frame), route, received, now)
+                packet = self._codec.decode_packet(frame)
+                self._check(packet.sender, key)
+                self._receive_packet(packet, len(frame), route, received, now)
         except PeerError:
             counters.drops["garbage"] += 1
             raise
         return received
+
+    def _check(self, sender: NodeId, key: str | None) -> None:
+        if not self._vouches(sender, key):
+            raise PeerError(f"a peer calls itself {sender}, which is not its key's name: its key is {key}")
 
     def _receive_packet(self, packet: Packet, size: int, route: Route, received: Received, now: float) -> None:
         if packet.receiver != self.node or packet.receiver_incarnation != self.incarnation:
@@ -370,6 +416,8 @@ class Links:
         link.acknowledge(packet.heard, packet.ack, now)
         if packet.seq:
             self._take_in(link, packet, size, received, now)
+        elif packet.items:
+            self._deliver(packet.items, link.peer, 0, received, now)
 
     def _take_in(self, link: Link, packet: Packet, size: int, received: Received, now: float) -> None:
         if packet.seq <= link.ack:

@@ -1,4 +1,4 @@
-"""Raw ZeroMQ sockets, made with every option they need, drained by hand, and dialled once per address.
+"""Raw ZeroMQ sockets, made with every option they need, and drained by hand.
 
 zmq.asyncio is an order of magnitude slower than a raw loop, so a socket's descriptor is watched by the asyncio loop and
 the socket is read until it says EAGAIN. The descriptor is edge-triggered: it speaks once, and sending may swallow what
@@ -11,22 +11,23 @@ it would have said; therefore `Inlet.waiting` is to be asked after every send.
       |   (send elsewhere)     | waiting? EVENTS & POLLIN|
 
 Invariants: a turn reads at most MESSAGES_PER_TURN messages of at most FRAMES_MAX frames; what exceeds that is read
-away frame by frame and its sender ignored; a routing id is random and never used twice; all high-water marks are set.
+away frame by frame, and its sender ignored where frames say who that is; all high-water marks are set.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
+from typing import TypeAlias
 
 import zmq
 
-from .address import AddressError, speak_ipv6_for
 from .codec import FRAME_BYTES_MAX
 
 MESSAGES_PER_TURN = 1000
 FRAMES_MAX = 8
+SKIPPED_PER_TURN = 10_000
+"""Frames of a message that is read away: so long others wait."""
 IGNORED_MAX = 1024
 HIGH_WATER = 1000
 LINGER_MS = 500
@@ -36,9 +37,10 @@ HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 3000
 RECONNECT_MS = 50
 RECONNECT_MS_MAX = 1000
-ROUTING_ID_BYTES = 16
 PEERS_WATER = 100_000
 """Announcements are small and fan out to everyone: their queue per listener may be longer."""
+
+Take: TypeAlias = Callable[[list[bytes], str | None], None]
 
 
 def opened(context: zmq.Context[zmq.Socket[bytes]], kind: int, *, dials: bool) -> zmq.Socket[bytes]:
@@ -64,14 +66,21 @@ def opened(context: zmq.Context[zmq.Socket[bytes]], kind: int, *, dials: bool) -
 
 
 class Inlet:
-    """The reading side of one socket: `take` is given each message as its list of frames."""
+    """The reading side of one socket: `take` is given each message as its list of frames, and the key of its sender.
+
+    `routed`: its first frames are routing ids, so that one who floods can be ignored; `keyed`: those who dial it have
+    proven a key, which comes with their frames (else the key is None).
+    """
 
     def __init__(
         self,
         socket: zmq.Socket[bytes],
-        take: Callable[[list[bytes]], None],
+        take: Take,
         flooded: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
+        *,
+        routed: bool = False,
+        keyed: bool = False,
     ) -> None:
         self.socket = socket
         self.scheduled = False
@@ -79,6 +88,8 @@ class Inlet:
         self._take = take
         self._flooded = flooded
         self._loop = loop
+        self._routed = routed
+        self._keyed = keyed
         self._skipping = False
         self._ignored: dict[bytes, None] = {}
 
@@ -89,9 +100,10 @@ class Inlet:
         self._loop.call_soon(turn, self)
 
     def close(self) -> None:
-        self.closed = True
-        self._loop.remove_reader(self.socket.fileno())
-        self.socket.close()
+        if not self.closed:
+            self.closed = True
+            self._loop.remove_reader(self.socket.fileno())
+            self.socket.close()
 
     @property
     def waiting(self) -> bool:
@@ -99,77 +111,50 @@ class Inlet:
 
     def drain(self) -> bool:
         """Take what has come; True: there may be more, and others should have their turn first."""
+        if self._skipping:
+            return self._skip()
         recv = self.socket.recv
         for _ in range(MESSAGES_PER_TURN):
             try:
                 frame = recv(zmq.DONTWAIT, copy=False, track=False)
             except zmq.Again:
                 return False
+            key = _key_of(frame) if self._keyed else None
             frames = [frame.bytes]
             while frame.more:
                 if len(frames) == FRAMES_MAX:
                     self._flood(frames[0])
-                    break
+                    return self._skip()
                 frame = recv(zmq.DONTWAIT, copy=False, track=False)
                 frames.append(frame.bytes)
-            else:
-                if self._skipping:
-                    self._skipping = False
-                elif frames[0] not in self._ignored:
-                    self._take(frames)
-                    if self.closed:
-                        return False
+            if frames[0] not in self._ignored:
+                self._take(frames, key)
+                if self.closed:
+                    return False
         return True
 
     def _flood(self, sender: bytes) -> None:
-        """A message of too many frames: the rest of it is read away, and its sender is not heard any more."""
-        if not self._skipping:
-            self._skipping = True
+        """A message of too many frames: the rest of it will be read away, and its sender is not heard any more."""
+        self._skipping = True
+        if self._routed:
             if len(self._ignored) >= IGNORED_MAX:
                 del self._ignored[next(iter(self._ignored))]
             self._ignored[sender] = None
-            self._flooded()
+        self._flooded()
+
+    def _skip(self) -> bool:
+        """Read some of it away; libzmq hands a message out when it has all of it, so the rest is there."""
+        recv = self.socket.recv
+        for _ in range(SKIPPED_PER_TURN):
+            if not recv(zmq.DONTWAIT, copy=False, track=False).more:
+                self._skipping = False
+                break
+        return True
 
 
-class Lines:
-    """The connections of one socket: one per address, kept while anybody uses it."""
-
-    def __init__(self, socket: zmq.Socket[bytes], *, routed: bool) -> None:
-        self._socket = socket
-        self._routed = routed
-        self._ids: dict[str, bytes] = {}
-        self._users: dict[str, set[str]] = {}
-
-    def join(self, address: str, user: str) -> bytes:
-        """Use the line to an exact address, dialled if need be, and no other any more; its routing id."""
-        if user not in self._users.get(address, ()):
-            self.leave(user)
-        if address not in self._ids:
-            self._ids[address] = self._dial(address)
-            self._users[address] = set()
-        self._users[address].add(user)
-        return self._ids[address]
-
-    def leave(self, user: str) -> None:
-        for address in [address for address, users in self._users.items() if user in users]:
-            users = self._users[address]
-            users.discard(user)
-            if not users:
-                del self._users[address], self._ids[address]
-                self._socket.disconnect(address)
-
-    def users(self, address: str) -> list[str]:
-        return sorted(self._users.get(address, ()))
-
-    def _dial(self, address: str) -> bytes:
-        """The peer is reached under one random id and sees us under another: libzmq aborts if one comes back."""
-        line = os.urandom(ROUTING_ID_BYTES)
-        if self._routed:
-            self._socket.setsockopt(zmq.CONNECT_ROUTING_ID, line)
-            self._socket.setsockopt(zmq.ROUTING_ID, os.urandom(ROUTING_ID_BYTES))
-        speak_ipv6_for(self._socket, address)
-        try:
-            self._socket.connect(address)
-        except zmq.ZMQError as error:
-            raise AddressError(f"{address} cannot be reached ({error.strerror}): check its host and port") from None
-        return line
+def _key_of(frame: zmq.Frame) -> str | None:
+    """What the gate has said of whoever sent it."""
+    try:
+        return str(frame.get("User-Id"))
+    except (KeyError, zmq.ZMQError):
+        return None

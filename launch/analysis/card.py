@@ -112,6 +112,9 @@ class _Card:
     def _award(self, award: Award) -> Iterator[str]:
         yield from self._wrap(f"Award {award.epoch}: {_verdict(award)}", "", BOLD)
         yield from self._wrap(rule_words(award.rule))
+        if award.payment is not None:
+            most = f", of at most {duration(award.reserve)}" if award.reserve > 0.0 else ""
+            yield from self._wrap(f"{award.winner} is paid {duration(award.payment)}{most}")
         yield from self._bids(award)
         yield from self._evidence(award)
         yield from self._absent(award.declines, award.silent)

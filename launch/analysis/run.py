@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ...protocols import commitment_events, contract_events, membership, service
+from ...protocols import auctions, commitment_events, contract_events, service, swim_words
 from ...protocols.contract_events import AuctionAwarded
 from ...protocols.core import Event
 from ..problems import Problem
@@ -31,7 +31,8 @@ _decoders = {
     event.name: msgspec.json.Decoder(event)
     for event in (
         *contract_events.EVENTS,
-        *membership.EVENTS,
+        *auctions.EVENTS,
+        *swim_words.EVENTS,
         *service.EVENTS,
         *commitment_events.EVENTS,
     )
@@ -83,7 +84,7 @@ class Run:
 
     def about(self, task: str) -> Iterator[Line]:
         """The lines that name this task, and those that tell of nodes coming and going; not yet in order."""
-        name, peers = msgspec.json.encode(task), msgspec.json.encode(membership.PeerState.name)
+        name, peers = msgspec.json.encode(task), msgspec.json.encode(swim_words.PeerState.name)
         for file in self.files:
             for line in file.lines():
                 if name not in line and peers not in line:

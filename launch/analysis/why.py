@@ -13,6 +13,7 @@ from datetime import datetime
 
 import msgspec
 
+from ...protocols.auctions import AuctionClosed
 from ...protocols.commitment_events import EpochFenced, EpochOpened, TaskHeld, TaskMoved
 from ...protocols.contract_events import (
     AuctionAwarded,
@@ -28,9 +29,9 @@ from ...protocols.contract_events import (
     TaskStarted,
 )
 from ...protocols.core import Event, State
-from ...protocols.membership import PeerState, Presence
 from ...protocols.performatives import Reason
 from ...protocols.service import TaskSubmitted
+from ...protocols.swim_words import PeerState, Presence
 from .run import Line, Run
 from .words import REASONS, duration, listed
 
@@ -55,7 +56,8 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class Award(msgspec.Struct, frozen=True):
-    """One award, and all it was made from. Costs, terms and margin are seconds until done."""
+    """One award, and all it was made from. Costs, terms and margin are seconds until done; under a rule that pays,
+    `payment` is what the winner is paid, in the same unit, and `reserve` the most it could have been (0: no limit)."""
 
     epoch: int
     winner: str
@@ -68,6 +70,8 @@ class Award(msgspec.Struct, frozen=True):
     declines: tuple[DeclineLine, ...]
     silent: tuple[str, ...]
     at_s: float
+    payment: float | None = None
+    reserve: float = 0.0
 
 
 class Unbid(msgspec.Struct, frozen=True):
@@ -202,6 +206,8 @@ class _Story:
                 declines=event.declines,
                 silent=event.silent,
                 at_s=self._at_s,
+                payment=event.payment,
+                reserve=event.reserve,
             )
         )
 
@@ -222,6 +228,9 @@ class _Story:
                 others = len(event.tasks) - 1
                 along = f", with {others} other {'task' if others == 1 else 'tasks'}" if others else ""
                 return f"called: {listed(event.invitees)} asked to answer within {duration(event.reply_by_s)}{along}"
+            case AuctionClosed(form=form, winner=winner, price=price):
+                sold = f"sold to {winner} for {duration(price)}" if winner and price is not None else "not sold"
+                return f"{sold} in an {form} auction" if form.falls else f"{sold} in a {form} auction"
             case AuctionAwarded():
                 again = "awarded again, to" if event.epoch > 1 else "awarded to"
                 return f"{again} {event.winner} (award {event.epoch})"

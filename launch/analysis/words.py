@@ -16,6 +16,7 @@ REASONS = {
     Reason.BUSY: "it is neither free now nor next",
     Reason.DRAINING: "it is about to leave",
     Reason.OUTBID: "another bid was better",
+    Reason.RESERVE: "it asks more than the task is worth",
     Reason.LATE: "the call had closed",
     Reason.ERROR: "the task itself failed",
     Reason.DIED: "its worker died",
@@ -31,12 +32,16 @@ REASONS = {
 
 RULES = {
     "contract-net": "the longest task first, to where it ends soonest",
+    "first-price": "sealed bids, the longest task first; the least is taken, and paid what it has asked",
+    "vickrey": "sealed bids, the longest task first; the least is taken, and paid what the runner-up has asked",
+    "english": "the longest task first; what has a reserve price is sold in the open, at falling prices",
+    "dutch": "the longest task first; what has a reserve price is sold in the open, at rising prices",
     "iterated": "the longest task first, to where it ends soonest after the better bidders were asked again",
     "most-free": "first come, first served, to the node with the most free slots",
     "longest-heaviest": "the longest task first, to the heaviest node that is free",
     "random": "first come, first served, to any bidder with equal chance",
 }
-BY_COST = frozenset({"contract-net", "iterated"})
+BY_COST = frozenset({"contract-net", "first-price", "vickrey", "english", "dutch", "iterated"})
 """The rules under which the least cost wins."""
 
 

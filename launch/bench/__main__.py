@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import click
 import msgspec
 
-from . import bulk, footprint, latency, makespans, negotiations, throughput
+from . import bulk, curve, footprint, latency, makespans, negotiations, throughput
 
 
 async def _footprint(quiet: bool) -> footprint.Line:
@@ -82,6 +82,21 @@ async def _bulk(quiet: bool) -> bulk.Line:
     return line
 
 
+async def _curve(quiet: bool) -> curve.Line:
+    line = await curve.measure()
+    if not quiet:
+        plain, keyed = line.plain, line.keyed
+        for name, unit, before, after, ratio in (
+            ("one no-op, from submit to result", "ms", plain.latency.p50_ms, keyed.latency.p50_ms, line.latency_ratio),
+            ("no-ops at once", "/s", plain.tasks_per_s, keyed.tasks_per_s, line.throughput_ratio),
+            ("200 kB there and back", "MB/s", plain.bulk_mb_per_s, keyed.bulk_mb_per_s, line.bulk_ratio),
+            ("processor time of all of it", "s", plain.processor_s, keyed.processor_s, line.processor_ratio),
+        ):
+            told = f"plain {before:9.2f} {unit:<5} with keys {after:9.2f} {unit:<5} {ratio:.2f} times as much"
+            click.echo(f"{name:<45}{told}")
+    return line
+
+
 PARTS: dict[str, Callable[[bool], Awaitable[object]]] = {
     "footprint": _footprint,
     "latency": _latency,
@@ -89,6 +104,7 @@ PARTS: dict[str, Callable[[bool], Awaitable[object]]] = {
     "throughput": _throughput,
     "makespans": _makespans,
     "bulk": _bulk,
+    "curve": _curve,
 }
 
 

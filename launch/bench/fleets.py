@@ -15,13 +15,13 @@ READY_S = 30.0
 
 @asynccontextmanager
 async def fleet_of(
-    nodes: int, *, speeds: Sequence[float] | None = None, rule: str = "contract-net"
+    nodes: int, *, speeds: Sequence[float] | None = None, rule: str = "contract-net", flags: Sequence[str] = ()
 ) -> AsyncIterator[tuple[LocalFleet, Connection]]:
-    """So many agents, all ready for work."""
+    """So many agents, all ready for work; `flags` are more flags of `parley up`."""
     with tempfile.TemporaryDirectory() as folder:
         names = [f"n{number}" for number in range(1, nodes + 1)]
         async with (
-            await LocalFleet.start(names, speeds=speeds, rule=rule, run=Path(folder)) as fleet,
+            await LocalFleet.start(names, speeds=speeds, rule=rule, run=Path(folder), flags=flags) as fleet,
             await Connection.connect([fleet.address]) as client,
         ):
             await client.ready(nodes, READY_S)

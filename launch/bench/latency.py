@@ -52,22 +52,22 @@ async def measure(samples: int = SAMPLES, repeats: int = REPEATS) -> Line:
     exchanges: list[Times] = []
     for _ in range(repeats):
         async with fleet_of(NODES) as (_, client):
-            ours.append(await _timed(partial(_no_op, client), samples))
+            ours.append(await timed(partial(no_op, client), samples))
         async with bare_fleet(NODES) as router:
             other = bare.Client(router)
             await asyncio.wait_for(other.ready(), READY_S)
-            requests.append(await _timed(partial(other.end, 1, bare.REQUEST), samples))
-            exchanges.append(await _timed(partial(other.end, 1), samples))
+            requests.append(await timed(partial(other.end, 1, bare.REQUEST), samples))
+            exchanges.append(await timed(partial(other.end, 1), samples))
             other.close()
     ratio = statistics.median(mine.p50_ms / floor.p50_ms for mine, floor in zip(ours, requests, strict=True))
-    return Line(_median(ours), _median(requests), _median(exchanges), round(ratio, 1))
+    return Line(median(ours), median(requests), median(exchanges), round(ratio, 1))
 
 
-async def _no_op(client: Connection) -> None:
+async def no_op(client: Connection) -> None:
     await client.submit("echo", [])
 
 
-async def _timed(once: Callable[[], Awaitable[None]], samples: int) -> Times:
+async def timed(once: Callable[[], Awaitable[None]], samples: int) -> Times:
     """One after the other, once all is warm."""
     for _ in range(WARM):
         await once()
@@ -88,7 +88,7 @@ def times(seconds: list[float]) -> Times:
     return Times(*(round(1e3 * ordered[max(len(ordered) * part // 100 - 1, 0)], 3) for part in (50, 99)))
 
 
-def _median(all_times: list[Times]) -> Times:
+def median(all_times: list[Times]) -> Times:
     return Times(
         round(statistics.median(one.p50_ms for one in all_times), 3),
         round(statistics.median(one.p99_ms for one in all_times), 3),

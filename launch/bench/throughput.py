@@ -37,8 +37,8 @@ async def measure(tasks: int = TASKS, repeats: int = REPEATS) -> Line:
     pairs: list[tuple[float, float]] = []
     for _ in range(repeats):
         async with fleet_of(NODES) as (_, client):
-            await _all_at_once(client, min(WARM, tasks))
-            ours = tasks / await _all_at_once(client, tasks)
+            await all_at_once(client, min(WARM, tasks))
+            ours = tasks / await all_at_once(client, tasks)
         async with bare_fleet(NODES) as router:
             other = bare.Client(router)
             await asyncio.wait_for(other.ready(), READY_S)
@@ -55,7 +55,7 @@ async def measure(tasks: int = TASKS, repeats: int = REPEATS) -> Line:
     )
 
 
-async def _all_at_once(client: Connection, tasks: int) -> float:
+async def all_at_once(client: Connection, tasks: int) -> float:
     """Seconds until the last of them has ended."""
     begun = time.perf_counter()
     outcomes = await asyncio.gather(*(client.submit("echo", []) for _ in range(tasks)))

@@ -19,8 +19,8 @@ def config() -> None:
     """The settings, and where each comes from.
 
     A flag that is typed goes before the environment (PARLEY_AGENT, PARLEY_UP_SLOTS, ...), that before ./parley.toml,
-    that before ~/.config/parley/config.toml. In a file, `agent` is the --agent of every command, and the flags of
-    `parley up` stand below [up].
+    that before ~/.config/parley/config.toml. In a file, `agent` and `keys` are the --agent and the --keys of every
+    command, and the flags of `parley up` stand below [up].
     """
 
 

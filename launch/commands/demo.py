@@ -59,6 +59,7 @@ def _kill(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     "--rule", type=click.Choice(list(RULES)), default="contract-net", show_default=True, help="Who gets a task."
 )
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--keys", type=click.Path(path_type=Path, file_okay=False), help="Guard it with these keys, for a try.")
 @options.as_json
 def demo(
     name: str,
@@ -70,6 +71,7 @@ def demo(
     data_dir: Path | None,
     rule: str,
     seed: int,
+    keys: Path | None,
     as_json: bool,
 ) -> None:
     """Local agents of unequal speed learn to read handwritten digits."""
@@ -91,6 +93,7 @@ def demo(
         demonstration.Kill(*kill) if kill else None,
         rule,
         seed,
+        keys=keys,
     )
     with Screen(wanted, quiet=as_json) as screen:
         report = run(demonstration.demonstrate(wanted, screen.progress))

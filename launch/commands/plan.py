@@ -28,7 +28,7 @@ class _Plan(click.Command):
 @click.command(cls=_Plan)
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="KIND | -- COMMAND...")
 @click.option("--args", "arguments", metavar="JSON", help="Of KIND: an object or a list; @FILE to read it.")
-@task_options.flags(patience="--wait")
+@task_options.flags()
 @options.agents
 @options.as_json
 @click.pass_context

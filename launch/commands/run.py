@@ -30,7 +30,7 @@ def _environment(ctx: click.Context, param: click.Parameter, given: tuple[str, .
 @click.option("--cwd", metavar="DIR", help="The folder to run it in, on its node.")
 @click.option("--env", multiple=True, metavar="K=V", callback=_environment, help="Also K alone: what it is here.")
 @click.option("--stdin", "feeds", is_flag=True, help="Hand our own stdin, a file or a pipe, to the command.")
-@task_options.flags(timeout_s=task_options.FOR_EVER_S, patience="--wait", many=False)
+@task_options.flags(timeout_s=task_options.FOR_EVER_S, many=False)
 @options.agents
 @options.as_json
 def run(

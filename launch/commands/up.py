@@ -60,6 +60,8 @@ def _at_most(limit: int) -> Callable[[click.Context, click.Parameter, tuple[Any,
     show_default=True,
     help="tcp://HOST:PORT or ipc://PATH. Port 0: any that is free.",
 )
+@options.keys
+@_flag("--insecure", is_flag=True, help="Listen beyond this machine without keys: whoever reaches it may hand work in.")
 @_flag(
     "--advertise",
     type=options.Address(),

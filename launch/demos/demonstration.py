@@ -50,6 +50,7 @@ class Options:
     rule: str = "contract-net"
     seed: int = 0
     runs: Path = Path("runs")
+    keys: Path | None = None  # a folder of keys; the agents need none
 
     @property
     def names(self) -> list[str]:
@@ -109,6 +110,7 @@ async def demonstrate(options: Options, tell: Callable[[Progress], None]) -> Rep
         rule=options.rule,
         seed=options.seed,
         run=new_run(options.runs),
+        flags=() if options.keys is None else [f"--keys={options.keys}"],
     ) as fleet:
         async with await Connection.connect([fleet.address]) as client:
             await client.ready(len(options.names), READY_S)

@@ -1,4 +1,4 @@
-"""The twin of `futures.py` for asyncio: the same client and the same fleet, on the loop that runs already.
+"""The twin of `executor.py` for asyncio: the same client and the same fleet, on the loop that runs already.
 
     async with AsyncFleet(nodes=4) as fleet:
         value = await fleet.submit(tasks.resize, "a.png", 640)
@@ -24,12 +24,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
-from ..protocols.core import Outcome, State
-from ..protocols.requests import NodeLine, Submit, TaskLine
-from .client import CONNECT_S, AgentUnreachable, Connection, addresses_of, never_handed_in
-from .futures_calls import Awaited, Function, TaskOptions, submission
-from .futures_ends import value_of
-from .futures_fleet import FleetOptions, OwnFleet
+from ...protocols.core import Outcome, State
+from ...protocols.requests import NodeLine, Submit, TaskLine
+from ..client import CONNECT_S, AgentUnreachable, Connection, addresses_of, never_handed_in
+from .calls import Awaited, Function, TaskOptions, submission
+from .ends import value_of
+from .own_fleet import FleetOptions, OwnFleet
 
 P = ParamSpec("P")
 T = TypeVar("T")

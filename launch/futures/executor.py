@@ -9,7 +9,7 @@ They are `concurrent.futures.Executor`s and can stand wherever one is wanted. Wh
 functions are found by their names and must be importable on the nodes, arguments and results are plain data (a tuple
 comes back as a list), a future given as an argument stands for its result, and `cancel` also stops what runs.
 
-Thread safe. After a fork the child makes its own. `futures_async.py` has the same for asyncio.
+Thread safe. After a fork the child makes its own. `asynchronous.py` has the same for asyncio.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
-from ..protocols.requests import NodeLine, TaskLine
-from .client import CONNECT_S, Connection, addresses_of
-from .futures_calls import Awaited, Function, TaskOptions, submission
-from .futures_errands import Errands
-from .futures_errands import Future as Future
-from .futures_fleet import FleetOptions, OwnFleet
+from ...protocols.requests import NodeLine, TaskLine
+from ..client import CONNECT_S, Connection, addresses_of
+from .calls import Awaited, Function, TaskOptions, submission
+from .errands import Errands
+from .errands import Future as Future
+from .own_fleet import FleetOptions, OwnFleet
 
 P = ParamSpec("P")
 T = TypeVar("T")

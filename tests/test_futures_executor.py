@@ -25,10 +25,11 @@ import pytest
 from futures_functions import OwnError, fails, fails_in_its_own_way, hangs, pair, power, square, total
 
 from parley import AgentUnreachable, Client, Fleet, Future, Problem, RemoteError, TaskError, TaskRefused, Unplaced
-from parley.launch import futures_errands
+from parley.launch.futures import errands
 from parley.launch.problems import Exit
 from parley.protocols.core import State
 
+pytestmark = pytest.mark.xdist_group("futures")  # what the module starts is started once
 WAIT_S = 20.0
 TESTS = Path(__file__).parent
 
@@ -399,7 +400,7 @@ def test_a_client_that_is_forgotten_still_ends_what_it_has(fleet: Fleet) -> None
 
 
 def test_threads_that_submit_too_much_wait(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(futures_errands, "UNTAKEN_MAX", 2)
+    monkeypatch.setattr(errands, "UNTAKEN_MAX", 2)
     most = 0
 
     def numbers() -> Iterator[int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
+import pytest_asyncio
 from futures_functions import fails, hangs, power, square, total
 
 from parley import AgentUnreachable, AsyncClient, AsyncFleet, AsyncFuture, Problem, TaskError, TaskRefused, Unplaced
@@ -18,12 +19,24 @@ from parley.protocols.core import State
 WAIT_S = 20.0
 
 
-@pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[AsyncFleet]:
-    async with asyncio.timeout(60), AsyncFleet(2, run=tmp_path / "run") as fleet:
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("futures_async")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncFleet]:
+    async with AsyncFleet(2, run=tmp_path_factory.mktemp("fleet") / "run") as fleet:
         yield fleet
-        for future in list(fleet._errands._open):  # what a test that failed has left
-            future.cancel()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def fleet(running: AsyncFleet) -> AsyncIterator[AsyncFleet]:
+    """The one that all share; what a test leaves open is given up."""
+    yield running
+    left = list(running._errands._open)
+    for future in left:
+        future.cancel()
+    while any(future.outcome is None for future in left):
+        await asyncio.sleep(0.005)
 
 
 async def hanging(fleet: AsyncClient, begun: Path) -> tuple[AsyncFuture[None], psutil.Process]:
@@ -162,24 +175,25 @@ async def test_futures_stand_for_their_results_and_replicas_run_apart(fleet: Asy
     assert [line.state for line in await fleet.tasks(*replicas)] == [State.DONE] * 2
 
 
-async def test_when_the_agent_dies_futures_fail_and_others_take_over(fleet: AsyncFleet) -> None:
-    first = fleet.address
-    futures = [fleet.submit("sleep", seconds=600) for _ in range(4)]
-    while (await fleet.tasks(futures[0]))[0].state is not State.RUNNING:
-        await asyncio.sleep(0.005)
-    fleet.kill("n1")
-    ends = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), WAIT_S)
-    assert [type(end) for end in ends] == [AgentUnreachable] * 4
-    assert await asyncio.wait_for(fleet.submit("echo", 1), WAIT_S) == [1]
-    assert fleet.address != first
-    fleet.kill("n2")
-    lost = fleet.submit("sleep", seconds=600)
-    with pytest.raises(AgentUnreachable):
-        await asyncio.wait_for(lost, WAIT_S)
-    with pytest.raises(AgentUnreachable, match="no agent answers"):
-        await asyncio.wait_for(fleet.submit("echo", 1), WAIT_S)
-    with pytest.raises(Problem, match="there is no node n3"):
-        fleet.kill("n3")
+async def test_when_the_agent_dies_futures_fail_and_others_take_over(tmp_path: Path) -> None:
+    async with AsyncFleet(2, run=tmp_path / "run") as fleet:
+        first = fleet.address
+        futures = [fleet.submit("sleep", seconds=600) for _ in range(4)]
+        while (await fleet.tasks(futures[0]))[0].state is not State.RUNNING:
+            await asyncio.sleep(0.005)
+        fleet.kill("n1")
+        ends = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), WAIT_S)
+        assert [type(end) for end in ends] == [AgentUnreachable] * 4
+        assert await asyncio.wait_for(fleet.submit("echo", 1), WAIT_S) == [1]
+        assert fleet.address != first
+        fleet.kill("n2")
+        lost = fleet.submit("sleep", seconds=600)
+        with pytest.raises(AgentUnreachable):
+            await asyncio.wait_for(lost, WAIT_S)
+        with pytest.raises(AgentUnreachable, match="no agent answers"):
+            await asyncio.wait_for(fleet.submit("echo", 1), WAIT_S)
+        with pytest.raises(Problem, match="there is no node n3"):
+            fleet.kill("n3")
 
 
 async def test_a_client_of_a_fleet_that_runs(fleet: AsyncFleet, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, TypedDict
 
-from ..agents.payload import Handed
-from .problems import Exit
-from .submission import Submission, TaskRefused
+from ...agents.payload import Handed
+from ..problems import Exit
+from ..submission import Submission, TaskRefused
 
 Function: TypeAlias = Callable[..., object] | str
 

@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from .client import Connection
-from .fleet import LocalFleet
-from .problems import Exit, Problem
+from ..client import Connection
+from ..fleet import LocalFleet
+from ..problems import Exit, Problem
 
 ANYTHING = ("*:*", "command")
 """Every function by its name, and commands."""

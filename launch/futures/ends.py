@@ -20,11 +20,11 @@ import builtins
 import contextlib
 import re
 
-from ..agents.payload import PayloadError, unpack
-from ..protocols.core import Outcome, State
-from ..protocols.performatives import Reason
-from .problems import Exit, Problem
-from .spool import SPOOL
+from ...agents.payload import PayloadError, unpack
+from ...protocols.core import Outcome, State
+from ...protocols.performatives import Reason
+from ..problems import Exit, Problem
+from ..spool import SPOOL
 
 _RAISED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:: (.*))?", re.DOTALL)
 _TRACEBACK = re.compile(r"\n(?:Traceback \(most recent call last\):|  \+ Exception Group Traceback)")

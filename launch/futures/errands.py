@@ -25,14 +25,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TypeVar, cast
 
-from ..agents.payload import PayloadError
-from ..protocols.core import Outcome, State
-from ..protocols.requests import Submit
-from . import futures_loop
-from .client import AgentUnreachable, Connection, never_handed_in
-from .futures_calls import Awaited
-from .futures_ends import exception_of, value_of
-from .futures_loop import FORKED, FROM_WITHIN
+from ...agents.payload import PayloadError
+from ...protocols.core import Outcome, State
+from ...protocols.requests import Submit
+from ..client import AgentUnreachable, Connection, never_handed_in
+from . import loop
+from .calls import Awaited
+from .ends import exception_of, value_of
+from .loop import FORKED, FROM_WITHIN
 
 T = TypeVar("T")
 
@@ -134,7 +134,7 @@ class Errands:
     def __init__(
         self, connect: Callable[[], Awaitable[Connection]], end: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        self._loop = futures_loop.current()
+        self._loop = loop.current()
         self._connect = connect
         self._end = end
         self._connection: Connection | None = None
@@ -312,4 +312,4 @@ _all: weakref.WeakSet[Errands] = weakref.WeakSet()
 def _leave_all() -> None:
     for errands in list(_all):
         errands.leave()
-    futures_loop.stop()
+    loop.stop()

@@ -1,0 +1,148 @@
+"""What must come true in the end, and what must be empty then: the other half of `invariants.py`.
+
+Safety can be broken by one step, so it is looked at after each. That something never happens shows only when there was
+time for it: when the last fault is over, every task that was handed to an agent that lived on has
+
+    2 leases + one auction + 5 s, and what the work that was handed in takes at the slowest node, one after the other
+
+and every view of who lives has SETTLE_S. Between two looks, half a second apart, no step is examined; what is
+looked at is what a step cannot break unseen: the length of queues, and nonsense between our own agents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..protocols.contract_net import LEASE_S
+from ..protocols.core import NodeId, State, TaskId
+from ..protocols.swim_words import LIVING, Contact, Presence
+from ..transport.link import LINK_ITEMS_MAX
+from ..transport.simulated import SimulatedFleet
+from .invariants import Invariants, Violation
+from .scenario import Scenario
+
+if TYPE_CHECKING:
+    from ..agents.agent import Agent
+
+SETTLE_S = 5.0
+"""So long after the last fault, and the last death, all living nodes know who lives."""
+AUCTION_S = 1.0
+SLACK_S = 5.0
+QUEUED_MAX = 100
+QUEUED_PER_TASK_MAX = 10
+"""Longer than what is said while a cut lasts: with 7 nodes and 12 tasks 27 messages were seen to wait for one peer."""
+REST_MAX = 20
+"""What may be on its way between two living nodes when all is over; 3 were seen."""
+
+
+def quiet_from(scenario: Scenario) -> float:
+    """When nothing more goes wrong, and nothing more is asked of anybody."""
+    asked = [max(handed.at, handed.cancel_at or 0.0) for handed in scenario.tasks]
+    return max([scenario.faults.over_at, *asked])
+
+
+def limit_s(scenario: Scenario) -> float:
+    """When all has ended, at the latest."""
+    slowest = min(resources.speed / scenario.slowness[node] for node, resources in scenario.nodes.items())
+    attempts = [handed.task.attempts_max if scenario.dying else 1 for handed in scenario.tasks]
+    work_s = sum(
+        times * (handed.task.work or 0.0) / slowest for times, handed in zip(attempts, scenario.tasks, strict=True)
+    )
+    return quiet_from(scenario) + 2 * LEASE_S + AUCTION_S + SLACK_S + work_s
+
+
+class Rest:
+    """Looks whether a fleet has come to rest, and whether all is then as it must be."""
+
+    def __init__(self, fleet: SimulatedFleet, agents: Mapping[NodeId, Agent], seen: Invariants, tasks: int) -> None:
+        self._queued_max = QUEUED_MAX + QUEUED_PER_TASK_MAX * tasks
+        self._fleet = fleet
+        self._agents = agents
+        self._seen = seen
+        self._stale: dict[tuple[NodeId, TaskId, int], float] = {}  # since when
+
+    def _living(self) -> list[Agent]:
+        return [self._agents[node] for node in self._fleet.alive() if node in self._agents]
+
+    def look(self) -> None:
+        """G1 and P1. Raises Violation."""
+        for node in self._fleet.alive():
+            waiting = self._fleet.links(node).longest
+            if waiting > self._queued_max:
+                raise Violation("G1", f"{waiting} messages of {node} wait for one peer")
+        for agent in self._living():
+            waits = agent.participant.load()[1]
+            if waits > self._queued_max:
+                raise Violation("G1", f"{waits} attempts wait on {agent.node}")
+        if self._fleet.garbage:
+            _, node, error = self._fleet.garbage[0]
+            raise Violation("P1", f"{node} was sent nonsense: {error}")
+
+    def look_at_work(self) -> None:
+        """L4, once nothing goes wrong any more. Raises Violation."""
+        stale = set(self._seen.stale())
+        self._stale = {attempt: self._stale.get(attempt, self._fleet.now) for attempt in sorted(stale)}
+        for (node, task, epoch), since in self._stale.items():
+            if self._fleet.now - since > SETTLE_S:
+                raise Violation("L4", f"{node} still runs {task}, epoch {epoch}, which counts no more")
+
+    def unfinished(self, owed: Iterable[TaskId], told: Iterable[TaskId]) -> Violation | None:
+        """What is still to be done, as the invariant that it breaks if time is up; None: nothing.
+
+        `owed` are the tasks that were handed to an agent which lived on, `told` those whose end their client knows.
+        """
+        told = set(told)
+        for task in owed:
+            state = self._seen.outcome(task)
+            if state is None:
+                return Violation("L1", f"{task} has not ended")
+            if task not in told:
+                return Violation("L2", f"{task} is {state}, and its client does not know")
+        for agent in self._living():
+            if agent.initiator.open_tasks:
+                return Violation("L1", f"{agent.initiator.open_tasks} tasks of {agent.node} have not ended")
+            running, waits, _ = agent.participant.load()
+            if running or waits:
+                return Violation("G1", f"{running} attempts run on {agent.node}, {waits} wait: nobody has tasks there")
+        return None
+
+    def judge(self, faultless: bool) -> None:
+        """Now that all has ended: G1, M1, M2, M4, L3. Raises Violation."""
+        living = self._living()
+        for node in self._fleet.alive():
+            links = self._fleet.links(node)
+            for peer in self._fleet.alive():
+                if links.knows(peer) is not None and links.room(peer) < LINK_ITEMS_MAX - REST_MAX:
+                    raise Violation("G1", f"{LINK_ITEMS_MAX - links.room(peer)} messages of {node} wait for {peer}")
+        lives = {agent.node: agent.membership.contact.incarnation for agent in living}
+        for agent in living:
+            seen = {contact.node: (contact.incarnation, state) for contact, state in agent.membership.members}
+            for node, (_, state) in seen.items():
+                if node not in lives and state in LIVING:
+                    raise Violation("M1", f"{node} is dead, and {state} as {agent.node} sees it")
+            for node, life in lives.items():
+                known, state = seen.get(node, (0, Presence.DEAD))
+                if state not in LIVING or known != life:
+                    raise Violation("M2", f"{node} lives, and {agent.node} sees incarnation {known} of it {state}")
+        self._judge_views(living)
+        if faultless:
+            self._judge_work()
+
+    @staticmethod
+    def _judge_views(living: Sequence[Agent]) -> None:
+        views: dict[frozenset[Contact], NodeId] = {}
+        for agent in living:
+            view = frozenset(contact for contact, state in agent.membership.members if state in LIVING)
+            views.setdefault(view, agent.node)
+        if len(views) > 1:
+            raise Violation("M4", f"{' and '.join(views.values())} do not agree on who lives, and where")
+
+    def _judge_work(self) -> None:
+        states = self._seen.outcomes()
+        done = [task for task, state in states.items() if state is State.DONE]
+        for task, state in states.items():
+            if state not in (State.DONE, State.CANCELLED, State.UNPLACED):
+                raise Violation("L3", f"{task} is {state}, though nothing went wrong")
+        if self._seen.executions_of(done) != len(done):
+            raise Violation("L3", f"{self._seen.executions_of(done)} executions for {len(done)} tasks that are done")

@@ -1,0 +1,364 @@
+"""Bugs that are planted on purpose, each by replacing a function or two for the time of a test.
+
+A checker is only worth what it catches. Each of these is a mistake that somebody could make, and the invariants must
+see it within SEEDS_MAX seeds; `test_simulate.py` plants one at a time. Planted by hand, to look at it:
+
+    with pytest.MonkeyPatch.context() as patch:
+        BUGS["stale epoch"].plant(patch)
+        print(simulate.run(scenario.draw(seed, 7, 12, "default")).violation)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from parley.launch import simulate
+from parley.launch.scenario import Profile
+from parley.protocols.award_rules import Offer
+from parley.protocols.book import Tray
+from parley.protocols.commitment import Commitment
+from parley.protocols.commitment_words import Choice, Chosen, Overruled, Vote, Word
+from parley.protocols.contract import Contract, Stage, Standing
+from parley.protocols.contract_net import Initiator
+from parley.protocols.core import Effect, Local, Message, NodeId, Run, State, Stop, TaskId
+from parley.protocols.epochs import Epoch
+from parley.protocols.membership import Membership, _Peer
+from parley.protocols.participant import Participant, _Attempt
+from parley.protocols.performatives import Cancel, Decline, Fenced, Reason
+from parley.protocols.register import Register
+from parley.protocols.service import Service
+from parley.protocols.suspicion import Suspicion
+from parley.protocols.swim_words import Rumour
+from parley.transport.codec import Packet
+from parley.transport.link import Link
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+SEEDS_MAX = 2_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Bug:
+    """What was done wrong, which invariant must notice, and in which weather it shows."""
+
+    plant: Plant
+    invariants: frozenset[str]
+    profile: Profile
+    first: int  # the seed at which it has shown; one is sought from here on
+
+
+BUGS: dict[str, Bug] = {}
+
+
+def bug(name: str, *invariants: str, profile: Profile = "default", first: int = 1) -> Callable[[Plant], Plant]:
+    def listed(plant: Plant) -> Plant:
+        BUGS[name.partition(":")[0]] = Bug(plant, frozenset(invariants), profile, first)
+        return plant
+
+    return listed
+
+
+# --- the initiator ---------------------------------------------------------------------------------------------------
+
+
+@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S5", first=5)
+def stale_epoch(patch: pytest.MonkeyPatch) -> None:
+    def commit(self: Register, epoch: Epoch, choice: Choice) -> Word:
+        if not self.decided:
+            self.accepted, self.decided, self.changed = (epoch, choice), len(self.spec.holders) == 1, True
+        return self.hold() if self.decided else Vote(self.task, self.move, epoch)
+
+    patch.setattr(Register, "commit", commit)
+    patch.setattr(Register, "counts", lambda self, epoch: True)
+
+
+@bug("same epoch: awarded to another after silence, in the epoch of the first", "S9", first=3)
+def same_epoch(patch: pytest.MonkeyPatch) -> None:
+    def lost(self: Commitment, task: TaskId, now: float) -> Sequence[Effect]:
+        if (opening := self.opener._openings.get(task)) is not None:
+            opening.awarded = False
+        return ()
+
+    patch.setattr(Commitment, "lost", lost)
+
+
+@bug("forgotten: what a dead node held is not called again", "L1", first=36)
+def forgotten(patch: pytest.MonkeyPatch) -> None:
+    peer_down = Initiator._peer_down
+
+    def down(self: Initiator, node: NodeId, now: float) -> list[Effect]:
+        held = self._awarded.pop(node, {})
+        effects = peer_down(self, node, now)
+        self._awarded[node] = held
+        for contract in held.values():
+            contract.timer = 0
+        return effects
+
+    patch.setattr(Initiator, "_peer_down", down)
+
+
+@bug("eternal lease: nobody looks whether it was renewed", "L1", profile="harsh", first=6)
+def eternal_lease(patch: pytest.MonkeyPatch) -> None:
+    expire = Initiator._expire
+
+    def expired(self: Initiator, subject: Contract, now: float) -> list[Effect]:
+        if (
+            subject.lease_until > 0.0
+            and subject.winner in self._awarded
+            and subject.task.id in self._awarded[subject.winner]
+        ):
+            self._set_timer(subject, now + 1.0)
+            return []
+        return expire(self, subject, now)
+
+    patch.setattr(Initiator, "_expire", expired)
+
+
+@bug("two outcomes: a decision that is heard twice is committed twice", "S1")
+def two_outcomes(patch: pytest.MonkeyPatch) -> None:
+    tell = Commitment._tell
+
+    def told(self: Commitment, message: Local) -> None:
+        for _ in range(2 if isinstance(message, Chosen) else 1):
+            tell(self, message)
+
+    def kept(self: Initiator, contract: Contract, state: State) -> None:
+        self._take_back(contract)
+        contract.stage = Stage.ENDED
+
+    patch.setattr(Commitment, "_tell", told)
+    patch.setattr(Initiator, "_forget", kept)
+
+
+@bug("refused: a node that declines is taken for one that bids", "A1", "G2")
+def refused(patch: pytest.MonkeyPatch) -> None:
+    def decline(self: Contract, node: NodeId, decline: Decline) -> None:
+        self.bids[node] = Standing(0.001, {"run": 0.001}, None)
+
+    patch.setattr(Contract, "decline", decline)
+
+
+@bug("wrong record: the record of an award tells of another choice", "G2")
+def wrong_record(patch: pytest.MonkeyPatch) -> None:
+    award = Initiator._award
+
+    def awarded(
+        self: Initiator, contract: Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float
+    ) -> list[Effect]:
+        return award(self, contract, offers[-1], offers, seed, now)
+
+    patch.setattr(Initiator, "_award", awarded)
+
+
+@bug("after the end: a task that was cancelled is called again", "S1", "S7", "L1", first=2)
+def after_the_end(patch: pytest.MonkeyPatch) -> None:
+    commit = Initiator._commit
+
+    def committed(self: Initiator, contract: Contract, *args: Any, **kwargs: Any) -> list[Effect]:
+        effects = commit(self, contract, *args, **kwargs)
+        if contract.ending is not None:
+            contract.ending = None
+            self._contracts[contract.task.id] = contract
+            self._calls.add(contract)
+        return effects
+
+    patch.setattr(Initiator, "_commit", committed)
+
+
+# --- the participant -------------------------------------------------------------------------------------------------
+
+
+@bug("double start: an attempt is started twice", "S3")
+def double_start(patch: pytest.MonkeyPatch) -> None:
+    start_next = Participant._start_next
+
+    def start(self: Participant, now: float) -> list[Effect]:
+        effects = start_next(self, now)
+        return [*effects, *(effect for effect in effects if isinstance(effect, Run))]
+
+    patch.setattr(Participant, "_start_next", start)
+
+
+@bug("amounts: what a task takes beside its slot is not counted", "S6", first=3)
+def amounts(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Participant, "_fits", lambda self, task: True)
+
+
+@bug("slots: more attempts run than there are slots", "S6", "S13")
+def slots(patch: pytest.MonkeyPatch) -> None:
+    start_next = Participant._start_next
+
+    def start(self: Participant, now: float) -> list[Effect]:
+        self._slots += 1
+        try:
+            return start_next(self, now)
+        finally:
+            self._slots -= 1
+
+    patch.setattr(Participant, "_start_next", start)
+
+
+@bug("runs on: a cancelled attempt is not stopped", "S6", "S13", first=2)
+def runs_on(patch: pytest.MonkeyPatch) -> None:
+    drop = Participant._drop
+
+    def dropped(self: Participant, attempts: Sequence[_Attempt], reason: Reason, now: float) -> list[Effect]:
+        return [effect for effect in drop(self, attempts, reason, now) if not isinstance(effect, Stop)]
+
+    patch.setattr(Participant, "_drop", dropped)
+
+
+@bug("given back: what was given back starts all the same", "S11", first=22)
+def given_back(patch: pytest.MonkeyPatch) -> None:
+    drop = Participant._drop
+
+    def dropped(self: Participant, attempts: Sequence[_Attempt], reason: Reason, now: float) -> list[Effect]:
+        waiting = [attempt for attempt in attempts if attempt.started is None]
+        effects = drop(self, attempts, reason, now)
+        for attempt in waiting:
+            attempt.started = now
+            self._held[attempt.task.id] = self._running[attempt.task.id] = attempt
+            effects.append(self._run(attempt))
+        return effects
+
+    patch.setattr(Participant, "_drop", dropped)
+
+
+@bug("no renewal: a winner does not say that it still holds its task", "L1", "L3", first=4)
+def no_renewal(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Participant, "deadline", property(lambda self: None))
+
+
+@bug("fence unheeded: work that counts no more runs on", "L4", profile="harsh", first=3)
+def fence_unheeded(patch: pytest.MonkeyPatch) -> None:
+    receive = Participant.receive
+
+    def deaf(self: Participant, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        return () if isinstance(message, (Fenced, Cancel, Overruled, Chosen)) else receive(self, message, sender, now)
+
+    patch.setattr(Participant, "receive", deaf)
+
+
+# --- the desk --------------------------------------------------------------------------------------------------------
+
+
+@bug("told twice: a client hears of the same outcome again", "S2")
+def told_twice(patch: pytest.MonkeyPatch) -> None:
+    hand_out = Service._hand_out
+
+    def out(self: Service, client: NodeId) -> Sequence[Effect]:
+        tray = self._trays.get(client)
+        first = list(tray.waiting)[:1] if tray is not None else []
+        effects = hand_out(self, client)
+        if tray is not None and len(tray.unread) == 1:
+            tray.waiting.extend(first)
+        return effects
+
+    patch.setattr(Service, "_hand_out", out)
+
+
+@bug("lost result: what does not fit on the client's tray is dropped", "L2")
+def lost_result(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Tray, "room", lambda self, size: True)
+    hand_out = Service._hand_out
+
+    def out(self: Service, client: NodeId) -> Sequence[Effect]:
+        return hand_out(self, client)[:1] if len(self._trays[client].unread) < 2 else ()
+
+    patch.setattr(Service, "_hand_out", out)
+
+
+# --- membership ------------------------------------------------------------------------------------------------------
+
+
+@bug("same life: a node that comes back takes the incarnation it had", "M3", first=3)
+def same_life(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(simulate, "life_after", lambda former: former)
+
+
+@bug("former life: what is told of an earlier life of a node replaces what is known", "M3", "M2", first=3)
+def former_life(patch: pytest.MonkeyPatch) -> None:
+    merge = Membership._merge
+
+    def merged(self: Membership, rumour: Rumour, now: float, reason: str = "") -> list[Effect]:
+        known = self._peers.get(rumour.contact.node)
+        if known is not None and known.contact.incarnation > rumour.contact.incarnation:
+            known.contact = msgspec.structs.replace(known.contact, incarnation=0)
+        return merge(self, rumour, now, reason)
+
+    patch.setattr(Membership, "_merge", merged)
+
+
+@bug("never missed: a silent node is alive for ever", "M1", first=10)
+def never_missed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Membership, "_doubt", lambda self, node, reason, now: [])
+
+
+@bug("dead for ever: what is said of a node that lives is not refuted", "M2", "M4", "L1", first=3)
+def dead_for_ever(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Membership, "_spoken_of", lambda self, rumour, now: [])
+
+
+@bug("suspected for ever: nobody is given up", "M1", first=3)
+def suspected_for_ever(patch: pytest.MonkeyPatch) -> None:
+    def give_up(self: Membership, peer: _Peer, suspicion: Suspicion, now: float) -> list[Effect]:
+        peer.suspicion = None
+        return []
+
+    patch.setattr(Membership, "_give_up", give_up)
+
+
+@bug("believed: an old view buries those who live, and they do not hear of it", "M2", "M4", first=12)
+def believed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Membership, "_confront", lambda self, peer, now: [])
+    patch.setattr(Membership, "_differ", lambda self, entries, sender: [])
+
+
+# --- the wire --------------------------------------------------------------------------------------------------------
+
+
+@bug("delivered twice: a repeated packet is heard again", "T1")
+def delivered_twice(patch: pytest.MonkeyPatch) -> None:
+    accept = Link.accept
+
+    def accepted(self: Link, packet: Packet, size: int, now: float) -> list[Packet]:
+        again = 0 < packet.seq <= self.ack
+        return accept(self, packet, size, now) or ([packet] if again else [])
+
+    patch.setattr(Link, "accept", accepted)
+
+
+@bug("out of order: an early packet does not wait for those before it", "T1", "P1")
+def out_of_order(patch: pytest.MonkeyPatch) -> None:
+    accept = Link.accept
+
+    def accepted(self: Link, packet: Packet, size: int, now: float) -> list[Packet]:
+        early = packet.seq > self.ack + 1 and packet.seq not in self.shelf
+        return [*accept(self, packet, size, now), *([packet] if early else [])]
+
+    patch.setattr(Link, "accept", accepted)
+
+
+@bug("never repeated: what the wire loses is lost", "L1", "L2", "G1")
+def never_repeated(patch: pytest.MonkeyPatch) -> None:
+    def overdue(self: Link, now: float) -> list[bytes]:
+        self.resend_at = None
+        return []
+
+    patch.setattr(Link, "overdue", overdue)
+
+
+@bug("flood: packets are repeated, and what was acknowledged is kept", "G1")
+def flood(patch: pytest.MonkeyPatch) -> None:
+    acknowledge = Link.acknowledge
+
+    def kept(self: Link, stream: int, ack: int, now: float) -> None:
+        items, size = self.items, self.bytes
+        acknowledge(self, stream, ack, now)
+        self.items, self.bytes = items, size
+
+    patch.setattr(Link, "acknowledge", kept)

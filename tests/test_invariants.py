@@ -1,0 +1,194 @@
+"""Each invariant by a trace made by hand: what is as it must be passes, one step that is not is named.
+
+That they are seen in whole runs as well is `test_simulate.py`'s, by planted bugs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from parley.agents.agent import Agent
+from parley.agents.resources import Resources
+from parley.launch.invariants import Invariants, Violation, replayed
+from parley.protocols.contract_events import (
+    AuctionAwarded,
+    BidLine,
+    BidSubmitted,
+    DeclineLine,
+    TaskCommitted,
+    TaskEnded,
+    TaskStarted,
+)
+from parley.protocols.core import Conditions, Outcome, Run, State, Task
+from parley.protocols.performatives import Reason
+from parley.protocols.requests import Result
+from parley.protocols.swim_words import Contact, Hello, PeerState, Ping, Presence
+from parley.transport.links import Cause
+
+NODES = {"a": Resources(slots=2, amounts={"vram": 2.0}), "b": Resources()}
+BIDS = (
+    BidLine("a", 3.0, {"queue": 1.0, "run": 2.0}, 0, 1.0),
+    BidLine("b", 4.5, {"queue": 0.0, "run": 4.0, "transfer": 0.5}, 1, 1.0),
+)
+
+
+def award(epoch: int = 1, winner: str = "a", **changed: Any) -> AuctionAwarded:
+    record = AuctionAwarded(
+        auction="x.1.1", task="t", epoch=epoch, winner="a", cost=3.0, runner_up="b", margin=1.5, rule="contract-net",
+        seed=7, bids=BIDS, declines=(), silent=(),
+    )  # fmt: skip
+    if winner == "b":
+        changed = {"bids": BIDS[1:], "cost": 4.5, "runner_up": None, "margin": None, **changed}
+    return msgspec.structs.replace(record, winner=winner, **changed)
+
+
+class Traced:
+    """What happens to the task `t`, in words."""
+
+    def __init__(self) -> None:
+        self.agents = {
+            node: Agent(Contact(node, 1, "sim://x", "sim://x!"), resources, 0.0) for node, resources in NODES.items()
+        }
+        self.seen = Invariants(NODES, self.agents)
+
+    def bids(self, *nodes: str) -> Traced:
+        for node in nodes:
+            self.seen.noted(0.0, node, BidSubmitted(auction="x.1.1", task="t", peer="x", cost=1.0, terms={}))
+        return self
+
+    def awarded(self, epoch: int = 1, winner: str = "a") -> Traced:
+        self.seen.noted(0.0, "x", award(epoch, winner))
+        return self
+
+    def starts(self, node: str = "a", epoch: int = 1, amounts: float = 0.0, task: str = "t") -> Traced:
+        terms = Conditions(amounts=(("vram", amounts),)) if amounts else None
+        self.seen.noted(0.0, node, TaskStarted(task=task, kind="work", epoch=epoch))
+        self.seen.ran(0.0, node, Run(Task(task, "work", terms=terms), epoch, b""))
+        return self
+
+    def ends(self, node: str = "a", epoch: int = 1, reason: Reason | None = None) -> Traced:
+        self.seen.ended(0.0, node, "t", epoch)
+        self.seen.noted(0.0, node, TaskEnded(task="t", epoch=epoch, seconds=1.0, reason=reason, detail=""))
+        return self
+
+    def commits(self, epoch: int = 1, peer: str | None = "a", state: State = State.DONE) -> Traced:
+        committed = TaskCommitted(task="t", epoch=epoch, state=state, peer=peer, attempts=1, detail="")
+        self.seen.noted(0.0, "x", committed)
+        return self
+
+    def tells(self, seq: int, index: int = 0, life: int = 1) -> Traced:
+        """The client hears a message by a packet of this number, from this life of its agent."""
+        self.seen.heard(0.0, "client", Ping(1), Cause("x", seq, index), life)
+        return self
+
+    def turned(self, node: str) -> Traced:
+        self.seen.turned(0.0, node)
+        return self
+
+    def born(self, node: str, incarnation: int) -> Traced:
+        self.seen.born(0.0, node, incarnation)
+        return self
+
+
+def once() -> Traced:
+    return Traced().bids("a", "b").awarded().starts()
+
+
+def test_what_is_as_it_must_be_passes() -> None:
+    seen = once().ends().commits().tells(1).tells(2).seen
+    assert (seen.outcome("t"), seen.executions, list(seen.stale())) == (State.DONE, 1, [])
+    again = once().awarded(2, "b").starts("b", 2).ends("b", 2).commits(2, "b").seen
+    assert (again.outcomes(), again.executions_of(["t"])) == ({"t": State.DONE}, 2)
+    assert list(again.stale()) == [("a", "t", 1)], "the first still runs, and counts no more"
+
+
+def vram_for_two() -> Traced:
+    traced = once().ends()
+    traced.seen.story("u").awards[1] = traced.seen.story("v").awards[1] = "a"
+    return traced.starts(task="u", amounts=1.5).starts(task="v", amounts=1.0)
+
+
+BREAKS: dict[str, tuple[str, Callable[[], object]]] = {
+    "a second outcome": ("S1", lambda: once().ends().commits().commits()),
+    "an outcome of what was not done": ("S1", lambda: once().commits()),
+    "an outcome of what has failed": ("S1", lambda: once().ends(reason=Reason.DIED).commits()),
+    "an outcome of another node": ("S1", lambda: once().ends().commits(peer="b")),
+    "an outcome of an old epoch": ("S5", lambda: once().ends().awarded(2, "b").commits()),
+    "an award after the end": ("S7", lambda: once().ends().commits().awarded(2, "b")),
+    "two winners of an epoch": ("S9", lambda: once().awarded(1, "b")),
+    "an epoch that falls": ("S9", lambda: Traced().bids("a", "b").awarded(2).awarded(1, "b")),
+    "an award without a bid": ("A1", lambda: Traced().bids("b").awarded()),
+    "a start elsewhere": ("S3", lambda: Traced().bids("a", "b").awarded().starts("b")),
+    "a start without an award": ("S3", lambda: Traced().starts()),
+    "two starts": ("S3", lambda: once().starts()),
+    "a start after it was given back": (
+        "S11",
+        lambda: Traced().bids("a").awarded().ends(reason=Reason.BUSY).starts(),
+    ),
+    "more than there are slots": (
+        "S6",
+        lambda: Traced().bids("b").awarded(1, "b").starts("b").awarded(2, "b").starts("b", 2),
+    ),
+    "more than there is": ("S6", vram_for_two),
+    "a run that its node does not know of": ("S13", lambda: once().turned("a")),
+    "a message twice": ("T1", lambda: Traced().tells(1, 0).tells(1, 1).tells(1, 1)),
+    "a message too late": ("T1", lambda: Traced().tells(2).tells(1)),
+    "a life again": ("M3", lambda: Traced().born("a", 2).born("a", 2)),
+}
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_what_is_not_is_named(broken: str) -> None:
+    invariant, trace = BREAKS[broken]
+    with pytest.raises(Violation) as found:
+        trace()
+    assert found.value.invariant == invariant
+    assert str(found.value) == f"{invariant}: {found.value.sentence}"
+
+
+def test_a_client_is_told_an_outcome_once() -> None:
+    traced = Traced()
+    traced.seen.heard(0.0, "client", Result(Outcome("t", State.DONE)), Cause("x", 1, 0), 1)
+    with pytest.raises(Violation, match="S2"):
+        traced.seen.heard(0.0, "client", Result(Outcome("t", State.FAILED)), Cause("x", 2, 0), 1)
+
+
+def test_numbers_begin_anew_with_another_life() -> None:
+    Traced().tells(9).tells(1, life=2).born("client", 2).tells(1, life=2)
+
+
+def test_a_view_of_a_peer_does_not_go_back() -> None:
+    traced = Traced()
+    membership = traced.agents["a"].membership
+    met = PeerState(peer="b", state=Presence.ALIVE, address="", reason="met")
+    for incarnation in (1, 3):
+        membership.receive(Hello(Contact("b", incarnation, "sim://x", "sim://x!")), "b", 0.0)
+        traced.seen.noted(0.0, "a", met)
+    membership._peers["b"].contact = Contact("b", 2, "sim://x", "sim://x!")
+    with pytest.raises(Violation, match="M3: a sees b fall from incarnation 3 to 2"):
+        traced.seen.noted(0.0, "a", met)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"winner": "b"},
+        {"cost": 3.1},
+        {"runner_up": None},
+        {"margin": 1.0},
+        {"bids": ()},
+        {"bids": (msgspec.structs.replace(BIDS[0], cost=2.9), BIDS[1])},
+        {"bids": (msgspec.structs.replace(BIDS[0], terms={"queue": 1.0, "run": 9.0}), BIDS[1])},
+        {"declines": (DeclineLine("a", Reason.BUSY, ""),)},
+        {"rule": "longest-heaviest", "winner": "a"},
+    ],
+    ids=str,
+)
+def test_a_record_that_leads_elsewhere_is_none(changed: dict[str, Any]) -> None:
+    assert replayed(award())
+    assert replayed(award(winner="b"))
+    assert not replayed(msgspec.structs.replace(award(), **changed))

@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: install demo test lint bench soak soak-short fuzz clean
+.PHONY: install demo test lint bench soak soak-short mnist fuzz clean
 
 install: $(VENV)/installed
 
@@ -20,7 +20,7 @@ demo: install
 	@$(BIN)/parley demo $(ARGS)
 
 test: install
-	@$(BIN)/python -m pytest -n 4 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 4 $(ARGS)
 
 # the type checker needs to see the root under its package name
 lint: install
@@ -38,6 +38,10 @@ soak: install
 # 2,000 seeds on virtual time, on two cores; ARGS="--faults harsh --first-seed 2001" for others
 soak-short: install
 	@$(BIN)/parley simulate --seeds 2000 --jobs 2 $(ARGS)
+
+# the demonstration on MNIST, whose files must lie in ../shared/data/mnist
+mnist: install
+	@PARLEY_LONG=1 $(BIN)/python -m pytest tests/test_demo.py -k mnist
 
 # a minute; ARGS="--seconds 600" for more. atheris is not there for every Python: without it hypothesis does the work
 fuzz: install

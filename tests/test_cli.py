@@ -19,7 +19,6 @@ from local_fleets import PARLEY, agent, at_home, family, parley
 
 from parley.launch.cli import COMMANDS
 
-pytestmark = pytest.mark.xdist_group("cli")  # what the module starts is started once
 TESTS = Path(__file__).resolve().parent
 ONE_SENTENCE = re.compile(r"parley: [^\n]+\n")
 AT_A_TIME = 4
@@ -108,6 +107,9 @@ FLAGS = [
     Row("a variable without a name", ["run", "--env", "=1", "--", "true"], 2, r"'=1' sets no variable"),
     Row("a variable that is not here", ["run", "--env", "NOT_SET", "--", "true"], 2, r"NOT_SET is not set here"),
     Row("two words for a plan", ["plan", "python", "train.py"], 2, r"parley plan -- python train.py"),
+    Row("a key that cannot be one", ["keys", "allow", "nonsense"], 2, r"'nonsense' is no key: write NAME:KEY"),
+    Row("a name that no node has", ["keys", "new", "--name=a/b"], 2, r"'a/b' is no name for a node"),
+    Row("no key to show", ["keys", "show", "--keys=HERE/none"], 2, r"there is no key in .*: make one with"),
     Row("no seeds", ["simulate", "--seeds=0"], 2, r"0 is not in the range"),
     Row("arguments for a command", ["plan", "--args={}", "--", "true"], 2, r"--args is for a KIND"),
 ]

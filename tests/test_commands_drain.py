@@ -16,8 +16,6 @@ from test_commands_up import LIMIT_S, ended, line_of, pair, sleep, until, until_
 from parley.launch.client import Connection
 from parley.protocols.core import State
 
-pytestmark = pytest.mark.xdist_group("commands_drain")  # what the module starts is started once
-
 
 async def drained(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(parley, "drain", *arguments, env=at_home(home))
@@ -53,7 +51,8 @@ async def test_without_a_name_it_is_the_agent_that_is_talked_to(tmp_path: Path) 
 
 async def test_the_last_one_of_a_fleet_found_on_this_machine(tmp_path: Path) -> None:
     """Nobody else is there to say that it has left: nobody listens at its address any more."""
-    with agent("--name=n1", "--bind=tcp://0.0.0.0:0", "--advertise=tcp://localhost:0", home=tmp_path) as one:
+    flags = ["--name=n1", "--bind=tcp://0.0.0.0:0", "--insecure", "--advertise=tcp://localhost:0"]
+    with agent(*flags, home=tmp_path) as one:
         told = await drained(tmp_path)
         assert (told.returncode, told.stdout) == (0, "n1 has left\n")
         assert one.process.wait(LIMIT_S) == 0

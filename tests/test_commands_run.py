@@ -16,7 +16,6 @@ import psutil
 import pytest
 from local_fleets import PARLEY, Agent, agent, at_home, parley
 
-pytestmark = pytest.mark.xdist_group("commands_run")  # what the module starts is started once
 UNTIL_S = 30.0
 
 

@@ -23,7 +23,6 @@ from parley.launch.up import TAKEN_S
 from parley.protocols.core import Outcome, State, TaskId
 from parley.protocols.requests import NodeLine, Submit, TaskLine
 
-pytestmark = pytest.mark.xdist_group("commands_up")  # what the module starts is started once
 LONG_S = 3_000.0
 LIMIT_S = 20.0
 

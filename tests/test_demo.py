@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -34,6 +35,7 @@ MNIST = Path(__file__).resolve().parents[2] / "shared/data/mnist"
 
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="the MNIST files are not beside the checkout")
+@pytest.mark.skipif("PARLEY_LONG" not in os.environ, reason="takes a minute: `make mnist` runs it")
 def test_four_agents_learn_mnist(tmp_path: Path) -> None:
     ended = parley(
         "demo", "--json", "--data=mnist", f"--data-dir={MNIST}", "--mode=gossip", cwd=tmp_path, timeout_s=110

@@ -29,7 +29,6 @@ from parley.launch.futures import errands
 from parley.launch.problems import Exit
 from parley.protocols.core import State
 
-pytestmark = pytest.mark.xdist_group("futures")  # what the module starts is started once
 WAIT_S = 20.0
 TESTS = Path(__file__).parent
 

@@ -11,11 +11,13 @@ from ..client import Connection
 from ..fleet import LocalFleet
 
 READY_S = 30.0
+PLAIN = ("--holders=1", "--no-journal")
+"""Nothing is held by others or written down: what that costs is measured by `durability`."""
 
 
 @asynccontextmanager
 async def fleet_of(
-    nodes: int, *, speeds: Sequence[float] | None = None, rule: str = "contract-net", flags: Sequence[str] = ()
+    nodes: int, *, speeds: Sequence[float] | None = None, rule: str = "contract-net", flags: Sequence[str] = PLAIN
 ) -> AsyncIterator[tuple[LocalFleet, Connection]]:
     """So many agents, all ready for work; `flags` are more flags of `parley up`."""
     with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,25 @@
+"""How the suite is shared out among processes: test by test, but what a module starts once stays in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parent
+TOGETHER = 'scope="module"'
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    from xdist.scheduler import LoadScopeScheduling
+
+    together = {path.name for path in TESTS.glob("test_*.py") if TOGETHER in path.read_text()}
+
+    class Sharing(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if Path(file).name in together else nodeid
+
+    return Sharing(config, log)

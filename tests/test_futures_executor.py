@@ -525,8 +525,8 @@ def test_a_fleet_ends_with_its_program(end: str, tmp_path: Path) -> None:
     text, code, printed, complained = ENDS[end]
     process = program(FLEET + textwrap.indent(textwrap.dedent(text), "    "), tmp_path)
     family = family_of(process)
-    assert all_end(process, family) == (printed, complained)
-    assert process.returncode == code
+    out, err = all_end(process, family)
+    assert (process.returncode, out, err) == (code, printed, complained)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -491,7 +491,11 @@ def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def all_end(process: subprocess.Popen[str], family: list[psutil.Process]) -> tuple[str, str]:
-    out, err = process.communicate(timeout=WAIT_S)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:  # `communicate` would forget what was read ahead with the first line
+        out, err = process.stdout.read(), process.stderr.read()
+    process.wait(WAIT_S)
     _, living = psutil.wait_procs(family, WAIT_S)
     assert not living
     return out, err

@@ -48,7 +48,7 @@ from ..protocols.swim_words import Contact, Disconnected, Lag, Subscribed
 from ..transport.address import advertised
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
-from ..transport.links import Cause, Links
+from ..transport.links import Cause, Links, everybody
 from ..transport.security import Ring
 from ..transport.zeromq import AddressError, Endpoint
 from .agent import MESSAGES, Agent
@@ -124,12 +124,8 @@ class Node:
         clock = HybridClock(time.time)
         self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
         self._blobs = BlobStore(folder / "blobs" / name, bytes_max=blobs_bytes_max)
-        codec = Codec(MESSAGES)
-        self._links = (
-            Links(name, incarnation, codec, clock, vouches=ring.vouches)
-            if ring is not None
-            else Links(name, incarnation, codec, clock)
-        )
+        vouches = ring.vouches if ring is not None else everybody
+        self._links = Links(name, incarnation, Codec(MESSAGES), clock, vouches=vouches)
         self._endpoint = Endpoint(
             self._links,
             bind=bind,

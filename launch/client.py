@@ -66,7 +66,7 @@ from ..protocols.requests import (
     Tasks,
     Wait,
 )
-from ..protocols.swim_words import Presence
+from ..protocols.swim_words import LIVING, Presence
 from ..transport.address import exact
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
@@ -123,8 +123,7 @@ def _links(ring: Ring | None, nonce: bytes) -> Links:
     codec, clock, life = Codec(MESSAGES), HybridClock(time.time), time.time_ns() // 1_000
     if ring is None:
         return Links(f"client-{nonce.hex()}", life, codec, clock)
-    name = certified("client", ring.key, nonce)
-    return Links(name, life, codec, clock, vouches=ring.vouches)
+    return Links(certified("client", ring.key, nonce), life, codec, clock, vouches=ring.vouches)
 
 
 OnOutput: TypeAlias = Callable[[Stream, bytes, int], None]
@@ -587,7 +586,7 @@ class Connection:
 
     async def _fail_over(self, lost: AgentUnreachable) -> bool:
         """Go on with another agent. What nobody but the lost one held fails. False: nobody answers."""
-        living = [line.address for line in self._lines if line.state in (Presence.ALIVE, Presence.SUSPECT)]
+        living = [line.address for line in self._lines if line.state in LIVING]
         others = [*self._others, *living, *((self.address,) if self._anew else ())]
         former = self.address
         candidates = list(dict.fromkeys(address for address in others if address != former or self._anew))

@@ -131,7 +131,8 @@ def defaults_of(command: click.Command) -> dict[str, Any]:
     shared = {_flag(param) for param in _any.params} & {_flag(param) for param in command.params}
     if command.name != "up" and not shared:
         return {}
-    settings, known = load(), flags()
+    settings = load()
+    known = flags() if settings.values else {}
     return {
         str(known[key].name): value
         for key, value in settings.values.items()

@@ -19,7 +19,7 @@ from typing import TypeAlias
 import msgspec
 
 from ..protocols.requests import NodeLine
-from ..protocols.swim_words import Presence
+from ..protocols.swim_words import LIVING, Presence
 from ..transport.address import AddressError, exact
 from . import desk, discovery
 from .client import AgentUnreachable, Connection
@@ -28,7 +28,6 @@ from .problems import Exit, Problem, did_you_mean
 LOOK_EVERY_S = 0.1
 ANSWER_S = 0.5
 """A node that leaves a question unanswered for so long may have gone."""
-THERE = (Presence.ALIVE, Presence.SUSPECT)
 
 
 class Drained(msgspec.Struct, frozen=True):
@@ -96,7 +95,7 @@ def _chosen(lines: Sequence[NodeLine], node: str) -> NodeLine:
     if line is None:
         meant = did_you_mean(node, names) or f": the nodes are {', '.join(names)}"
         raise Problem(f"there is no node {node} in this fleet{meant}", Exit.USAGE)
-    if line.state not in THERE:
+    if line.state not in LIVING:
         raise Problem(f"{node} is not there any more: it {_went(line.state)}")
     return line
 

@@ -28,7 +28,6 @@ can do. In a Dutch auction, as with sealed first prices, it pays to wait; how lo
 
 from __future__ import annotations
 
-import enum
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -36,6 +35,7 @@ from typing import ClassVar, NamedTuple, TypeAlias
 
 import msgspec
 
+from .award_rules import Form
 from .core import (
     AuctionId,
     Count,
@@ -60,17 +60,6 @@ CRIES_MAX = 10_000
 """No auction calls more prices."""
 AUCTIONS_MAX = 4096
 """In so many a bidder takes part at a time; the oldest is forgotten first."""
-
-
-class Form(enum.StrEnum):
-    """Which way prices go."""
-
-    ENGLISH = "english"
-    DUTCH = "dutch"
-
-    @property
-    def falls(self) -> bool:
-        return self is Form.ENGLISH
 
 
 class Lot(msgspec.Struct, frozen=True):

@@ -19,15 +19,26 @@ lower is better. Ties break by node id, so that everybody who sees the same offe
 
 from __future__ import annotations
 
+import enum
 import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from .auctions import Form
 from .core import NodeId, Task
 
 UNKNOWN_WORK_S = 1.0
 """What a task of unknown work counts as where tasks are put in order."""
+
+
+class Form(enum.StrEnum):
+    """Which way prices go."""
+
+    ENGLISH = "english"
+    DUTCH = "dutch"
+
+    @property
+    def falls(self) -> bool:
+        return self is Form.ENGLISH
 
 
 class Offer(NamedTuple):

@@ -407,16 +407,7 @@ class Commitment:
         """The owner of the epoch tells the log, unless it is gone, or has no contract any more."""
         if epoch.opener in self._living and (epoch.opener != self.node or self._contracted(outcome.task)):
             return
-        self._out.append(
-            TaskCommitted(
-                task=outcome.task,
-                epoch=outcome.epoch,
-                state=outcome.state,
-                peer=outcome.node,
-                attempts=outcome.attempts,
-                detail=outcome.error,
-            )
-        )
+        self._out.append(TaskCommitted.of(outcome))
 
     def _opened(self, task: TaskId, epoch: Epoch, why: Why) -> None:
         self._out.append(EpochOpened(task=task, epoch=epoch.number, reason=why.name.lower()))
@@ -472,10 +463,11 @@ def _weight(word: AnyWord) -> int:
     match word:
         case Hold(spec):
             return 256 + len(spec.payload)
-        case Commit(choice=Choice(outcome=Outcome() as outcome)) | Learn(choice=Choice(outcome=Outcome() as outcome)):
-            return 256 + len(outcome.value)
-        case Decided(choice=Choice(outcome=Outcome() as outcome)):
-            return 256 + len(outcome.value)
-        case Promise(accepted=(_, Choice(outcome=Outcome() as outcome))):
-            return 256 + len(outcome.value)
+        case (
+            Commit(choice=Choice(outcome=Outcome(value=value)))
+            | Learn(choice=Choice(outcome=Outcome(value=value)))
+            | Decided(choice=Choice(outcome=Outcome(value=value)))
+            | Promise(accepted=(_, Choice(outcome=Outcome(value=value))))
+        ):
+            return 256 + len(value)
     return 256

@@ -332,7 +332,6 @@ class RegisterEntry(Entry, frozen=True, array_like=True):
     floor: Epoch
     accepted: tuple[Epoch, Choice] | None = None
     decided: bool = False
-    settled: bool = False
     started: Epoch | None = None
 
     @property

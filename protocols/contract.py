@@ -11,8 +11,8 @@ import msgspec
 from .award_rules import Offer
 from .blobs import Key as BlobKey
 from .commitment_words import Warrant
-from .contract_events import AuctionAwarded, BidLine, DeclineLine, TaskCommitted
-from .core import AuctionId, Effect, NodeId, Outcome, Publish, Reference, State, Task, TaskId
+from .contract_events import AuctionAwarded, BidLine, DeclineLine
+from .core import AuctionId, Effect, NodeId, Publish, Reference, State, Task, TaskId
 from .performatives import TASKS_PER_CALL_MAX, Basis, Bid, Decline, Inform, Reason, Rejection
 
 RECALL_S = 0.5
@@ -295,16 +295,4 @@ def awarded(
         silent=contract.silent,
         payment=payment,
         reserve=reserve,
-    )
-
-
-def committed(outcome: Outcome) -> TaskCommitted:
-    """What the log is told of an end."""
-    return TaskCommitted(
-        task=outcome.task,
-        epoch=outcome.epoch,
-        state=outcome.state,
-        peer=outcome.node,
-        attempts=outcome.attempts,
-        detail=outcome.error,
     )

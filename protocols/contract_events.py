@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
-from .core import AuctionId, Event, NodeId, State, TaskId
+from .core import AuctionId, Event, NodeId, Outcome, State, TaskId
 from .performatives import Reason
 
 
@@ -157,6 +157,18 @@ class TaskCommitted(Event, frozen=True, kw_only=True):
     peer: NodeId | None
     attempts: int
     detail: str
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> TaskCommitted:
+        """What is told of this end."""
+        return cls(
+            task=outcome.task,
+            epoch=outcome.epoch,
+            state=outcome.state,
+            peer=outcome.node,
+            attempts=outcome.attempts,
+            detail=outcome.error,
+        )
 
 
 class MessageDropped(Event, frozen=True, kw_only=True):

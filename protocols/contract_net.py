@@ -44,7 +44,6 @@ from .contract import (
     Replicas,
     Stage,
     awarded,
-    committed,
     decline_lines,
     result_of,
     unplaced_sentence,
@@ -52,6 +51,7 @@ from .contract import (
 from .contract_events import (
     AuctionFailed,
     MessageDropped,
+    TaskCommitted,
     TaskLost,
     TaskReassigned,
 )
@@ -593,7 +593,7 @@ class Initiator:
     def _close(self, contract: Contract, outcome: Outcome) -> list[Effect]:
         """It has ended."""
         self._forget(contract, outcome.state)
-        return [committed(outcome)]
+        return [TaskCommitted.of(outcome)]
 
     def _forget(self, contract: Contract, state: State) -> None:
         """It is ours no longer."""

@@ -35,7 +35,6 @@ from .commitment_words import (
     KeptEntry,
     Learn,
     Learnt,
-    Moved,
     Prepare,
     RegisterEntry,
     Release,
@@ -217,8 +216,7 @@ class Holder:
             self._say(sender, Unheld(task, move))
             return None
         if register.move > move:
-            moved = Moved(register.spec.holders, register.floor, register.started is not None)
-            self._say(sender, Decided(task, move, Choice(moved=moved)))
+            self._say(sender, register.went_on(move))
             return None
         return register
 
@@ -241,8 +239,7 @@ class Holder:
             return
         register = self.registers.get(task)
         if register is not None and register.move > hold.move:
-            moved = Moved(register.spec.holders, register.floor, register.started is not None)
-            self._say(sender, Decided(task, hold.move, Choice(moved=moved)))
+            self._say(sender, register.went_on(hold.move))
             return
         if register is None or register.move < hold.move:  # the first, or it goes on here at new holders
             if register is not None:
@@ -400,7 +397,7 @@ class Holder:
     def gone(self, node: NodeId, now: float) -> None:
         """The membership's verdict: what it owned is seen to at once, one holder a little later than the other."""
         for owner in [owner for owner in self._owned if owner[0] == node]:
-            self._forsaken(owner, now, lambda: 0.2 * self._chance.random())
+            self._forsaken(owner, now, lambda: VERDICT_S * self._chance.random())
         for register in self.registers.values():
             if register.worker == node:
                 register.rest()

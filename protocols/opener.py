@@ -178,9 +178,9 @@ class Opener:
 
     def award(self, task: TaskId) -> tuple[Epoch, int] | None:
         """This epoch goes out to a winner, and the register has moved so often; None: there is none to give."""
-        opening = self._openings.get(task)
-        if opening is None or opening.stage is not Stage.OWNED or opening.awarded:
+        if not self.may_award(task):
             return None
+        opening = self._openings[task]
         opening.awarded = True
         return opening.epoch, opening.move
 
@@ -199,11 +199,11 @@ class Opener:
         if opening is not None and (opening.stage is Stage.OWNED or opening.former is not None):
             self.prepare(opening.spec, opening.move, opening.epoch, Why.ORPHAN, now)
 
-    def end(self, outcome: Outcome, now: float) -> bool:
-        """Have this task end so, unless it has ended already. False: it is not this node's."""
+    def end(self, outcome: Outcome, now: float) -> None:
+        """Have this task end so, if it is this node's and has not ended already."""
         opening = self._openings.get(outcome.task)
         if opening is None:
-            return False
+            return
         opening.ending = outcome
         if opening.stage is Stage.OWNED and not opening.awarded:
             self._propose(opening, Choice(outcome), now)
@@ -211,7 +211,6 @@ class Opener:
             self.prepare(opening.spec, opening.move, opening.epoch, Why.CANCEL, now, outcome)
         elif opening.stage is Stage.PREPARING:
             opening.why = Why.CANCEL  # from the next asking on, a lease does not protect its winner
-        return True
 
     def overruled(self, task: TaskId, epoch: Epoch, now: float) -> None:
         """A proposal of ours was fenced: somebody else stands by the task. If its end is wanted, it is tried again."""

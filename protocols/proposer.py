@@ -92,11 +92,6 @@ class Proposer:
         """Something is not decided yet."""
         return any(not proposal.chosen for proposal in self._proposals.values())
 
-    def proposes(self, task: TaskId, epoch: Epoch) -> bool:
-        """This very epoch has a proposal here that is not decided yet."""
-        proposal = self._proposals.get(task)
-        return proposal is not None and proposal.epoch == epoch and not proposal.chosen
-
     def propose(self, task: TaskId, move: int, holders: Holders, epoch: Epoch, choice: Choice, now: float) -> None:
         """Have this decided. A former proposal of an earlier epoch is given up; one that is decided is not."""
         former = self._proposals.get(task)

@@ -13,7 +13,7 @@ Source: Lamport 1998, 2001 (the acceptor of Paxos, with one proposal per epoch);
     anything             decided                     -                                 Decided
 
 Invariants: what is promised and accepted never falls; nothing earlier than the promise is voted for; what is decided
-does not change. `floor` is the latest promise that was not given for a move: a move fences nobody (`moving.py`).
+does not change. `floor` is the latest promise that was not given for a move: a move fences nobody (`commitment.py`).
 The caller records a register that has changed before the answer leaves.
 """
 
@@ -27,6 +27,7 @@ from .commitment_words import (
     Fence,
     Held,
     Learnt,
+    Moved,
     Promise,
     RegisterEntry,
     Spec,
@@ -43,8 +44,7 @@ class Register:
     """Of one task, at one holder. `changed` tells whether it must be recorded before what it answers leaves."""
 
     __slots__ = (
-        "accepted", "changed", "decided", "floor", "move", "promised", "renewed_at", "settled", "spec", "started",
-        "worker",
+        "accepted", "changed", "decided", "floor", "move", "promised", "renewed_at", "spec", "started", "worker",
     )  # fmt: skip
 
     def __init__(self, spec: Spec, move: int, promised: Epoch) -> None:
@@ -54,7 +54,6 @@ class Register:
         self.floor = promised
         self.accepted: tuple[Epoch, Choice] | None = None
         self.decided = False  # what was accepted last is decided
-        self.settled = False  # and all holders know
         self.started: Epoch | None = None  # somebody began a task that is to be done at most once
         self.renewed_at = -math.inf  # when its winner was heard last
         self.worker: str | None = None  # who that was
@@ -65,15 +64,13 @@ class Register:
         """As it was recorded."""
         register = cls(spec, move, entry.promised)
         register.floor, register.accepted, register.started = entry.floor, entry.accepted, entry.started
-        register.decided, register.settled, register.changed = entry.decided, entry.settled, False
+        register.decided, register.changed = entry.decided, False
         return register
 
     @property
     def entry(self) -> RegisterEntry:
         """What is to be recorded."""
-        return RegisterEntry(
-            self.task, self.promised, self.floor, self.accepted, self.decided, self.settled, self.started
-        )
+        return RegisterEntry(self.task, self.promised, self.floor, self.accepted, self.decided, self.started)
 
     @property
     def task(self) -> TaskId:
@@ -83,6 +80,11 @@ class Register:
     def choice(self) -> Choice | None:
         """What is decided."""
         return self.accepted[1] if self.decided and self.accepted is not None else None
+
+    def went_on(self, move: int) -> Word:
+        """What whoever asks for it as it was before it moved is told."""
+        moved = Moved(self.spec.holders, self.floor, self.started is not None)
+        return Decided(self.task, move, Choice(moved=moved))
 
     def hold(self) -> Word:
         """It is here already, or has just come."""

@@ -397,8 +397,7 @@ class Service:
         if name is None:
             return ()
         if outcome.state is not State.DONE:
-            error = f"it comes after {name}, which is {outcome.state}: {outcome.error}"[:4096]
-            return self._decide(Outcome(child.task.id, State.FAILED, error=error, reason=Reason.PARENT), now)
+            return self._decide(_after(child.task.id, name, outcome), now)
         child.take(name, outcome)
         if outcome.blobs:
             self._carrier.keep(("task", child.task.id), outcome.blobs)
@@ -589,8 +588,7 @@ class Service:
             if known is not None and known.outcome is not None:
                 if known.outcome.state is not State.DONE:
                     self._enter(entry, now)
-                    error = f"it comes after {name}, which is {known.outcome.state}: {known.outcome.error}"[:4096]
-                    return self._decide(Outcome(task, State.FAILED, error=error, reason=Reason.PARENT), now)
+                    return self._decide(_after(task, name, known.outcome), now)
                 entry.take(name, known.outcome)
                 continue
             entry.parents[parent] = name
@@ -687,3 +685,9 @@ class Service:
         outcome = self._fetching.pop(task, None)
         effects = list(self._completed(outcome, now)) if outcome is not None else []
         return [*effects, Send(self._node, Release(("book", task, "")))]
+
+
+def _after(task: TaskId, name: str, parent: Outcome) -> Outcome:
+    """How a task ends that comes after one, which it calls so, that was not done."""
+    error = f"it comes after {name}, which is {parent.state}: {parent.error}"[:4096]
+    return Outcome(task, State.FAILED, error=error, reason=Reason.PARENT)

@@ -100,8 +100,8 @@ class Winner:
 
     def accept(
         self, task: TaskId, epoch: Epoch, move: int, holders: Holders, now: float, *, at_most_once: bool = False
-    ) -> bool:
-        """It will be worked at, and renewed. False: it may begin only when `Begin` is told."""
+    ) -> None:
+        """It will be worked at, and renewed. If `at_most_once`, it may begin only when `Begin` is told."""
         key = (task, epoch)
         self._answer(AwardEntry(task, epoch, Answer.ACCEPTED, holders, move))
         held = self._held[key] = _Held(move, holders, now, at_most_once)
@@ -110,7 +110,6 @@ class Winner:
             self._renew_at = now + LEASE_S / 4
         if at_most_once:
             self._ask_to_begin(key, held)
-        return not at_most_once
 
     def decline(self, task: TaskId, epoch: Epoch, move: int, holders: Holders) -> None:
         """It was not taken, and never will be."""

@@ -26,7 +26,6 @@ from parley.protocols.auctions import (
     AuctionEnded,
     AuctionStarted,
     Bidder,
-    Form,
     KnockedDown,
     Lot,
     PriceAccepted,
@@ -38,6 +37,7 @@ from parley.protocols.auctions import (
     Sell,
     outcome,
 )
+from parley.protocols.award_rules import Form
 from parley.protocols.core import Effect, Event, Message, NodeId, PeerDown, PeerError, ProtocolError, Send, Task
 from parley.protocols.performatives import Decline, NotUnderstood, Reason
 from parley.transport.codec import Codec

@@ -54,6 +54,11 @@ def test_a_file_is_read_by_those_who_need_it_only(tmp_path: Path) -> None:
     assert "parley.launch.commands.up" not in imported(tmp_path, "why", "-h")
 
 
+def test_without_settings_no_command_loads_the_flags_of_another(tmp_path: Path) -> None:
+    assert "parley.launch.commands.up" not in imported(tmp_path, "nodes")
+    assert "parley.protocols.auctions" not in imported(tmp_path, "up", "-h")
+
+
 def test_why_reads_logs_without_sockets(tmp_path: Path) -> None:
     assert not (HEAVY - {"rich"}) & imported(tmp_path, "why", "last")
 

@@ -95,7 +95,7 @@ def _unheeded(drop: Drop) -> None:
     """Drops are counted anyhow."""
 
 
-def _everybody(node: NodeId, key: str | None) -> bool:
+def everybody(node: NodeId, key: str | None) -> bool:
     """Without keys there is nothing to go by but the name."""
     return True
 
@@ -122,7 +122,7 @@ class Links:
         clock: HybridClock,
         *,
         on_drop: Callable[[Drop], None] = _unheeded,
-        vouches: Callable[[NodeId, str | None], bool] = _everybody,
+        vouches: Callable[[NodeId, str | None], bool] = everybody,
     ) -> None:
         self.node = node
         self.incarnation = incarnation

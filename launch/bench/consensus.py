@@ -29,15 +29,9 @@ from ...protocols.objective import makespan, node_loads
 from ...protocols.scores import Additive, EarliestFinish, Scores
 from . import lossy
 from .graphs import GRAPHS, diameter
+from .references import REFERENCES
 
 ROUNDS_MAX = 20_000
-OPTIMA = {"assign100.txt": 305.0, "assign600.txt": 1176.0}
-BEST_KNOWN = {
-    "u_c_hihi.0": 7358942.8, "u_c_hilo.0": 152812.2, "u_c_lohi.0": 238649.0, "u_c_lolo.0": 5135.7,
-    "u_i_hihi.0": 2924720.0, "u_i_hilo.0": 73202.1, "u_i_lohi.0": 101527.0, "u_i_lolo.0": 2533.4,
-    "u_s_hihi.0": 4080153.5, "u_s_hilo.0": 95553.3, "u_s_lohi.0": 121000.9, "u_s_lolo.0": 3419.4,
-}  # fmt: skip
-"""Reference values by the names of instances: proved optima (J. E. Beasley, OR-Library), best-known makespans."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -104,8 +98,9 @@ def run_auction(name: str, costs: Sequence[Sequence[int]], seed: int = 0, *, sca
     placed = {place for place in objects if place is not None}
     total = sum(row[place] for row, place in zip(costs, objects, strict=True) if place is not None)
     protocol = "assignment" if scaling else "assignment, ε = 1"
+    reference = REFERENCES.get(name.removesuffix(".txt"))
     return Record(
-        name, protocol, "full", 1, 0.0, float(total), OPTIMA.get(name), talk.rounds, talk.rounds, talk.sent, talk.done,
+        name, protocol, "full", 1, 0.0, float(total), reference, talk.rounds, talk.rounds, talk.sent, talk.done,
         len(placed) == n, len(placed),
     )  # fmt: skip
 
@@ -126,9 +121,8 @@ def run_bundles(
     def value(owners: Sequence[int]) -> float:
         return float(sum(costs[owner][task] for task, owner in enumerate(owners) if owner >= 0))
 
-    return _run(
-        name, scores, len(costs), 1, value, OPTIMA.get(name), seed, graph=graph, loss=loss, asynchronous=asynchronous
-    )
+    reference = REFERENCES.get(name.removesuffix(".txt"))
+    return _run(name, scores, len(costs), 1, value, reference, seed, graph=graph, loss=loss, asynchronous=asynchronous)
 
 
 def run_makespan(
@@ -149,7 +143,7 @@ def run_makespan(
 
     scores = [EarliestFinish(row, works) for row in times]
     return _run(
-        name, scores, tasks, tasks, value, BEST_KNOWN.get(name), seed, graph=graph, loss=loss, asynchronous=asynchronous
+        name, scores, tasks, tasks, value, REFERENCES.get(name), seed, graph=graph, loss=loss, asynchronous=asynchronous
     )
 
 

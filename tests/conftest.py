@@ -1,7 +1,12 @@
-"""How the suite is shared out among processes: test by test, but what a module starts once stays in one process."""
+"""How the suite is shared out among processes: test by test, but what a module starts once stays in one process.
+
+And what these processes inherit: a shell has what it starts in the background ignore Ctrl-C, and all that is started
+there would ignore it too; some tests send it.
+"""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,9 @@ import pytest
 
 TESTS = Path(__file__).parent
 TOGETHER = 'scope="module"'
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -7,10 +7,9 @@ exponentially weighted moving average). The first few are weighed alike, so that
 caches, is soon corrected; where the work is known, the nominal time counts as one of them.
 
 A kind that was never run here is taken to be as the other nodes tell, and a little better, so that it is tried: the
-median of their factors times OPTIMISM. A node whose
-estimate is too high wins nothing, and would never learn better: so an estimate that is not renewed fades with time
-towards that median, or towards the nominal time where the work is known. The node bids lower and lower, until it is
-tried again.
+median of their factors times OPTIMISM. A node whose estimate is too high wins nothing, and would never learn better: so
+an estimate above that, and not renewed, fades towards it (towards the nominal time where nobody tells, and the work is
+known). The node bids lower and lower, until it is tried again. One that is too low wins, and is soon put right.
 
     estimate(task, 0.0)         -> 2.0 s     nominal, cold
     observe(task, 18.0, 18.0)
@@ -72,7 +71,7 @@ class Estimator:
         self._speed = speed
         self._kinds: OrderedDict[str, _Learnt] = OrderedDict()  # the longest unobserved first
         self._told: dict[NodeId, dict[str, float]] = {}  # factors, by what tasks are like
-        self._median: dict[str, float | None] = {}  # of them, in logs; None: nobody tells one
+        self._expected: dict[str, float | None] = {}  # by them, in logs; None: nobody tells one
 
     def estimate(self, task: Task, now: float) -> tuple[float, Basis | None]:
         """Expected seconds of one attempt here, and from what; None: from nothing but the task's own words."""
@@ -80,10 +79,10 @@ class Estimator:
         learnt = self._kinds.get(like)
         nominal = self._nominal(task)
         if learnt is None:
-            median = self._fleet(like)
-            if median is None:
+            expected = self._by_others(like)
+            if expected is None:
                 return nominal, None
-            factor = OPTIMISM * math.exp(median)
+            factor = math.exp(expected)
             return _bounded(nominal * factor), Basis(0, factor)
         factor = learnt.factor
         if now - learnt.at > PATIENCE_S:
@@ -112,7 +111,7 @@ class Estimator:
         self._told[node] = factors
         if not factors:
             del self._told[node]
-        self._median.clear()
+        self._expected.clear()
 
     @property
     def estimates(self) -> tuple[Estimate, ...]:
@@ -121,22 +120,21 @@ class Estimator:
         return tuple([Estimate(like, learnt.count, learnt.factor, learnt.seconds) for like, learnt in newest])
 
     def _faded(self, learnt: _Learnt, like: str, task: Task, now: float) -> float:
-        """The log of its factor, closer to what it fades to, if there is anything."""
-        aim = self._fleet(like)
+        """The log of its factor, closer to what it fades to, if that is lower."""
+        aim = self._by_others(like)
         if aim is None:
-            if task.work is None:
-                return learnt.mean
-            aim = 0.0
-        return aim + (learnt.mean - aim) * math.exp((learnt.at + PATIENCE_S - now) / FADE_S)
+            aim = 0.0 if task.work is not None else learnt.mean
+        above = max(0.0, learnt.mean - aim)
+        return learnt.mean - above * (1.0 - math.exp((learnt.at + PATIENCE_S - now) / FADE_S))
 
-    def _fleet(self, like: str) -> float | None:
-        """The log of the median factor that others tell."""
-        if like not in self._median:
-            if len(self._median) > KINDS_MAX:
-                self._median.clear()
+    def _by_others(self, like: str) -> float | None:
+        """The log of what to expect by what others tell: their median factor, and a little better."""
+        if like not in self._expected:
+            if len(self._expected) > KINDS_MAX:
+                self._expected.clear()
             factors = [told[like] for told in self._told.values() if like in told]
-            self._median[like] = statistics.median(factors) if factors else None
-        return self._median[like]
+            self._expected[like] = statistics.median(factors) + math.log(OPTIMISM) if factors else None
+        return self._expected[like]
 
     def _nominal(self, task: Task) -> float:
         return _bounded((WORK_UNKNOWN_S if task.work is None else task.work) / self._speed)

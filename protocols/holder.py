@@ -49,6 +49,7 @@ from .commitment_words import (
     Word,
 )
 from .core import NodeId, TaskId
+from .epochs import Epoch
 from .proposer import Proposer, Say, Tell
 from .register import Register
 from .timers import Timers
@@ -173,10 +174,10 @@ class Holder:
                 self._hold(word, sender, now)
             case Watching(incarnation):
                 self._watched((sender, incarnation), now)
-            case Settled(task, move):
+            case Settled(task, move, epoch):
                 register = self.registers.get(task)
-                if register is not None and register.move == move and register.decided:
-                    self._settle(register, now)
+                if register is not None and register.move == move:
+                    self._settled(register, epoch, now)
             case Renewal(task, move, epoch):
                 register = self._at(word, sender)
                 if register is not None:
@@ -303,6 +304,16 @@ class Holder:
         entry = KeptEntry(register.task, register.move, choice, spec.task.kind, spec.label)
         self._keep(entry, now)
         self._write(entry)
+
+    def _settled(self, register: Register, voted_in: Epoch | None, now: float) -> None:
+        """All have voted in this epoch, this holder too, or all know: there is nobody to be taught."""
+        accepted = register.accepted
+        if not register.decided and voted_in is not None and accepted is not None and accepted[0] >= voted_in:
+            register.decided = True
+            if register.choice is not None and register.choice.outcome is not None:
+                self._tell(Chosen(register.task, register.choice.outcome))
+        if register.decided:
+            self._settle(register, now)
 
     def _settle(self, register: Register, now: float) -> None:
         """All holders know: only the outcome is kept."""

@@ -52,11 +52,9 @@ from .commitment_words import (
 from .core import NodeId, Outcome, State, TaskId
 from .epochs import Epoch
 from .holder import LEASE_S
+from .patience import Patience
 from .proposer import Proposer, Say, Tell
 from .timers import Timers
-
-RETRY_S = 0.5
-RETRY_S_MAX = 8.0
 
 
 class Stage(enum.Enum):
@@ -69,8 +67,8 @@ class Stage(enum.Enum):
 
 class _Opening:
     __slots__ = (
-        "accepted", "awarded", "ending", "epoch", "fast", "floor", "former", "held", "installs", "move", "others",
-        "promised", "retry_s", "spec", "stage", "started", "to", "why",
+        "accepted", "asked", "awarded", "begun_at", "ending", "epoch", "fast", "floor", "former", "held", "installs",
+        "move", "others", "promised", "spec", "stage", "started", "to", "why",
     )  # fmt: skip
 
     def __init__(self, spec: Spec, move: int, epoch: Epoch, stage: Stage) -> None:
@@ -91,7 +89,8 @@ class _Opening:
         self.accepted: tuple[Epoch, Choice] | None = None  # the latest that any has told
         self.floor: Epoch | None = None  # the latest that any has told
         self.started = False
-        self.retry_s = RETRY_S
+        self.begun_at = 0.0
+        self.asked = 0  # so many times
 
     @property
     def task(self) -> TaskId:
@@ -122,6 +121,7 @@ class Opener:
         self._watched: Counter[NodeId] = Counter()  # how many of our openings each holder has
         self._watch_at: float | None = None
         self._timers: Timers[TaskId] = Timers()
+        self._patience = Patience()
 
     def __contains__(self, task: TaskId) -> bool:
         return task in self._openings
@@ -275,6 +275,7 @@ class Opener:
 
     def _begin(self, opening: _Opening, now: float) -> None:
         self._openings[opening.task] = opening
+        opening.begun_at = now
         self._watched.update(opening.spec.holders)
         if self._watch_at is None:
             self._watch_at = now + LEASE_S / 4
@@ -298,8 +299,9 @@ class Opener:
                 del self._watched[holder]
 
     def _wait(self, opening: _Opening, now: float) -> None:
-        self._timers.set(opening.task, now + opening.retry_s * (1.0 + self._chance.random()))
-        opening.retry_s = min(2 * opening.retry_s, RETRY_S_MAX)
+        opening.asked += 1
+        wait_s = self._patience.wait_s(opening.asked) * (1.0 + self._chance.random())
+        self._timers.set(opening.task, now + wait_s)
 
     def _ask(self, opening: _Opening) -> None:
         """Whoever has not answered."""
@@ -314,7 +316,7 @@ class Opener:
         others = list(opening.others.values())
         if opening.stage is Stage.PREPARING and others:
             self.prepare(opening.spec, opening.move, max(others), opening.why, now, to=opening.to)
-        elif opening.stage is Stage.HOLDING and others and opening.retry_s > 2 * RETRY_S:
+        elif opening.stage is Stage.HOLDING and others and opening.asked > 1:
             # no epoch has a majority, or whoever has it is not known to live: ask for a later one
             self.prepare(opening.spec, opening.move, max(others), Why.ORPHAN, now)
         elif opening.stage is Stage.PREPARING or opening.installs is not None:
@@ -368,6 +370,7 @@ class Opener:
             self._propose(opening, Choice(Outcome(opening.task, State.UNKNOWN, error=error)), now)
         else:
             opening.stage = Stage.OWNED
+            self._patience.answered(now - opening.begun_at)
             self._tell(Permitted(spec, opening.epoch, opening.move))
 
     def _propose(self, opening: _Opening, choice: Choice, now: float) -> None:

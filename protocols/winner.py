@@ -155,7 +155,8 @@ class Winner:
             if epoch is None or key[1] == epoch:
                 self._results[task].discard(key)
                 entry = self._answers[key]
-                self._answer(AwardEntry(task, key[1], Answer.RELEASED, entry.holders, entry.move))
+                answer = Answer.DECIDED if epoch is None else Answer.RELEASED
+                self._answer(AwardEntry(task, key[1], answer, entry.holders, entry.move))
         if not self._results.get(task):
             self._results.pop(task, None)
 
@@ -230,7 +231,7 @@ class Winner:
         self._write(entry)
         while len(self._answers) > ANSWERS_MAX:
             oldest = next(iter(self._answers.values()))
-            if oldest.answer is not Answer.RELEASED:
+            if oldest.answer in (Answer.ACCEPTED, Answer.RESULT):
                 break
             del self._answers[oldest.task, oldest.epoch]
             self._erase(AwardEntry, oldest.key)

@@ -191,8 +191,8 @@ class Learnt(Word, frozen=True, array_like=True, tag=True):
 
 
 class Settled(Word, frozen=True, array_like=True, tag=True):
-    """All holders have voted for what this epoch proposed, which is decided by that; or all that live have learnt how it
-    was decided (None). Its register may be forgotten."""
+    """All holders have voted for what this epoch proposed, and so decided it; or all that live have learnt how it was
+    decided (None). Its register may be forgotten."""
 
     task: TaskId
     move: Count

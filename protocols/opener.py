@@ -47,13 +47,12 @@ from .commitment_words import (
     Unheld,
     Watching,
     Why,
-    Word,
 )
 from .core import NodeId, Outcome, State, TaskId
 from .epochs import Epoch
 from .holder import LEASE_S
 from .patience import Patience
-from .proposer import Proposer, Say, Tell
+from .proposer import Ears, Proposer, Say, Tell
 from .timers import Timers
 
 
@@ -230,33 +229,46 @@ class Opener:
 
     # -- hearing
 
-    def receive(self, word: Word, sender: NodeId, now: float) -> None:
-        match word:
-            case Held(task, move, promised):
-                if (opening := self._of(task, move, sender)) is not None:
-                    self._held(opening, promised, sender, now)
-            case Promise(task, move, epoch):
-                opening = self._of(task, move, sender)
-                if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == epoch:
-                    self._promised(opening, word, sender, now)
-            case Unheld(task, move):
-                opening = self._of(task, move, sender)
-                if opening is not None and opening.stage in (Stage.PREPARING, Stage.PROPOSED):
-                    self._say(sender, Hold(opening.spec, opening.epoch, move, opening.started))
-            case Fence(task, move, epoch, promised):
-                opening = self._of(task, move, sender)
-                if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == epoch:
-                    self._fenced(opening, promised, sender, now)
-            case Decided(task, move, choice):
-                if (opening := self._of(task, move, sender)) is not None and opening.stage is not Stage.PROPOSED:
-                    self._decided(opening, choice, now)
-            case Gone(task):
-                opening = self._openings.get(task)
-                if opening is not None and sender in opening.spec.holders and opening.stage is not Stage.PROPOSED:
-                    self._end(opening)
-                    self._tell(Chosen(task, None))
-            case _:
-                raise AssertionError(word)
+    @property
+    def ears(self) -> Ears:
+        return {
+            Held: self._hear_held,
+            Promise: self._hear_promise,
+            Unheld: self._hear_unheld,
+            Fence: self._hear_fence,
+            Decided: self._hear_decided,
+            Gone: self._hear_gone,
+        }
+
+    def _hear_held(self, word: Held, sender: NodeId, now: float) -> None:
+        if (opening := self._of(word.task, word.move, sender)) is not None:
+            self._held(opening, word.promised, sender, now)
+
+    def _hear_promise(self, word: Promise, sender: NodeId, now: float) -> None:
+        opening = self._of(word.task, word.move, sender)
+        if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == word.epoch:
+            self._promised(opening, word, sender, now)
+
+    def _hear_unheld(self, word: Unheld, sender: NodeId, now: float) -> None:
+        opening = self._of(word.task, word.move, sender)
+        if opening is not None and opening.stage in (Stage.PREPARING, Stage.PROPOSED):
+            self._say(sender, Hold(opening.spec, opening.epoch, word.move, opening.started))
+
+    def _hear_fence(self, word: Fence, sender: NodeId, now: float) -> None:
+        opening = self._of(word.task, word.move, sender)
+        if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == word.epoch:
+            self._fenced(opening, word.promised, sender, now)
+
+    def _hear_decided(self, word: Decided, sender: NodeId, now: float) -> None:
+        opening = self._of(word.task, word.move, sender)
+        if opening is not None and opening.stage is not Stage.PROPOSED:
+            self._decided(opening, word.choice, now)
+
+    def _hear_gone(self, word: Gone, sender: NodeId, now: float) -> None:
+        opening = self._openings.get(word.task)
+        if opening is not None and sender in opening.spec.holders and opening.stage is not Stage.PROPOSED:
+            self._end(opening)
+            self._tell(Chosen(word.task, None))
 
     @property
     def deadline(self) -> float | None:

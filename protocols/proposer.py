@@ -21,6 +21,7 @@ word of a holder that knows. Where a register has moved, its proposal follows it
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from .commitment_words import (
     Choice,
@@ -35,7 +36,6 @@ from .commitment_words import (
     Moved,
     Overruled,
     Settled,
-    Unheld,
     Vote,
     Word,
     majority,
@@ -49,6 +49,8 @@ Say = Callable[[NodeId, Word], None]
 """To whom, what: it leaves with the turn."""
 Tell = Callable[[Local], None]
 """The other roles of this node."""
+Ears = dict[type[Word], Callable[[Any, NodeId, float], None]]
+"""Which words a role is told, and what it does then: the word, who says it, when."""
 
 
 class _Proposal:
@@ -143,40 +145,48 @@ class Proposer:
         proposal.asked += 1
         self._timers.set(proposal.task, now + self._patience.wait_s(proposal.asked))
 
-    def receive(self, word: Word, sender: NodeId, now: float) -> None:
-        """A holder has answered."""
-        match word:
-            case Vote(task, move, epoch):
-                proposal = self._of(task, move, sender)
-                if proposal is not None and proposal.epoch == epoch:
-                    self._voted(proposal, sender, now)
-            case Learnt(task, move):
-                proposal = self._of(task, move, sender)
-                if proposal is not None and proposal.chosen:
-                    self._learnt(proposal, sender)
-            case Fence(task, move, epoch, _):
-                proposal = self._of(task, move, sender)
-                if proposal is not None and not proposal.chosen and proposal.epoch == epoch:
-                    proposal.fenced.add(sender)
-                    if len(proposal.fenced) > len(proposal.holders) - majority(len(proposal.holders)):
-                        self._drop(proposal)
-                        self._tell(Overruled(task, epoch))
-            case Decided(task, move, choice):
-                proposal = self._of(task, move, sender)
-                if proposal is not None:
-                    self._decided(proposal, choice, sender, now)
-            case Gone(task):
-                gone = self._proposals.get(task)
-                if gone is not None and sender in gone.holders:
-                    if not gone.chosen:
-                        self._tell(Chosen(task, None))
-                        self._drop(gone)
-                    else:
-                        self._learnt(gone, sender)
-            case Unheld():
-                pass  # whoever has its spec holds it there; we ask again
-            case _:
-                raise AssertionError(word)
+    @property
+    def ears(self) -> Ears:
+        return {
+            Vote: self._hear_vote,
+            Learnt: self._hear_learnt,
+            Fence: self._hear_fence,
+            Decided: self._hear_decided,
+            Gone: self._hear_gone,
+        }
+
+    def _hear_vote(self, word: Vote, sender: NodeId, now: float) -> None:
+        proposal = self._of(word.task, word.move, sender)
+        if proposal is not None and proposal.epoch == word.epoch:
+            self._voted(proposal, sender, now)
+
+    def _hear_learnt(self, word: Learnt, sender: NodeId, now: float) -> None:
+        proposal = self._of(word.task, word.move, sender)
+        if proposal is not None and proposal.chosen:
+            self._learnt(proposal, sender)
+
+    def _hear_fence(self, word: Fence, sender: NodeId, now: float) -> None:
+        proposal = self._of(word.task, word.move, sender)
+        if proposal is not None and not proposal.chosen and proposal.epoch == word.epoch:
+            proposal.fenced.add(sender)
+            if len(proposal.fenced) > len(proposal.holders) - majority(len(proposal.holders)):
+                self._drop(proposal)
+                self._tell(Overruled(word.task, word.epoch))
+
+    def _hear_decided(self, word: Decided, sender: NodeId, now: float) -> None:
+        proposal = self._of(word.task, word.move, sender)
+        if proposal is not None:
+            self._decided(proposal, word.choice, sender, now)
+
+    def _hear_gone(self, word: Gone, sender: NodeId, now: float) -> None:
+        proposal = self._proposals.get(word.task)
+        if proposal is None or sender not in proposal.holders:
+            return
+        if proposal.chosen:
+            self._learnt(proposal, sender)
+        else:
+            self._tell(Chosen(word.task, None))
+            self._drop(proposal)
 
     def _of(self, task: TaskId, move: int, sender: NodeId) -> _Proposal | None:
         proposal = self._proposals.get(task)

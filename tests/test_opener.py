@@ -74,7 +74,7 @@ class Desk:
     def hear(self, word: Word, *senders: NodeId) -> None:
         for sender in senders:
             role = self.proposer if isinstance(word, (Vote, Learnt)) else self.opener
-            role.receive(word, sender, 0.0)
+            role.ears[type(word)](word, sender, 0.0)
 
     def owns(self) -> None:
         """It is held, promised, and may be awarded."""

@@ -136,6 +136,31 @@ NEEDS = [
     Row("a kind that nobody offers", ["submit", "pkg.mod:func", "--wait"], 3, r"1 does not offer the kind", ID),
 ]
 
+NO_LOG, NO_EVENT = r"there is no log \(NAME.jsonl\) in .*", r"there is not one event of Parley in .*"
+ANY_LOG = (
+    '{"ts":"2026-01-01T00:00:00Z","mono":1,"hlc":1,"level":"info","event":"node.stop","v":1,"run":"r","node":"n1",'
+)
+ANY_LOG += '"seq":1,"reason":"stopped"}\n'
+LOGS = [
+    row
+    for words in (["logs"], ["trace"])
+    for row in (
+        Row(f"{words[0]} of nothing", [*words, "nowhere"], 1, r"there is no run in nowhere"),
+        Row(f"{words[0]} of an empty folder", [*words, "HERE"], 1, NO_LOG),
+        Row(f"{words[0]} of what is no log", [*words, "/bin/sh"], 1, NO_EVENT),
+        Row(f"{words[0]} of half a line", [*words, "n1.jsonl"], 1, NO_EVENT, files={"n1.jsonl": ANY_LOG[:-9]}),
+    )
+]
+LOGS += [
+    Row(
+        "an event that is none", ["logs", "HERE", "--event=x.y"], 2, r"no event is called", files={"n1.jsonl": ANY_LOG}
+    ),
+    Row("a node that is not there", ["logs", "HERE", "--node=x"], 2, r"no log here of x", files={"n1.jsonl": ANY_LOG}),
+    Row(
+        "a trace to nowhere", ["trace", "HERE", "-o", "no/x"], 2, r"no/x cannot be written", files={"n1.jsonl": ANY_LOG}
+    ),
+]
+
 
 def line(name: str, text: str, said: str) -> Row:
     """A file with this one line."""
@@ -278,7 +303,7 @@ RUNS = [
     Row("a run that is none", ["why", "--run=HERE"], 1, r"no log|holds no"),
     Row("a task of no run", ["why", "zzz", "--run=HERE"], 1, r"no log|holds no"),
 ]
-BAD = [*FLAGS, *NEEDS, *FILES, *WORK, *PLACES, *RUNS]
+BAD = [*FLAGS, *LOGS, *NEEDS, *FILES, *WORK, *PLACES, *RUNS]
 
 GOOD = [
     Row("the version", ["--version"], 0, out=r"parley, version \S+\n"),

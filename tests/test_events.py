@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parley.agents import events
-from parley.agents.events import VOCABULARY, EventLog, Header, Level, LogError, NodeLoad, NodeStopped
+from parley.agents.events import VOCABULARY, EventLog, Header, Level, LogError
+from parley.agents.node_events import NodeLoad, NodeStopped
 from parley.protocols.contract_events import DeclineLine, MessageDropped, TaskEnded
 from parley.protocols.core import Event
 from parley.protocols.performatives import Reason

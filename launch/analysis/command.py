@@ -1,6 +1,6 @@
-"""`parley why`: the card of a task, or the same as JSON.
+"""What the commands that read logs print: each of them in a few lines over the modules beside this one.
 
-What is imported here decides how soon the answer stands on the screen; nothing heavy does.
+What is imported here decides how soon the answer of `parley why` stands on the screen; nothing heavy does.
 """
 
 from __future__ import annotations
@@ -8,11 +8,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import click
 import msgspec
 
+from ..places import logs_of
+from ..problems import Exit, Problem
 from .card import render
 from .run import open_run
 from .why import why as find_out
@@ -21,11 +26,87 @@ WIDTH_MAX = 120
 """A card is not easier to read on a wider screen."""
 
 
-def why(folder: Path, task: str, as_json: bool) -> None:
+def why(folder: Path | None, task: str, as_json: bool) -> None:
     """Print why `task` ran where it ran in the run in `folder`. Raises RunError."""
-    answer = find_out(open_run(folder), task)
+    answer = find_out(open_run(logs_of(folder)), task)
     if as_json:
         click.echo(msgspec.json.encode(answer))
         return
-    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    click.echo(render(answer, color, min(shutil.get_terminal_size().columns, WIDTH_MAX)))
+    click.echo(render(answer, _colored(), min(shutil.get_terminal_size().columns, WIDTH_MAX)))
+
+
+def logs(
+    folder: Path | None,
+    task: str,
+    nodes: tuple[str, ...],
+    events: tuple[str, ...],
+    last: int | None,
+    follow: bool,
+    as_jsonl: bool,
+) -> None:
+    """Print the lines that are wanted. Raises RunError."""
+    from .logs import Wanted, for_people, named
+    from .logs import follow as go_on
+    from .logs import logs as read
+
+    colored = _colored() and not as_jsonl
+
+    def paint(text: str, tint: str) -> str:
+        return f"\x1b[{tint}m{text}\x1b[0m" if colored else text
+
+    out = sys.stdout.buffer
+
+    def tell(line: bytes) -> None:
+        out.write((line if as_jsonl else for_people(line, paint).encode("utf-8", "replace")) + b"\n")
+        if follow:
+            out.flush()
+
+    wanted = Wanted(nodes, named(events), task)
+    path = logs_of(folder)
+    if follow:
+        try:
+            go_on(path, wanted, last, tell)
+        except KeyboardInterrupt:
+            sys.exit(Exit.INTERRUPTED)
+    notes = read(path, wanted, last, tell)
+    out.flush()
+    _tell_notes(notes)
+
+
+def trace(folder: Path | None, output: Path | None) -> None:
+    """Write the run as a Chrome trace. Raises RunError."""
+    from .timeline import timeline
+    from .trace import events
+
+    told = timeline(logs_of(folder))
+    with _to(output) as file:
+        first = True
+        file.write(b'{"displayTimeUnit":"ms","traceEvents":[')
+        for event in events(told):
+            file.write((b"\n" if first else b",\n") + msgspec.json.encode(event))
+            first = False
+        file.write(b"\n]}\n")
+    _tell_notes(told.notes)
+
+
+@contextmanager
+def _to(output: Path | None) -> Iterator[IO[bytes]]:
+    """The file, or stdout. Raises Problem."""
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with output.open("wb") as file:
+            yield file
+    except OSError as error:
+        raise Problem(f"{output} cannot be written: {(error.strerror or str(error)).lower()}", Exit.USAGE) from None
+
+
+def _tell_notes(notes: list[str]) -> None:
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def _colored() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -11,12 +11,14 @@ told in `notes`.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from ...agents import node_events
 from ...protocols import auctions, commitment_events, contract_events, service, swim_words
 from ...protocols.contract_events import AuctionAwarded
 from ...protocols.core import Event
@@ -27,16 +29,16 @@ LAST = "last"
 NAMED_MAX = 4
 """So many candidates are named where an id is ambiguous."""
 
-_decoders = {
-    event.name: msgspec.json.Decoder(event)
-    for event in (
-        *contract_events.EVENTS,
-        *auctions.EVENTS,
-        *swim_words.EVENTS,
-        *service.EVENTS,
-        *commitment_events.EVENTS,
-    )
-}
+KNOWN: tuple[type[Event], ...] = (
+    *node_events.EVENTS,
+    *swim_words.EVENTS,
+    *service.EVENTS,
+    *contract_events.EVENTS,
+    *auctions.EVENTS,
+    *commitment_events.EVENTS,
+)
+"""All that a log of this version may hold, as `agents.events.VOCABULARY` has it, without what writing a log needs."""
+_decoders = {event.name: msgspec.json.Decoder(event) for event in KNOWN}
 
 
 class RunError(Problem):
@@ -79,6 +81,19 @@ class Run:
                 if head.invitees:
                     self._invited.update(head.invitees)
                 yield head, line
+        if not events:
+            raise RunError(f"there is not one event of Parley in {self.path}: is it the run you mean?")
+
+    def merged(self) -> Iterator[tuple[Head, bytes]]:
+        """All lines of all nodes in the order of the hybrid clock, causes before effects. Raises RunError as `heads`.
+
+        A line that is stamped earlier than the one before it in its own log (a node started again after its wall clock
+        was set back) stays behind that one.
+        """
+        events = 0
+        for _, _, _, head, line in heapq.merge(*(_in_order(place, file) for place, file in enumerate(self.files))):
+            events += 1
+            yield head, line
         if not events:
             raise RunError(f"there is not one event of Parley in {self.path}: is it the run you mean?")
 
@@ -129,6 +144,14 @@ class Run:
         if absent:
             notes.append(f"no log here of {_listed(absent)}")
         return notes
+
+
+def _in_order(place: int, file: LogFile) -> Iterator[tuple[int, int, int, Head, bytes]]:
+    """Its lines with what they are merged by, which no two have in common."""
+    latest = 0
+    for number, (head, line) in enumerate(file.heads()):
+        latest = max(latest, head.hlc)
+        yield latest, place, number, head, line
 
 
 def open_run(path: Path) -> Run:

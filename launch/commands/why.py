@@ -16,7 +16,7 @@ from .. import options
     "folder",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="The logs.  [default: runs/last, else those of this machine's agents]",
+    help="The logs.  [default: the newest of this machine]",
 )
 @options.as_json
 def why(task: str, folder: Path | None, as_json: bool) -> None:
@@ -25,6 +25,5 @@ def why(task: str, folder: Path | None, as_json: bool) -> None:
     TASK is an id, the beginning of one, or `last`.
     """
     from ..analysis import command
-    from ..places import newest_logs
 
-    command.why(folder or newest_logs(), task, as_json)
+    command.why(folder, task, as_json)

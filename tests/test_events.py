@@ -206,6 +206,8 @@ def values(kind: msgspec.inspect.Type) -> st.SearchStrategy[object]:
             return st.one_of(*map(values, types))
         case msgspec.inspect.VarTupleType(item_type=item):
             return st.lists(values(item), max_size=2).map(tuple)
+        case msgspec.inspect.TupleType(item_types=items):
+            return st.tuples(*map(values, items))
         case msgspec.inspect.DictType(key_type=key, value_type=value):
             return st.dictionaries(values(key), values(value), max_size=2)
         case msgspec.inspect.StructType(cls=cls, fields=fields):

@@ -245,16 +245,20 @@ def fits(value: object, schema: Json, root: Json) -> bool:
             case "additionalProperties":
                 if not all(fits(each, cast("Json", expected), root) for each in cast("Json", value).values()):
                     return False
-            case "items":
+            case "items" if expected is not False:
                 if not all(fits(each, cast("Json", expected), root) for each in cast("Sequence[object]", value)):
                     return False
-            case "minLength" | "maxLength" | "minimum":
-                size = len(value) if isinstance(value, str) else cast("float", value)
+            case "prefixItems":
+                places = zip(cast("Sequence[object]", value), cast("Sequence[Json]", expected), strict=True)
+                if not all(fits(each, part, root) for each, part in places):
+                    return False
+            case "minLength" | "maxLength" | "minItems" | "maxItems" | "minimum":
+                size = len(value) if isinstance(value, (str, list)) else cast("float", value)
                 bound = cast("float", expected)
-                if size > bound if word == "maxLength" else size < bound:
+                if size > bound if word.startswith("max") else size < bound:
                     return False
             case _:
-                known = {"const", "enum", "anyOf", "oneOf", "required", "title", "description", "format", "default"}
+                known = {"const", "enum", "anyOf", "oneOf", "required", "title", "description", "format", "default", "items"}
                 assert word in known | {"$defs", "$schema"}, f"add {word} here"
     return True
 

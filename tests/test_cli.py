@@ -143,7 +143,7 @@ ANY_LOG = (
 ANY_LOG += '"seq":1,"reason":"stopped"}\n'
 LOGS = [
     row
-    for words in (["logs"], ["trace"])
+    for words in (["logs"], ["trace"], ["verify"])
     for row in (
         Row(f"{words[0]} of nothing", [*words, "nowhere"], 1, r"there is no run in nowhere"),
         Row(f"{words[0]} of an empty folder", [*words, "HERE"], 1, NO_LOG),
@@ -152,6 +152,13 @@ LOGS = [
     )
 ]
 LOGS += [
+    Row(
+        "a log with a gap",
+        ["verify", "HERE"],
+        5,
+        out=r"n1.jsonl:1: lines 1 to 6 are missing before it \(by seq\)\nnote: n1.jsonl: 6 lines missing\n.* 1 gap\n",
+        files={"n1.jsonl": ANY_LOG.replace('"seq":1', '"seq":7')},
+    ),
     Row(
         "an event that is none", ["logs", "HERE", "--event=x.y"], 2, r"no event is called", files={"n1.jsonl": ANY_LOG}
     ),

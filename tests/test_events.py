@@ -258,7 +258,18 @@ def fits(value: object, schema: Json, root: Json) -> bool:
                 if size > bound if word.startswith("max") else size < bound:
                     return False
             case _:
-                known = {"const", "enum", "anyOf", "oneOf", "required", "title", "description", "format", "default", "items"}
+                known = {
+                    "const",
+                    "enum",
+                    "anyOf",
+                    "oneOf",
+                    "required",
+                    "title",
+                    "description",
+                    "format",
+                    "default",
+                    "items",
+                }
                 assert word in known | {"$defs", "$schema"}, f"add {word} here"
     return True
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 import msgspec
@@ -21,9 +21,15 @@ from ..problems import Exit, Problem
 from .card import render
 from .run import open_run
 from .why import why as find_out
+from .words import clean
+
+if TYPE_CHECKING:
+    from .verify import Verdict
 
 WIDTH_MAX = 120
 """A card is not easier to read on a wider screen."""
+
+DIFFERENCES_SHOWN = 20
 
 
 def why(folder: Path | None, task: str, as_json: bool) -> None:
@@ -87,6 +93,46 @@ def trace(folder: Path | None, output: Path | None) -> None:
             first = False
         file.write(b"\n]}\n")
     _tell_notes(told.notes)
+
+
+def verify(folder: Path | None, as_json: bool) -> None:
+    """Print what was recomputed and what differs; exit code 5 if the logs are not as they were written. Raises
+    RunError."""
+    from .verify import verify as recompute
+
+    path = logs_of(folder)
+    verdict = recompute(path)
+    if as_json:
+        click.echo(msgspec.json.encode(verdict))
+    else:
+        click.echo(_verdict_told(path, verdict))
+    if not verdict.sound:
+        sys.exit(Exit.LOG_INVALID)
+
+
+def _verdict_told(path: Path, verdict: Verdict) -> str:
+    lines = [
+        f"{one.file}:{one.line}: {one.field} is {_value(one.logged)}, recomputed {_value(one.recomputed)}"
+        for one in verdict.differences[:DIFFERENCES_SHOWN]
+    ]
+    more = len(verdict.differences) - len(lines)
+    lines += [f"and {more:,} more differences"] if more else []
+    for gap in verdict.gaps[:DIFFERENCES_SHOWN]:
+        which = f"line {gap.first} is" if gap.first == gap.last else f"lines {gap.first} to {gap.last} are"
+        lines.append(f"{gap.file}:{gap.line}: {which} missing before it (by seq)")
+    lines += [f"note: {note}" for note in verdict.notes]
+    of = f"of {verdict.events:,} events in {path}"
+    found = f"{verdict.checked:,} {of} recomputed, {verdict.awards:,} awards among them"
+    ends = (
+        "all as logged"
+        if verdict.sound
+        else f"{len(verdict.differences):,} differ, {len(verdict.gaps):,} {'gap' if len(verdict.gaps) == 1 else 'gaps'}"
+    )
+    return "\n".join(map(clean, [*lines, f"{found}: {ends}"]))
+
+
+def _value(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 @contextmanager

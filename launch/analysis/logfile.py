@@ -31,6 +31,15 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     invitees: tuple[str, ...] = ()
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """Lines that are missing before line `line` of `file`: their `seq` would be `first` to `last`."""
+
+    file: str
+    line: int
+    first: int
+    last: int
+
+
 decode_head = msgspec.json.Decoder(Head).decode
 
 
@@ -43,6 +52,7 @@ class LogFile:
         self.missing = 0
         self.torn = False
         self.failure: str | None = None
+        self.gaps: list[Gap] = []  # where lines are missing
         self._open_end = False  # the line just read has no end
 
     @property
@@ -52,12 +62,15 @@ class LogFile:
 
     def lines(self) -> Iterator[bytes]:
         """Every line without its end, the empty ones left out."""
+        return filter(None, self._lines())
+
+    def _lines(self) -> Iterator[bytes]:
         rest = b""
         try:
             with self.path.open("rb", buffering=0) as file:
                 while chunk := file.read(CHUNK_BYTES):
                     *lines, rest = (rest + chunk).split(b"\n")
-                    yield from filter(None, lines)
+                    yield from lines
                     if len(rest) > LINE_BYTES_MAX:
                         yield rest
                         rest = b""
@@ -69,9 +82,16 @@ class LogFile:
 
     def heads(self) -> Iterator[tuple[Head, bytes]]:
         """Every line that is an event, with its head."""
+        return ((head, line) for _, head, line in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[int, Head, bytes]]:
+        """The same, with the number of each line in the file, from 1."""
         self.unreadable = self.missing = before = 0
         self.torn, self.failure, self._open_end = False, None, False
-        for line in self.lines():
+        self.gaps = []
+        for number, line in enumerate(self._lines(), 1):
+            if not line:
+                continue
             try:
                 head = decode_head(line)
             except (msgspec.MsgspecError, RecursionError):
@@ -80,9 +100,12 @@ class LogFile:
                 continue
             seq = head.seq
             if seq != before + 1:
-                self.missing += seq - 1 - (before if seq > before else 0)  # not after `before`: a new writer
+                after = before if seq > before else 0  # not after `before`: a new writer
+                self.missing += seq - 1 - after
+                if seq > after + 1:
+                    self.gaps.append(Gap(self.path.name, number, after + 1, seq - 1))
             before = seq
-            yield head, line
+            yield number, head, line
 
     @property
     def notes(self) -> list[str]:

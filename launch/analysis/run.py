@@ -82,7 +82,7 @@ class Run:
                     self._invited.update(head.invitees)
                 yield head, line
         if not events:
-            raise RunError(f"there is not one event of Parley in {self.path}: is it the run you mean?")
+            raise self.empty
 
     def merged(self) -> Iterator[tuple[Head, bytes]]:
         """All lines of all nodes in the order of the hybrid clock, causes before effects. Raises RunError as `heads`.
@@ -95,7 +95,7 @@ class Run:
             events += 1
             yield head, line
         if not events:
-            raise RunError(f"there is not one event of Parley in {self.path}: is it the run you mean?")
+            raise self.empty
 
     def about(self, task: str) -> Iterator[Line]:
         """The lines that name this task, and those that tell of nodes coming and going; not yet in order."""
@@ -137,9 +137,19 @@ class Run:
         raise RunError(f"{len(matching)} tasks begin with {name}: {_listed(matching)}; give more of the id")
 
     @property
+    def empty(self) -> RunError:
+        """What is said of it where it has not one event."""
+        return RunError(f"there is not one event of Parley in {self.path}: is it the run you mean?")
+
+    @property
+    def damage(self) -> list[str]:
+        """What is wrong with the logs that are here, one sentence each."""
+        return [note for file in self.files for note in file.notes]
+
+    @property
     def notes(self) -> list[str]:
         """What is wrong with the logs, one sentence each."""
-        notes = [note for file in self.files for note in file.notes]
+        notes = self.damage
         absent = sorted(self._invited - {file.node for file in self.files})
         if absent:
             notes.append(f"no log here of {_listed(absent)}")

@@ -22,7 +22,8 @@ from collections.abc import Iterator, Sequence
 
 from ...protocols.contract_events import BidLine, DeclineLine
 from ...protocols.core import State
-from .why import Award, Step, Why
+from ...protocols.performatives import Reason
+from .why import Award, Loss, Step, Why
 from .words import BY_COST, REASONS, clean, duration, evidence, listed, rule_words
 
 BIDS_SHOWN = 10
@@ -118,6 +119,10 @@ class _Card:
         yield from self._bids(award)
         yield from self._evidence(award)
         yield from self._absent(award.declines, award.silent)
+        for change in award.what_if:
+            yield from self._wrap(f"if  {change.text}")
+        if award.lost is not None:
+            yield from self._wrap(_loss_words(award.lost), tint=BAD)
 
     def _evidence(self, award: Award) -> Iterator[str]:
         """What the seconds of the runs rest on, where that is more than the task's own words."""
@@ -240,6 +245,13 @@ def _verdict(award: Award) -> str:
         return f"{winner} wins, though {second} would have cost {duration(-margin)} less: this rule looks elsewhere"
     more = f"{margin / award.cost:.0%}".replace("%", " %") if award.cost > 0.0 else duration(margin)
     return f"{winner} wins by {duration(margin)}; {second}, the runner-up, would have cost {more} more"
+
+
+def _loss_words(lost: Loss) -> str:
+    """Why it came to nothing."""
+    reason = f"{lost.reason}, {REASONS[Reason(lost.reason)]}"
+    ran = "not started there" if lost.ran_s is None else f"started there {duration(lost.ran_s)} before"
+    return f"lost  after {duration(lost.after_s)}: {reason}; {ran}; offered again"
 
 
 def _fills(bids: Sequence[BidLine]) -> dict[str, str]:

@@ -396,6 +396,12 @@ GOOD = [
         0,
         out=r'\{"task":"\w{12}","state":"open","awards":\[\{"epoch":0,"winner":"n1",.*\n',
     ),
+    Row(
+        "why, by name",
+        ["why", "mine"],
+        0,
+        out=r"Task \w{12}  echo\n  done on n1 after [\s\S]*\n[\s\S]*History\n[\s\S]*",
+    ),
     Row("a command", ["run", "--", "printf", "hi\\n"], 0, out="hi\n"),
     Row("a command without its dashes", ["run", "echo", "--need", "this"], 0, out="--need this\n"),
     Row("nothing to cancel", ["cancel", "mine", "--json"], 0, out=r'\{"cancelled":0,"ended":1\}\n'),

@@ -66,8 +66,9 @@ class _Card:
         if not self._why.awards and self._why.unbid:
             yield ""
             yield from self._unbid()
-        yield ""
-        yield from self._history()
+        if self._why.run:
+            yield ""
+            yield from self._history()
         if self._why.notes:
             yield ""
             yield self._paint("Notes", BOLD)
@@ -91,6 +92,9 @@ class _Card:
 
     def _standing(self) -> str:
         why = self._why
+        if not why.run:
+            where = f" on {why.node}" if why.node else ""
+            return f"{why.state}{where}" + (f": {why.error}" if why.error else "")
         awards = f", by award {why.awards[-1].epoch}" if len(why.awards) > 1 else ""
         commits = [step.at_s for step in why.history if step.event == "task.commit"]
         after = f" after {duration(commits[0])}" if commits else ""

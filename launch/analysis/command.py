@@ -19,7 +19,7 @@ import msgspec
 from ..places import logs_of
 from ..problems import Exit, Problem
 from .card import render
-from .run import open_run
+from .run import RunError, open_run
 from .why import why as find_out
 from .words import clean
 
@@ -32,9 +32,21 @@ WIDTH_MAX = 120
 DIFFERENCES_SHOWN = 20
 
 
-def why(folder: Path | None, task: str, as_json: bool) -> None:
-    """Print why `task` ran where it ran in the run in `folder`. Raises RunError."""
-    answer = find_out(open_run(logs_of(folder)), task)
+def why(folder: Path | None, task: str, agents: tuple[str, ...], as_json: bool) -> None:
+    """Print why `task` ran where it ran, by the logs in `folder`; where none is named and those of this machine do not
+    know it, by what an agent says. Raises RunError."""
+    path = logs_of(folder)
+    try:
+        answer = find_out(open_run(path), task)
+    except RunError:
+        if folder is not None:
+            raise
+        from .live import ask
+
+        told = ask(agents, task, path)
+        if told is None:
+            raise
+        answer = told
     if as_json:
         click.echo(msgspec.json.encode(answer))
         return

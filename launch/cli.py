@@ -32,6 +32,7 @@ COMMANDS = {
     "nodes": "The fleet as one agent sees it.",
     "tasks": "The tasks of an agent, and why each stands where it stands.",
     "why": "Who bid what for a task, who declined, who won, and by how much.",
+    "report": "A run as one HTML file, opened from disk.",
     "verify": "Recompute every award from the logs.",
     "logs": "The logs of all nodes as one, causes before effects.",
     "trace": "A run as a Chrome trace: a track per slot, an arrow from each award to its start.",

@@ -30,6 +30,7 @@ WIDTH_MAX = 120
 """A card is not easier to read on a wider screen."""
 
 DIFFERENCES_SHOWN = 20
+REPORT_NAME = "report.html"
 
 
 def why(folder: Path | None, task: str, agents: tuple[str, ...], as_json: bool) -> None:
@@ -105,6 +106,18 @@ def trace(folder: Path | None, output: Path | None) -> None:
             first = False
         file.write(b"\n]}\n")
     _tell_notes(told.notes)
+
+
+def report(folder: Path | None, output: Path | None) -> None:
+    """Write the page of the run, and say where. Raises RunError, Problem."""
+    from .report import report as page
+
+    path = logs_of(folder)
+    text = page(path)
+    target = output or (path if path.is_dir() else path.parent) / REPORT_NAME
+    with _to(target) as file:
+        file.write(text)
+    click.echo(target)
 
 
 def verify(folder: Path | None, as_json: bool) -> None:

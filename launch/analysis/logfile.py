@@ -28,6 +28,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     mono: float
     ts: datetime
     task: str | None = None
+    tasks: tuple[str, ...] = ()
     invitees: tuple[str, ...] = ()
 
 

@@ -12,7 +12,8 @@ told in `notes`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,6 +112,33 @@ class Run:
                 event = understand(head, line)
                 if event is not None:
                     yield Line(head, event)
+
+    def about_each(self, tasks: Collection[str]) -> dict[str, list[Line]]:
+        """The same for each of these tasks, read once; nodes come and go only while a task is told of."""
+        found: dict[str, list[Line]] = {task: [] for task in tasks}
+        peers: list[Line] = []
+        for head, line in self.heads():
+            if head.task in found:
+                about: Iterable[str] = (head.task,)
+            elif head.tasks:
+                about = found.keys() & set(head.tasks)
+            else:
+                about = ()
+            of_peer = head.event == swim_words.PeerState.name
+            event = understand(head, line) if about or of_peer else None
+            if event is None:
+                continue
+            if of_peer:
+                peers.append(Line(head, event))
+            for task in about:
+                found[task].append(Line(head, event))
+        peers.sort(key=lambda line: line.head.hlc)
+        stamps = [line.head.hlc for line in peers]
+        for lines in found.values():
+            if lines:
+                hlcs = [line.head.hlc for line in lines]
+                lines += peers[bisect_left(stamps, min(hlcs)) : bisect_right(stamps, max(hlcs))]
+        return found
 
     def find(self, name: str) -> str:
         """The id of the task that is meant. Raises RunError if it is none, or not just one."""

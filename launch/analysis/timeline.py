@@ -58,6 +58,7 @@ class AwardTold(msgspec.Struct, gc=False):
 
     task: str
     epoch: int
+    auction: str
     initiator: str
     winner: str
     at_s: float
@@ -117,7 +118,8 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Timeline(msgspec.Struct):
-    """A run as it went. `began` is seconds since the epoch, `span_s` from the first line to the last."""
+    """A run as it went. `began` is seconds since the epoch, `span_s` from the first line to the last; `opened` is when
+    each call for proposals went out, `counts` how many lines there are of each event, and what they add up to."""
 
     path: str
     began: float
@@ -127,6 +129,7 @@ class Timeline(msgspec.Struct):
     tasks: dict[str, TaskTold]
     attempts: list[Attempt]
     awards: list[AwardTold]
+    opened: dict[str, float]
     changes: list[Change]
     counts: Counter[str]
     notes: list[str]
@@ -159,6 +162,7 @@ class _Reading:
         self._attempts: list[Attempt] = []
         self._under_way: dict[str, dict[tuple[str, int], Attempt]] = {}
         self._awards: list[AwardTold] = []
+        self._opened: dict[str, float] = {}
         self._changes: list[Change] = []
         self._counts: Counter[str] = Counter()
 
@@ -189,6 +193,7 @@ class _Reading:
             tasks=self._tasks,
             attempts=self._attempts,
             awards=self._awards,
+            opened=self._opened,
             changes=self._changes,
             counts=self._counts,
             notes=self._run.notes,
@@ -240,6 +245,7 @@ class _Reading:
             case PeerState():
                 self._changes.append(Change(at, node.node, event.peer, str(event.state), event.reason))
             case AuctionOpened():
+                self._opened[event.auction] = at
                 self._counts["tasks called"] += len(event.tasks)
                 self._counts["nodes asked"] += len(event.invitees)
 
@@ -273,6 +279,7 @@ class _Reading:
             AwardTold(
                 event.task,
                 event.epoch,
+                event.auction,
                 node.node,
                 event.winner,
                 at,
@@ -316,6 +323,8 @@ class _Reading:
             attempt.end_s -= began
         for award in self._awards:
             award.at_s -= began
+        for auction in self._opened:
+            self._opened[auction] -= began
         for task in self._tasks.values():
             task.submitted_s = None if task.submitted_s is None else task.submitted_s - began
             task.ended_s = None if task.ended_s is None else task.ended_s - began

@@ -9,6 +9,7 @@ Nothing is recomputed: an `auction.award` line holds all that its award was made
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -124,8 +125,13 @@ class Why(msgspec.Struct, frozen=True):
 def why(run: Run, name: str) -> Why:
     """The story of the task that `name` means. Raises RunError."""
     task = run.find(name)
+    return told(run, task, run.about(task))
+
+
+def told(run: Run, task: str, lines: Iterable[Line]) -> Why:
+    """The story of this task, from all lines that may concern it, in any order."""
     story = _Story(task)
-    for line in sorted(run.about(task), key=lambda line: (line.head.hlc, line.head.node, line.head.seq)):
+    for line in sorted(lines, key=lambda line: (line.head.hlc, line.head.node, line.head.seq)):
         story.tell(line)
     return Why(
         task=task,

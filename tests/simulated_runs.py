@@ -21,7 +21,7 @@ def tasks_of(number: int, *, rewards: bool = False, prefix: str = "t") -> list[T
     return [
         Task(
             f"{prefix}{place:04}",
-            "sleep",
+            "work",
             0.05 * (1 + place % 5),
             terms=Conditions(priority=int(place % 3 == 0), reward=5.0 if rewards else 0.0),
         )

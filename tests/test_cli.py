@@ -143,7 +143,7 @@ ANY_LOG = (
 ANY_LOG += '"seq":1,"reason":"stopped"}\n'
 LOGS = [
     row
-    for words in (["logs"], ["trace"], ["verify"])
+    for words in (["logs"], ["trace"], ["verify"], ["report"])
     for row in (
         Row(f"{words[0]} of nothing", [*words, "nowhere"], 1, r"there is no run in nowhere"),
         Row(f"{words[0]} of an empty folder", [*words, "HERE"], 1, NO_LOG),

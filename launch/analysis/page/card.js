@@ -31,7 +31,7 @@ class Card {
     const took = tasks.ended[place] !== null && tasks.submitted[place] !== null ? ` after ${this.time(tasks.ended[place] - tasks.submitted[place])}` : "";
     const error = errors[tasks.error[place]];
     return [
-      h("h2", {}, h("span", { class: "id" }, tasks.id[place]), h("button", { type: "button", id: "close", onclick: () => this.box.close() }, "Close")),
+      h("h2", { tabindex: -1, autofocus: true }, h("span", { class: "id" }, tasks.id[place]), h("button", { type: "button", id: "close", onclick: () => this.box.close() }, "Close")),
       h("p", {}, h("span", { class: `state ${state}` }, state), `${node ? ` on ${node}` : ""}${took}${error ? `: ${error}` : ""}`),
       h("p", { class: "muted" }, kinds[tasks.kind[place]]),
     ];
@@ -81,7 +81,7 @@ class Card {
       h("span", { class: "name", title: bid.node }, `${bid.node === award.winner ? "▶ " : ""}${bid.node}`),
       h("span", { class: "num" }, duration(bid.cost)),
       h("div", { class: "bar", style: `width:${(100 * bid.cost) / dearest}%` }, ...terms.filter((term) => bid.terms[term] > 0).map((term) =>
-        h("i", { style: `background:${fill(term)};flex:${bid.terms[term]} 1 0`, title: `${term} ${duration(bid.terms[term])}${this.rests(bid, term)}` })))));
+        h("i", { style: `background:${fill(term)};flex:${(1000 * bid.terms[term]) / bid.cost} 1 0`, title: `${term} ${duration(bid.terms[term])}${this.rests(bid, term)}` })))));
     const more = award.bids.length - bids.length;
     const facts = [
       ...this.absent(award),

@@ -17,7 +17,7 @@ function drawLoad(data) {
     }
   });
   const slots = data.nodes.reduce((sum, node) => sum + node.slots, 0);
-  const [width, height, left, bottom] = [720, 210, 30, 22];
+  const [width, height, left, bottom] = [Math.max($("#load").clientWidth, 260), 210, 26, 22];
   const x = (at) => left + (at / LOAD_BINS) * (width - left);
   const y = (value) => 6 + (1 - value / slots) * (height - bottom - 6);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Slots at work over time, by node" });
@@ -39,7 +39,7 @@ function drawLoad(data) {
     drawing.append(area);
   });
   const per = data.ticks_per_s;
-  const { ticks, digits } = ticksOf(from / per, to / per, 8);
+  const { ticks, digits } = ticksOf(from / per, to / per, width / 80);
   for (const at of ticks) {
     const place = left + ((at * per - from) / (to - from || 1)) * (width - left);
     drawing.append(svg("text", { x: clamp(place, left + 10, width - 12), y: height - 6, "text-anchor": "middle" }, `${at.toFixed(digits)} s`));
@@ -52,7 +52,7 @@ function drawShares(data) {
   const mean = data.nodes.reduce((sum, node) => sum + node.busy_s, 0) / Math.max(data.nodes.length, 1);
   const most = Math.max(...data.nodes.map((node) => node.busy_s), 1e-9);
   const shown = data.nodes.slice(0, 32);
-  const [width, row, left, right] = [420, shown.length > 12 ? 16 : 24, 92, 112];
+  const [width, row, left, right] = [Math.max($("#shares").clientWidth, 260), shown.length > 12 ? 16 : 24, 92, 112];
   const height = shown.length * row + 22;
   const x = (seconds) => left + (seconds / most) * (width - left - right);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Busy seconds by node" });
@@ -62,7 +62,7 @@ function drawShares(data) {
       svg("text", { x: 0, y: y + row / 2 + 4, class: "strong" }, node.name.length > 9 ? `${node.name.slice(0, 8)}…` : node.name),
       svg("text", { x: left - 8, y: y + row / 2 + 4, "text-anchor": "end" }, `× ${node.speed}`),
       svg("rect", { x: left, y: y + 3, width: Math.max(x(node.busy_s) - left, 1), height: row - 6, rx: 2, fill: `var(--${colorName(place)})` }),
-      svg("text", { x: x(node.busy_s) + 6, y: y + row / 2 + 4 }, `${duration(node.busy_s)}, ${plural(node.done, "task")}`),
+      svg("text", { x: width, y: y + row / 2 + 4, "text-anchor": "end" }, `${duration(node.busy_s)}, ${plural(node.done, "task")}`),
     );
   });
   drawing.append(
@@ -76,7 +76,7 @@ function drawShares(data) {
   $("#balance-words").textContent = `Busy seconds${words}${more}`;
 }
 
-/** Nodes down, awards across; the darker the nearer to the best bid, a dot where it won. */
+/** Nodes down, awards across; the stronger the nearer to the least bid, a dot where it won. */
 class Matrix {
   constructor(data, open) {
     this.data = data;
@@ -85,7 +85,7 @@ class Matrix {
     const { matrix } = data;
     const many = matrix.per_column > 1;
     $("#bids-words").textContent = matrix.at.length
-      ? `${many ? `A column is ${matrix.per_column} awards that followed each other` : "A column is an award"}, in the order in which they were made; dark where a node bid as little as the best, a mark where it won${many ? ", the larger the more often" : ""}.`
+      ? `${many ? `A column is ${matrix.per_column} awards that followed each other` : "A column is an award"}, in the order in which they were made; the stronger its colour, the nearer to the least bid, a mark where it won${many ? ", the larger the more often" : ""}.`
       : "No award is in these logs.";
     this.canvas.hidden = !matrix.at.length;
     this.canvas.setAttribute("aria-label", `Bids of ${data.nodes.length} nodes in ${matrix.at.length} columns of awards`);
@@ -174,7 +174,7 @@ function drawMembers(data) {
     return;
   }
   const shown = peers.slice(0, 40);
-  const [width, row, left, bottom] = [1100, 22, 92, 22];
+  const [width, row, left, bottom] = [Math.max($("#membership").clientWidth, 260), 22, 92, 22];
   const height = shown.length * row + bottom;
   const per = data.ticks_per_s;
   const x = (ticks) => left + (ticks / (data.span || 1)) * (width - left - 6);
@@ -197,7 +197,7 @@ function drawMembers(data) {
       drawing.append(svg("line", { x1: x(change[0]), x2: x(change[0]), y1: y + 2, y2: y + row - 2, stroke: PRESENCE[change[3]] || "var(--soft)" }));
     }
   });
-  const { ticks, digits } = ticksOf(0, data.span / per, 10);
+  const { ticks, digits } = ticksOf(0, data.span / per, width / 100);
   for (const at of ticks) {
     drawing.append(svg("text", { x: clamp(x(at * per), left + 8, width - 14), y: height - 6, "text-anchor": "middle" }, `${at.toFixed(digits)} s`));
   }
@@ -212,7 +212,7 @@ function drawKnew(data) {
   $("#knew").replaceChildren(
     h("thead", {}, h("tr", {}, ...["Node", "Counts as", "First known", "To all within", "By", "Why"].map((name) => h("th", {}, name)))),
     h("tbody", {}, ...told.map((one) => h("tr", {},
-      h("td", {}, one.peer), h("td", { class: "state" }, one.state), h("td", { class: "num" }, duration(one.first_s)), h("td", { class: "num" }, duration(one.all_s)),
+      h("td", {}, one.peer), h("td", {}, h("span", { class: `state ${one.state}` }, one.state)), h("td", { class: "num" }, duration(one.first_s)), h("td", { class: "num" }, duration(one.all_s)),
       h("td", { class: "num" }, plural(one.observers, "node")), h("td", { class: "muted" }, one.reason)))),
   );
   if (others > 0) $("#knew").append(h("caption", { class: "muted", style: "caption-side:bottom;text-align:left;padding-top:.4rem" }, `and ${plural(others, "time")} that nodes met`));

@@ -120,7 +120,7 @@ class Gantt {
     const { attempts, kinds, reasons } = data;
     const gap = rowHeight > 14 ? 3 : 1;
     const fills = kinds.map((_, place) => color(colorName(place)));
-    const [bad, panel] = [color("bad"), color("panel")];
+    const [bad, panel, on] = [color("bad"), color("panel"), color("on")];
     this.byRow.forEach((places, row) => {
       const [y, size] = [this.y(row) + gap, rowHeight - 2 * gap];
       let painted = -1;
@@ -138,7 +138,7 @@ class Gantt {
         else this.lost(left, y, Math.max(width, 3), size, bad, panel);
         if (whole) painted = Math.max(painted, Math.floor(right));
         if (width > 46 && size > 11) {
-          pen.fillStyle = whole ? "#ffffff" : bad;
+          pen.fillStyle = whole ? on : bad;
           pen.textAlign = "left";
           pen.fillText(cut(pen, data.tasks.id[attempts.task[place]], width - 10), Math.max(left, this.left) + 5, y + size / 2 + 0.5);
         }
@@ -203,9 +203,15 @@ class Gantt {
       const [y, size] = [this.y(this.first[place]), node.slots * this.rowHeight];
       pen.fillStyle = color("bad");
       pen.fillRect(Math.round(x) - 1, y, 2, size);
+      if (this.rowHeight <= 9) return;
       const words = "✕ died";
-      pen.textAlign = x > this.width - 70 ? "right" : "left";
-      if (this.rowHeight > 9) pen.fillText(words, x + (x > this.width - 70 ? -6 : 6), y + Math.min(size, this.rowHeight) / 2);
+      const [wide, middle] = [pen.measureText(words).width + 10, y + Math.min(size, this.rowHeight) / 2];
+      const from = x + wide + 4 > this.width ? x - wide - 2 : x + 2;
+      pen.fillStyle = color("away");
+      pen.fillRect(from, middle - 8, wide, 16);
+      pen.fillStyle = color("bad");
+      pen.textAlign = "left";
+      pen.fillText(words, from + 5, middle + 0.5);
     });
   }
 

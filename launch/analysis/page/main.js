@@ -59,7 +59,13 @@ async function main() {
   drawKnew(data);
   drawFigures(data);
   const list = new Tasks(data, open);
-  const redraw = () => { gantt.draw(); matrix.draw(); };
+  const redraw = () => {
+    gantt.draw();
+    matrix.draw();
+    drawLoad(data);
+    drawShares(data);
+    drawMembers(data);
+  };
   addEventListener("redraw", redraw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   let width = innerWidth;

@@ -1,7 +1,7 @@
 // Every task: found by what is typed, sorted by what is asked, opened as a card.
 "use strict";
 
-const ROWS = 50;
+const ROWS = 25;
 
 class Tasks {
   constructor(data, open) {

@@ -138,7 +138,7 @@ def browser(folder: Path) -> Iterator[Browser]:
     assert CHROMIUM is not None
     commands, to = os.pipe()
     back, answers = os.pipe()
-    script = f'exec "$@" 3<&{commands} 4>&{answers} {commands}<&- {answers}>&-'
+    script = f'exec "$@" 3<&{commands} 4>&{answers}'
     process = subprocess.Popen(
         ["bash", "-c", script, "chromium", CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}"],
         pass_fds=(commands, answers),

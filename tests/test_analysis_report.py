@@ -75,8 +75,14 @@ def test_figures_are_those_of_the_objective_functions(tmp_path: Path) -> None:
 
 def test_a_change_that_spreads_is_one_change(tmp_path: Path) -> None:
     dead = 'peer.state {"peer":"n9","state":"dead","address":"","reason":"silent"}'
-    line = timeline(write_run(tmp_path, [f"1 n1 {dead}", f"1.25 n2 {dead}", f"2 n3 {dead}", f"50 n1 {dead}"]))
-    assert [(one.first_s, one.all_s, one.observers) for one in knew(line)] == [(0.0, 1.0, 3), (49.0, 0.0, 1)]
+    line = timeline(
+        write_run(tmp_path, [f"1 n1 {dead}", f"1.25 n2 {dead}", f"2 n3 {dead}", f"5 n1 {dead}", f"50 n1 {dead}"])
+    )
+    assert [(one.first_s, one.all_s, one.observers) for one in knew(line)] == [
+        (0.0, 1.0, 3),
+        (4.0, 0.0, 1),
+        (49.0, 0.0, 1),
+    ]
 
 
 def test_the_cards_are_what_why_tells(run: Path) -> None:

@@ -147,13 +147,14 @@ def _traffic(line: Timeline) -> list[Figure]:
 
 
 def knew(line: Timeline, within_s: float = 10.0) -> list[Knew]:
-    """Each change of a member as it spread. What others come to think of it later than that is another change."""
+    """Each change of a member as it spread. What is thought of it later than that, or anew, is another change."""
     spreading: dict[tuple[str, str], list[Change]] = {}
     told: list[Knew] = []
     for change in line.changes:
         key = (change.peer, change.state)
         alike = spreading.setdefault(key, [])
-        if alike and change.at_s - alike[0].at_s > within_s:
+        anew = any(one.observer == change.observer for one in alike)
+        if anew or (alike and change.at_s - alike[0].at_s > within_s):
             told.append(_spread(alike))
             spreading[key] = [change]
         else:

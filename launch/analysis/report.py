@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from ...protocols.core import State
+from ...protocols.swim_words import Presence
 from .figures import busy, figures, knew, span
 from .run import open_run
 from .timeline import AwardTold, Timeline, timeline
@@ -34,6 +35,9 @@ CARDS_MAX = 2_000
 COLUMNS_MAX = 240
 """Of the bid matrix; where there are more awards, neighbours share a column."""
 CHANGES_MAX = 4_000
+KNEW_MAX = 200
+GONE = (Presence.SUSPECT, Presence.DEAD)
+"""Changes of this kind are told first."""
 LOADS_MAX = 600
 """Moments of a node's load; more are thinned out."""
 PAGE = Path(__file__).parent / "page"
@@ -77,6 +81,7 @@ def columns(line: Timeline) -> dict[str, object]:
     last = {award.task: award for award in line.awards}
     awards = [last.get(task.task) for task in tasks]
     begun, ended = span(line)
+    spread = sorted(knew(line), key=lambda one: (one.state not in GONE, one.first_s))
     name = Path(line.path).resolve().name
     return {
         "run": name,
@@ -89,7 +94,8 @@ def columns(line: Timeline) -> dict[str, object]:
         "notes": line.notes,
         "nodes": _nodes(line),
         "figures": figures(line),
-        "knew": knew(line)[:200],
+        "knew": spread[:KNEW_MAX],
+        "knew_in_all": len(spread),
         "changes": [
             [_ticks(one.at_s), nodes.get(one.observer, -1), one.peer, one.state, one.reason]
             for one in line.changes[:CHANGES_MAX]

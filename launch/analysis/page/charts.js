@@ -2,6 +2,7 @@
 "use strict";
 
 const LOAD_BINS = 240;
+const KNEW_SHOWN = 15;
 
 /** Slots at work over time, a band per node. */
 function drawLoad(data) {
@@ -52,7 +53,7 @@ function drawShares(data) {
   const mean = data.nodes.reduce((sum, node) => sum + node.busy_s, 0) / Math.max(data.nodes.length, 1);
   const most = Math.max(...data.nodes.map((node) => node.busy_s), 1e-9);
   const shown = data.nodes.slice(0, 32);
-  const [width, row, left, right] = [Math.max($("#shares").clientWidth, 260), shown.length > 12 ? 16 : 24, 92, 112];
+  const [width, row, left, right] = [Math.max($("#shares").clientWidth, 260), shown.length > 12 ? 16 : 24, 92, 140];
   const height = shown.length * row + 22;
   const x = (seconds) => left + (seconds / most) * (width - left - right);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Busy seconds by node" });
@@ -207,15 +208,15 @@ function drawMembers(data) {
 }
 
 function drawKnew(data) {
-  const told = data.knew.filter((one) => one.state !== "alive").slice(0, 60);
-  const others = data.knew.length - told.length;
+  const told = data.knew.filter((one) => one.state !== "alive").slice(0, KNEW_SHOWN);
+  const others = data.knew_in_all - told.length;
   $("#knew").replaceChildren(
     h("thead", {}, h("tr", {}, ...["Node", "Counts as", "First known", "To all within", "By", "Why"].map((name) => h("th", {}, name)))),
     h("tbody", {}, ...told.map((one) => h("tr", {},
       h("td", {}, one.peer), h("td", {}, h("span", { class: `state ${one.state}` }, one.state)), h("td", { class: "num" }, duration(one.first_s)), h("td", { class: "num" }, duration(one.all_s)),
       h("td", { class: "num" }, plural(one.observers, "node")), h("td", { class: "muted" }, one.reason)))),
   );
-  if (others > 0) $("#knew").append(h("caption", { class: "muted", style: "caption-side:bottom;text-align:left;padding-top:.4rem" }, `and ${plural(others, "time")} that nodes met`));
+  if (others > 0) $("#knew").append(h("caption", { class: "muted", style: "caption-side:bottom;text-align:left;padding-top:.4rem" }, `and ${plural(others, "more change")}, the times that nodes met among them`));
 }
 
 function drawFigures(data) {

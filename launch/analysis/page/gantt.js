@@ -1,6 +1,8 @@
 // Who did what, when: a row per slot, a bar per attempt, what was lost and where it was offered again.
 "use strict";
 
+const ARROWS_MAX = 60;
+
 class Gantt {
   constructor(data, open) {
     this.data = data;
@@ -172,10 +174,11 @@ class Gantt {
   arrows() {
     const { pen, data } = this;
     pen.strokeStyle = pen.fillStyle = color("bad");
-    for (const [lost, next] of this.again.slice(0, 400)) {
-      const end = data.attempts.start[lost] + data.attempts.length[lost];
-      const [x0, x1] = [this.x(end), this.x(data.attempts.start[next])];
-      if (x1 < this.left || x0 > this.width) continue;
+    const { start, length } = data.attempts;
+    const seen = this.again.filter(([lost, next]) => start[next] >= this.from && start[lost] + length[lost] <= this.to);
+    if (seen.length > ARROWS_MAX) return; // so many hide what they should show; looking closer brings them back
+    for (const [lost, next] of seen) {
+      const [x0, x1] = [this.x(start[lost] + length[lost]), this.x(start[next])];
       const [y0, y1] = [this.y(this.rowOf(lost) + 0.5), this.y(this.rowOf(next) + 0.5)];
       pen.lineWidth = 1.5;
       pen.setLineDash([4, 3]);

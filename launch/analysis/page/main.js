@@ -19,7 +19,7 @@ function tiles(data) {
   if (deaths.length) told.push([duration(Math.max(...deaths.map((one) => one.all_s))), "until all knew of a death, after the first", "", null]);
   else told.push([figure("bids per task") ? figure("bids per task").value.toFixed(1) : "0", "bids per task", "", null]);
   $("#tiles").replaceChildren(...told.map(([value, words, kind, gauge]) => h("div", { class: `tile ${kind}` },
-    h("b", {}, value), gauge === null ? null : h("div", { class: "gauge" }, h("i", { style: `width:${100 * clamp(gauge, 0, 1)}%` })), h("span", {}, words))));
+    h("b", { style: value.length > 8 ? "font-size:1.15rem" : false }, value), gauge === null ? null : h("div", { class: "gauge" }, h("i", { style: `width:${100 * clamp(gauge, 0, 1)}%` })), h("span", {}, words))));
 }
 
 function theme() {

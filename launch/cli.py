@@ -31,6 +31,7 @@ COMMANDS = {
     "cancel": "Give tasks up.",
     "nodes": "The fleet as one agent sees it.",
     "tasks": "The tasks of an agent, and why each stands where it stands.",
+    "watch": "The fleet, live: nodes and their load, what waits and why, the last awards.",
     "why": "Who bid what for a task, who declined, who won, and by how much.",
     "report": "A run as one HTML file, opened from disk.",
     "verify": "Recompute every award from the logs.",

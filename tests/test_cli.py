@@ -99,6 +99,7 @@ FLAGS = [
     Row("too many replicas", ["submit", "echo", "--replicas=65"], 2, r"65 is not in the range"),
     Row("after nothing", ["submit", "echo", "--after="], 2, r"'' names no task to come after"),
     Row("a state that is none", ["tasks", "--state=lost"], 2, r"'lost' is not one of"),
+    Row("watching for no time", ["watch", "--interval=0s"], 2, r"'0s' is no time at all"),
     Row("no task to wait for", ["wait"], 2, r"wait for what\? Name tasks, or say --all"),
     Row("no task to cancel", ["cancel"], 2, r"cancel what\? Name tasks, or say --all"),
     Row("no task for a result", ["result"], 2, r"Missing argument 'ID'"),
@@ -377,6 +378,13 @@ GOOD = [
         out=r"NODE +STATE +SPEED +SLOTS +RUNNING +QUEUED +(?:LAG +)?HAS +ADDRESS\nn1 +alive +1 +1 +0 .*\n[\s\S]*",
     ),
     Row("tasks", ["tasks", "mine"], 0, out=r"TASK +NAME +KIND +STATE +NODE +TRIES\n\w{12} +mine +echo +done +n1 +1\n"),
+    Row("watch, once", ["watch", "--once"], 0, out=r"1 of 1 nodes  [^\n]*\n\nn1 +alive +×1 +░+  0 of 1, 0 wait[\s\S]*"),
+    Row(
+        "watch, for scripts",
+        ["watch", "--once", "--jsonl"],
+        0,
+        out=r'\{"agent":"tcp://.*"states":\{.*\},"waiting":\[.*\]\}\n',
+    ),
     Row("tasks of a state", ["tasks", "--state=running", "--json"], 0, out=r"\[\]\n"),
     Row(
         "tasks line by line",

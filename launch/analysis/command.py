@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 import click
 import msgspec
 
+from ...protocols.core import ENDED
 from ..places import logs_of
 from ..problems import Exit, Problem
 from .card import render
@@ -30,7 +32,8 @@ WIDTH_MAX = 120
 """A card is not easier to read on a wider screen."""
 
 DIFFERENCES_SHOWN = 20
-REPORT_NAME = "report.html"
+UNWRITTEN_S = 0.2
+"""An agent writes its log that much later, at most."""
 
 
 def why(folder: Path | None, task: str, agents: tuple[str, ...], as_json: bool) -> None:
@@ -39,6 +42,9 @@ def why(folder: Path | None, task: str, agents: tuple[str, ...], as_json: bool) 
     path = logs_of(folder)
     try:
         answer = find_out(open_run(path), task)
+        if answer.state not in ENDED and _being_written(path):
+            time.sleep(UNWRITTEN_S)  # what has just happened is in the logs a moment later
+            answer = find_out(open_run(path), task)
     except RunError:
         if folder is not None:
             raise
@@ -52,6 +58,11 @@ def why(folder: Path | None, task: str, agents: tuple[str, ...], as_json: bool) 
         click.echo(msgspec.json.encode(answer))
         return
     click.echo(render(answer, _colored(), min(shutil.get_terminal_size().columns, WIDTH_MAX)))
+
+
+def _being_written(path: Path) -> bool:
+    """Is it the log of a node that lives?"""
+    return any(time.time() - file.path.stat().st_mtime < 1.0 for file in open_run(path).files)
 
 
 def logs(
@@ -110,6 +121,7 @@ def trace(folder: Path | None, output: Path | None) -> None:
 
 def report(folder: Path | None, output: Path | None) -> None:
     """Write the page of the run, and say where. Raises RunError, Problem."""
+    from .report import REPORT_NAME
     from .report import report as page
 
     path = logs_of(folder)

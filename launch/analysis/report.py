@@ -30,6 +30,8 @@ from .timeline import AwardTold, Timeline, timeline
 from .why import Why, told
 from .words import REASONS, RULES
 
+REPORT_NAME = "report.html"
+"""Of the file beside the logs."""
 TICKS_PER_S = 10_000
 CARDS_MAX = 2_000
 COLUMNS_MAX = 240

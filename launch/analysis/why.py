@@ -38,7 +38,7 @@ from .what_if import Change, what_if
 from .words import REASONS, duration, listed
 
 OPENED = {
-    "orphan": "whoever saw to it is silent",
+    "orphan": "whoever had it is silent",
     "cancel": "its end is wanted, whoever works at it",
     "move": "one of them is dead",
 }

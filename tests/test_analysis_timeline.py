@@ -119,3 +119,17 @@ def test_the_command_writes_json_to_a_file_or_to_stdout(
     command.trace(run, tmp_path / "trace.json")
     written = (tmp_path / "trace.json").read_bytes()
     assert len(msgspec.json.decode(written)["traceEvents"]) == len(list(events(timeline(run))))
+
+
+def test_what_was_given_up_before_anybody_doubted_its_node_ended_then(tmp_path: Path) -> None:
+    story = [line.replace("7 n1 task.lost", "5.8 n1 task.lost") for line in KILLED]
+    line = timeline(write_run(tmp_path, sorted(story, key=lambda one: float(one.split()[0]))))
+    assert [attempt.end_s for attempt in line.attempts if attempt.reason == CUT] == [pytest.approx(5.8)]
+    assert line.nodes["n2"].killed_s == pytest.approx(5.8)
+
+
+def test_nodes_stand_in_the_order_that_people_count_in(tmp_path: Path) -> None:
+    names = ["n10", "n2", "a", "n1", "lab-3b", "lab-3"]
+    stop = '0 %s node.stop {"reason":"stopped"}'
+    line = timeline(write_run(tmp_path, [stop % name for name in names]))
+    assert list(line.nodes) == ["a", "lab-3", "lab-3b", "n1", "n2", "n10"]

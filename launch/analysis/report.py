@@ -23,10 +23,9 @@ from pathlib import Path
 import msgspec
 
 from ...protocols.core import State
-from ...protocols.swim_words import Presence
 from .figures import busy, figures, knew, span
 from .run import open_run
-from .timeline import AwardTold, Timeline, timeline
+from .timeline import GONE, AwardTold, Timeline, timeline
 from .why import Why, told
 from .words import REASONS, RULES
 
@@ -38,8 +37,6 @@ COLUMNS_MAX = 240
 """Of the bid matrix; where there are more awards, neighbours share a column."""
 CHANGES_MAX = 4_000
 KNEW_MAX = 200
-GONE = (Presence.SUSPECT, Presence.DEAD)
-"""Changes of this kind are told first."""
 LOADS_MAX = 600
 """Moments of a node's load; more are thinned out."""
 PAGE = Path(__file__).parent / "page"

@@ -14,7 +14,9 @@ Nothing but what is told here is kept of a line, so that a run of a million line
 from __future__ import annotations
 
 import heapq
+import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -36,6 +38,7 @@ from .logfile import Head
 from .run import Run, open_run, understand
 
 COUNTED_ONLY = frozenset({"bid.submit", "bid.decline", "task.accept", "task.hold", "task.reassign"})
+GONE = (Presence.SUSPECT, Presence.DEAD)
 CUT = "cut"
 """Why an attempt ended that nobody ended: its node was killed, or its log ends."""
 
@@ -146,6 +149,11 @@ class Timeline(msgspec.Struct):
         ]
 
 
+def natural(name: str) -> list[tuple[int, str]]:
+    """By which n2 comes before n10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,18})", name) if part]
+
+
 def timeline(path: Path) -> Timeline:
     """Read the run in this folder. Raises RunError."""
     reading = _Reading(open_run(path))
@@ -164,6 +172,7 @@ class _Reading:
         self._awards: list[AwardTold] = []
         self._opened: dict[str, float] = {}
         self._changes: list[Change] = []
+        self._lost: dict[tuple[str, int, str], float] = {}  # when, of each attempt at its node
         self._counts: Counter[str] = Counter()
 
     def timeline(self) -> Timeline:
@@ -189,7 +198,7 @@ class _Reading:
             began=began,
             span_s=max(node.last_s for node in self._nodes.values()),
             lines=self._lines,
-            nodes=dict(sorted(self._nodes.items())),
+            nodes={name: self._nodes[name] for name in sorted(self._nodes, key=natural)},
             tasks=self._tasks,
             attempts=self._attempts,
             awards=self._awards,
@@ -233,6 +242,7 @@ class _Reading:
             case TaskLost():
                 if event.reason not in TRANSIENT:
                     self._task(event.task).lost += 1
+                    self._lost.setdefault((event.task, event.epoch, event.peer), at)
             case NodeLoad():
                 node.loads.append((at, event.running, event.waiting, event.queued_s))
             case NodeStarted():
@@ -300,22 +310,25 @@ class _Reading:
         self._changes.sort(key=lambda change: change.at_s)
         for node in self._nodes.values():
             if node.stopped_s is None:
-                noticed = (
-                    change.at_s
-                    for change in self._changes
-                    if change.peer == node.node and change.state in (Presence.SUSPECT, Presence.DEAD)
-                    and change.at_s >= node.last_s
-                )  # fmt: skip
-                node.killed_s = next(noticed, None)
+                node.killed_s = min(self._noticed(node), default=None)
             ended = node.killed_s if node.killed_s is not None else node.last_s
             for attempt in self._under_way[node.node].values():
-                attempt.end_s = max(ended, attempt.start_s)
+                lost = self._lost.get((attempt.task, attempt.epoch, attempt.node), ended)
+                attempt.end_s = max(min(ended, lost), attempt.start_s)
                 task = self._tasks[attempt.task]
                 if not task.stamp and (task.epoch, task.node) == (attempt.epoch, attempt.node):
                     task.state = State.RUNNING
         self._rebase(began)
         _give_slots(self._attempts)
         self._awards.sort(key=lambda award: award.at_s)
+
+    def _noticed(self, node: NodeTold) -> Iterator[float]:
+        """When others doubted it, or gave up what it had, after the last that it wrote itself."""
+        for change in self._changes:
+            if change.peer == node.node and change.state in GONE and change.at_s >= node.last_s:
+                yield change.at_s
+                break
+        yield from (at for (_, _, peer), at in self._lost.items() if peer == node.node and at >= node.last_s)
 
     def _rebase(self, began: float) -> None:
         for attempt in self._attempts:

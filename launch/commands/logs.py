@@ -5,8 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from .. import options
+
+
+def _events(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The events that begin so, and their groups."""
+    from ..analysis.run import KNOWN
+
+    names = sorted({event.name for event in KNOWN} | {event.name.partition(".")[0] for event in KNOWN})
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 @click.command()
@@ -20,6 +29,7 @@ from .. import options
     "events",
     multiple=True,
     metavar="NAME",
+    shell_complete=_events,
     help="Only these: an event, a group of them such as task, or a pattern such as 'task.[el]*'; may be repeated.",
 )
 @click.option("-n", "--last", type=click.IntRange(0), metavar="N", help="Only the last N of them.")

@@ -47,7 +47,7 @@ STAGE: Table = (
     ("priced", "parked", "no bid is left"),
     ("priced", "uncalled", "all that bid are gone"),
     ("parked", "uncalled", "recall, or somebody new"),
-    ("awarded", "uncalled", "lost: lease, death, declined"),
+    ("awarded", "uncalled", "lost with its lease or its node, or declined"),
     ("awarded", "ending", "failed for good"),
     ("awarded", "ended", "its holders have decided"),
     ("uncalled", "ending", "cancelled"),
@@ -61,12 +61,12 @@ STAGE: Table = (
     ("parked", "ended", "another agent stands by it"),
 )
 PERMISSION: Table = (
-    ("", "holding", "handed in here: Hold to its holders"),
+    ("", "holding", "handed in here, Hold goes to its holders"),
     ("holding", "owned", "a majority has it on disk"),
     ("holding", "preparing", "not in time, or moved"),
-    ("", "preparing", "adopted, lost or moved: Prepare"),
+    ("", "preparing", "adopted, lost or moved, Prepare goes out"),
     ("preparing", "owned", "a majority has promised"),
-    ("owned", "preparing", "its hop was lost: a later epoch"),
+    ("owned", "preparing", "its hop was lost, a later epoch is asked for"),
     ("owned", "proposed", "an end without a winner"),
     ("preparing", "proposed", "a value was accepted before"),
     ("proposed", "preparing", "outbid by a later epoch"),
@@ -104,7 +104,8 @@ def mermaid(table: Table) -> str:
         arrows.setdefault((start, to), []).append(why)
     names = {"": "[*]", END: "[*]"}
     lines = [
-        f"    {names.get(start, start)} --> {names.get(to, to)} : {'; '.join(whys)}"
+        f"    {names.get(start, start)} --> {names.get(to, to)} : {' / '.join(whys)}"
         for (start, to), whys in arrows.items()
     ]
+    assert not any(sign in why for _, _, why in table for sign in ":;"), "these end a label"
     return "\n".join(["stateDiagram-v2", *lines, ""])

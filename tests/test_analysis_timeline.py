@@ -133,3 +133,9 @@ def test_nodes_stand_in_the_order_that_people_count_in(tmp_path: Path) -> None:
     stop = '0 %s node.stop {"reason":"stopped"}'
     line = timeline(write_run(tmp_path, [stop % name for name in names]))
     assert list(line.nodes) == ["a", "lab-3", "lab-3b", "n1", "n2", "n10"]
+
+
+def test_a_clock_that_was_set_back_makes_no_time_negative(tmp_path: Path) -> None:
+    story = [f"9 n2 task.start {START % ('A1', 1)}", f"5 n2 task.end {END % ('A1', 1, 'null')}"]
+    [attempt] = timeline(write_run(tmp_path, story)).attempts
+    assert attempt.end_s == attempt.start_s

@@ -62,7 +62,10 @@ def why(folder: Path | None, task: str, agents: tuple[str, ...], as_json: bool) 
 
 def _being_written(path: Path) -> bool:
     """Is it the log of a node that lives?"""
-    return any(time.time() - file.path.stat().st_mtime < 1.0 for file in open_run(path).files)
+    try:
+        return any(time.time() - file.path.stat().st_mtime < 1.0 for file in open_run(path).files)
+    except OSError:
+        return False
 
 
 def logs(

@@ -19,6 +19,10 @@ from ...protocols import objective
 from .timeline import Attempt, Change, Timeline
 
 
+LEAST_SPEED = 1e-9
+"""A log may hold anything."""
+
+
 class Figure(msgspec.Struct, frozen=True):
     """One number; `unit` is "s", "" (a ratio), "%" or a thing that is counted."""
 
@@ -57,7 +61,7 @@ def busy(line: Timeline, attempts: list[Attempt]) -> dict[str, float]:
 
 def bound_s(line: Timeline, committed: list[Attempt]) -> float | None:
     """No allocation of the works that were done, on the slots there were, ends sooner; None: there were none."""
-    speeds = [node.speed for node in line.nodes.values() for _ in range(node.slots)]
+    speeds = [max(node.speed, LEAST_SPEED) for node in line.nodes.values() for _ in range(node.slots)]
     works = [(attempt.end_s - attempt.start_s) * line.nodes[attempt.node].speed for attempt in committed]
     return objective.prefix_bound(works, speeds) if any(works) else None
 

@@ -228,7 +228,8 @@ class _Reading:
             case TaskEnded():
                 attempt = self._under_way[node.node].pop((event.task, event.epoch), None)
                 if attempt is not None:
-                    attempt.end_s, attempt.reason = at, str(event.reason or "")
+                    attempt.end_s = max(at, attempt.start_s)  # a wall clock may be set back
+                    attempt.reason = str(event.reason or "")
             case TaskCommitted():
                 self._commit(event, at, head.hlc)
             case AuctionAwarded():

@@ -8,12 +8,12 @@ So they cannot be wrong for long: a test fails where a page is not what this mod
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
 from collections.abc import Iterator
 from inspect import getdoc
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -21,11 +21,11 @@ from msgspec import inspect
 
 from ..agents.events import VOCABULARY, Header
 from . import config
-from .cli import COMMANDS
-from .commands import __name__ as commands_name
+from .cli import COMMANDS, parley
 from .diagrams import DIAGRAMS, mermaid
 
 WIDTH = 100
+SETTINGS: dict[str, Any] = {"help_option_names": parley.context_settings["help_option_names"]}
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 VARIABLES = {
     "PARLEY_HTTP_KEY": "The key for a model server (`parley up --http`). A secret: it stands in no file.",
@@ -66,17 +66,19 @@ def commands() -> Iterator[str]:
     for name, told in COMMANDS.items():
         yield f"| [`parley {name}`](#parley-{name}) | {told} |\n"
     yield COMMANDS_TAIL
+    group = click.Context(parley, info_name="parley", terminal_width=WIDTH, max_content_width=WIDTH, **SETTINGS)
     for name in COMMANDS:
-        command = getattr(importlib.import_module(f"{commands_name}.{name}"), name)
-        yield from _command(f"parley {name}", command)
+        command = parley.get_command(group, name)
+        assert command is not None
+        yield from _command(group, name, command)
 
 
-def _command(path: str, command: click.Command) -> Iterator[str]:
-    context = click.Context(command, info_name=path, terminal_width=WIDTH, max_content_width=WIDTH)
-    yield f"\n## {path}\n\n```\n{command.get_help(context)}\n```\n"
+def _command(parent: click.Context, name: str, command: click.Command) -> Iterator[str]:
+    context = click.Context(command, parent, name)
+    yield f"\n## {context.command_path}\n\n```\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
-        for name, one in command.commands.items():
-            yield from _command(f"{path} {name}", one)
+        for other, one in command.commands.items():
+            yield from _command(context, other, one)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -72,7 +72,8 @@ def test_a_command_in_the_documentation_has_the_flags_it_is_given(line: str) -> 
     rest = words[1:]
     if isinstance(command, click.Group):
         command = command.commands[rest.pop(0)]
-    context = click.Context(command, info_name=words[0], resilient_parsing=True)
+    parent = click.Context(parley, info_name="parley", **parley.context_settings)
+    context = click.Context(command, parent, words[0], resilient_parsing=True)
     command.parse_args(context, rest)  # an unknown flag raises
 
 

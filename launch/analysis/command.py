@@ -18,6 +18,7 @@ import click
 import msgspec
 
 from ...protocols.core import ENDED
+from .. import discovery
 from ..places import logs_of
 from ..problems import Exit, Problem
 from .card import render
@@ -36,7 +37,7 @@ UNWRITTEN_S = 0.2
 """An agent writes its log that much later, at most."""
 
 
-def why(folder: Path | None, task: str, agents: tuple[str, ...], as_json: bool) -> None:
+def why(folder: Path | None, task: str, as_json: bool) -> None:
     """Print why `task` ran where it ran, by the logs in `folder`; where none is named and those of this machine do not
     know it, by what an agent says. Raises RunError."""
     path = logs_of(folder)
@@ -46,7 +47,8 @@ def why(folder: Path | None, task: str, agents: tuple[str, ...], as_json: bool) 
             time.sleep(UNWRITTEN_S)  # what has just happened is in the logs a moment later
             answer = find_out(open_run(path), task)
     except RunError:
-        if folder is not None:
+        agents = tuple(os.environ.get("PARLEY_AGENT", "").split())
+        if folder is not None or (not agents and discovery.newest() is None):
             raise
         from .live import ask
 

@@ -18,7 +18,6 @@ import msgspec
 from ...protocols import objective
 from .timeline import Attempt, Change, Timeline
 
-
 LEAST_SPEED = 1e-9
 """A log may hold anything."""
 

@@ -8,11 +8,12 @@ they are and whose log has the rest.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...protocols.requests import TaskLine
-from .. import discovery
+from .. import keys
 from ..desk import connected, find
 from ..problems import Problem
 from ..running import run
@@ -22,9 +23,10 @@ from .why import why as find_out
 
 
 def ask(agents: Sequence[str], task: str, logs: Path) -> Why | None:
-    """The story of the task, or what an agent says of it; None if none can be asked, or it does not know either."""
-    if not agents and discovery.newest() is None:
-        return None
+    """The story of the task, or what an agent says of it; None if none answers, or it does not know either. `agents`
+    empty: the newest of this machine."""
+    if folder := os.environ.get("PARLEY_KEYS"):
+        keys.use(Path(folder))
 
     async def told() -> TaskLine | None:
         async with connected(agents) as agent:

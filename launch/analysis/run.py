@@ -102,9 +102,7 @@ class Run:
         """The lines that name this task, and those that tell of nodes coming and going; not yet in order."""
         name, peers = msgspec.json.encode(task), msgspec.json.encode(swim_words.PeerState.name)
         for file in self.files:
-            for line in file.lines():
-                if name not in line and peers not in line:
-                    continue
+            for line in file.lines_with(name, peers):
                 try:
                     head = decode_head(line)
                 except (msgspec.MsgspecError, RecursionError):
@@ -142,27 +140,32 @@ class Run:
 
     def find(self, name: str) -> str:
         """The id of the task that is meant. Raises RunError if it is none, or not just one."""
-        awarded: dict[str, int] = {}  # when last, of each task; 0: never
-        for head, _ in self.heads():
-            if head.task is None:
-                continue
-            if head.event == AuctionAwarded.name:
-                awarded[head.task] = max(head.hlc, awarded.get(head.task, 0))
-            else:
-                awarded.setdefault(head.task, 0)
         if name == LAST:
-            if not any(awarded.values()):
-                raise RunError(f"no task was awarded in {self.path}")
-            return max(awarded, key=lambda task: (awarded[task], task))
-        if name in awarded:
+            return self._last()
+        matching: set[str] = set()
+        for head, _ in self.heads():
+            if head.task is not None and head.task.startswith(name):
+                matching.add(head.task)
+        if name in matching:
             return name
-        matching = sorted(task for task in awarded if task.startswith(name))
         if len(matching) == 1:
-            return matching[0]
-        if not matching:
-            known = f"it knows {_listed(sorted(awarded))}" if awarded else "it knows none"
-            raise RunError(f"no task in {self.path} begins with {name}: {known}")
-        raise RunError(f"{len(matching)} tasks begin with {name}: {_listed(matching)}; give more of the id")
+            return matching.pop()
+        if matching:
+            named = _listed(sorted(matching))
+            raise RunError(f"{len(matching)} tasks begin with {name}: {named}; give more of the id")
+        known = sorted({head.task for head, _ in self.heads() if head.task is not None})
+        knows = f"it knows {_listed(known)}" if known else "it knows none"
+        raise RunError(f"no task in {self.path} begins with {name}: {knows}")
+
+    def _last(self) -> str:
+        """The one that was awarded last."""
+        latest: tuple[int, str] | None = None
+        for head, _ in self.heads():
+            if head.event == AuctionAwarded.name and head.task is not None:
+                latest = max(latest, (head.hlc, head.task)) if latest else (head.hlc, head.task)
+        if latest is None:
+            raise RunError(f"no task was awarded in {self.path}")
+        return latest[1]
 
     @property
     def empty(self) -> RunError:

@@ -74,7 +74,7 @@ class Console:
             )
             assert ended.returncode == int(remark.removeprefix("exits: ") or 0), f"{line}: {ended.stdout}{ended.stderr}"
             said = ended.stdout + ended.stderr
-        lines = said.splitlines()
+        lines = without_lag(said.splitlines())
         assert len(lines) >= len(expected), f"{line}: {said}"
         for wanted, got in zip(expected, lines, strict=False):
             self._compare(line, wanted, got)
@@ -101,6 +101,14 @@ class Console:
             if name != "ADDRESS" or not text.startswith("NODE"):
                 text = text.replace(name, word)
         return text
+
+
+def without_lag(lines: list[str]) -> list[str]:
+    """A table of nodes on a machine that is busy tells how late they are: no page can know."""
+    if not lines or " LAG " not in lines[0]:
+        return lines
+    start, end = lines[0].index("QUEUED") + len("QUEUED"), lines[0].index("LAG") + len("LAG")
+    return [line[:start] + line[end:] for line in lines]
 
 
 def sessions(page: str) -> Iterator[tuple[str, list[str]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -20,8 +21,15 @@ def text(page: str) -> str:
     return (DOCS / page).read_text("utf-8")
 
 
+CLICK = "8.5"
+"""By which the pages were made; another one may lay help out otherwise."""
+
+
 @pytest.mark.parametrize("page", ["commands.md", "settings.md", "log.md", "protocols.md"])
 def test_a_made_page_is_what_the_program_says(page: str) -> None:
+    installed = version("click")
+    if page == "commands.md" and not installed.startswith(f"{CLICK}."):
+        pytest.skip(f"help looks as click {CLICK} lays it out, and this is click {installed}")
     assert text(page) == reference.pages()[page], "make docs"
 
 

@@ -67,7 +67,7 @@ def check_award(evidence: Evidence, place: Place, event: Event) -> bool:
     if step is None:
         if not award.number:
             evidence.cannot("awards of an older Parley, without their plan: their order was not recomputed")
-        elif evidence.gaps or not evidence.tells_all(place.node, place.hlc):
+        elif evidence.gaps or place.line > evidence.last_plan.get((place.file, place.life), 0):
             evidence.cannot("awards whose plan is not in the log: their order was not recomputed")
         else:
             evidence.differs(place, "number", award.number, "one that a plan has")

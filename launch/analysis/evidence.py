@@ -53,6 +53,7 @@ class Evidence:
         self.works: dict[str, float | None] = {}
         self.awards: dict[tuple[str, int, int], tuple[Place, AuctionAwarded]] = {}  # by file, life and number
         self.steps: dict[tuple[str, int, int], tuple[Place, AuctionPlanned, StepLine]] = {}
+        self.last_plan: dict[tuple[str, int], int] = {}  # its line, by file and life
         self.arrivals: dict[tuple[str, int, int], str] = {}  # whose it is: by file, life and number
         self.awarded: dict[str, list[tuple[Place, int]]] = {}  # task -> epochs
         self.epochs: dict[str, set[int]] = {}  # of which more is told than their award
@@ -76,6 +77,7 @@ class Evidence:
         self.awarded.setdefault(award.task, []).append((place, award.epoch))
 
     def plan_made(self, place: Place, plan: AuctionPlanned) -> None:
+        self.last_plan[place.file, place.life] = place.line
         for step in plan.steps:
             self.arrivals.setdefault((place.file, place.life, step.key[3]), step.task)
             if step.number:

@@ -49,13 +49,7 @@ from .contract import (
     result_of,
     unplaced_sentence,
 )
-from .contract_events import (
-    AuctionFailed,
-    MessageDropped,
-    TaskCommitted,
-    TaskLost,
-    TaskReassigned,
-)
+from .contract_events import AuctionFailed, MessageDropped, TaskCommitted, TaskLost, TaskReassigned
 from .core import (
     AuctionId,
     Effect,

@@ -4,7 +4,7 @@ Faults are chosen as in swarm testing (Groce, Zhang, Eide, Chen, Regehr, ISSTA 2
 and lacks the others altogether. A run where everything goes wrong at once hides what only a few faults together show,
 for one that crashes every node never has one that is merely slow.
 
-    0 .......... 1 s .................... 4.5 s .... 6 s ................................... end
+    0 ........ 0.8 s .................... 3.8 s .... 5 s ................................... end
     agents meet  tasks are handed in      the last   everything heals;                       all has ended, and
                  faults begin             task       those who died for good stay dead       all know who lives
 
@@ -25,11 +25,14 @@ from ..transport.faults import Crash, Cut, Faults, Left, Pause, Trouble, Way
 Profile: TypeAlias = Literal["none", "default", "harsh"]
 PROFILES: tuple[Profile, ...] = ("none", "default", "harsh")
 
-FAULTS_FROM_S = 1.0
-FAULTS_UNTIL_S = 6.0
-TASKS_UNTIL_S = 4.5
+CLIENTS_FROM_S = 0.6
+"""When clients connect, and learn who could hold their tasks."""
+FAULTS_FROM_S = 0.8
+FAULTS_UNTIL_S = 5.0
+TASKS_UNTIL_S = 3.8
 """When the last task is handed in."""
 SPEEDS = (0.5, 1.0, 1.0, 2.0, 4.0)
+HOLDERS = (3, 3, 3, 3, 1, 5)
 VRAM = (0.0, 1.0, 2.0, 4.0)
 
 
@@ -55,6 +58,8 @@ class Scenario:
     """How many times as long as it should each node takes."""
     dying: float = 0.0
     """How likely an attempt dies without its node."""
+    holders: int = 3
+    """How many nodes are to hold each task."""
 
     @property
     def entries(self) -> list[NodeId]:
@@ -69,8 +74,9 @@ def draw(seed: int, nodes: int, tasks: int, profile: Profile) -> Scenario:
     fleet = {name: _resources(random) for name in names}
     entries = random.sample(names, random.randint(1, min(3, nodes)))
     handed = tuple(_handed(number, entries, random) for number in range(1, tasks + 1))
+    holders = random.choice(HOLDERS)
     if profile == "none":
-        return Scenario(seed, fleet, handed, Faults(), dict.fromkeys(names, 1.0))
+        return Scenario(seed, fleet, handed, Faults(), dict.fromkeys(names, 1.0), holders=holders)
     slowness = {name: random.choice((1.0, 1.0, 1.5, 3.0)) for name in names}
     return Scenario(
         seed,
@@ -79,6 +85,7 @@ def draw(seed: int, nodes: int, tasks: int, profile: Profile) -> Scenario:
         _faults(names, entries, profile == "harsh", random),
         slowness,
         random.choice((0.0, 0.0, 0.1)),
+        holders,
     )
 
 
@@ -98,6 +105,8 @@ def _handed(number: int, entries: list[NodeId], random: Random) -> Handed:
     terms = None
     if random.random() < 0.3:
         terms = Conditions(amounts=(("vram", random.choice((1.0, 1.0, 2.0))),), priority=random.randint(0, 1))
+    elif random.random() < 0.1:
+        terms = Conditions(at_most_once=True)
     at = random.uniform(FAULTS_FROM_S, TASKS_UNTIL_S)
     cancel_at = at + random.uniform(0.0, 3.0) if random.random() < 0.15 else None
     return Handed(Task(f"t{number}", "work", work, terms=terms), random.choice(entries), at, cancel_at)

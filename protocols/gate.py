@@ -15,7 +15,7 @@ while the disk is busy with its neighbour's result.
 Source: write-ahead logging; "save before send" of the raft library of etcd.
 
 Invariant: nothing leaves before the records that it stands on are on disk; pledges keep their order, and so do the
-effects on one attempt. Without a journal nothing is recorded and nothing waits.
+effects on one attempt; what is given up before it could start never starts. Without a journal nothing is recorded and nothing waits.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Gate:
             return self._recording
         if self._durable == self._recorded:
             return True
+        if type(effect) is Stop and self._withdraw(effect):
+            return False
         needed = self._needed(effect)
         if needed > self._durable:
             self._held.append((needed, effect))
@@ -83,6 +85,15 @@ class Gate:
             else:
                 self._held.append((needed, effect))
         return freed
+
+    def _withdraw(self, stop: Stop) -> bool:
+        """An attempt that is given up while its start waits for the disk is never started."""
+        for held in self._held:
+            match held[1]:
+                case Run(task, epoch) if (task.id, epoch) == (stop.task, stop.epoch):
+                    self._held.remove(held)
+                    return True
+        return False
 
     def _record(self, record: Record) -> None:
         if not self._recording:

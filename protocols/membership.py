@@ -188,6 +188,11 @@ class Membership:
         """Where a known node can be reached, and what it declares."""
         return self.contact if node == self.contact.node else self._peers[node].contact
 
+    def life_of(self, node: NodeId) -> int:
+        """The incarnation in which a node is known; 0: it is not."""
+        peer = self._peers.get(node)
+        return peer.contact.incarnation if peer is not None else 0
+
     @property
     def refuted(self) -> int:
         """How often this life of this node had to say that it lives."""

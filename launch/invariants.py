@@ -83,7 +83,7 @@ class Invariants(Witness):
         self._heard: dict[tuple[NodeId, NodeId, int | None], tuple[int, int]] = {}
         self._seen: dict[tuple[NodeId, NodeId], int] = {}
         self._told: dict[TaskId, Outcome] = {}
-        self._told_to: set[tuple[NodeId, int, TaskId]] = set()
+        self._told_to: set[tuple[NodeId, int, NodeId, TaskId]] = set()
         self.executions = 0
 
     def story(self, task: TaskId) -> _Story:
@@ -133,11 +133,12 @@ class Invariants(Witness):
                 raise Violation("T1", f"{node} is told {type(message).__name__} {cause} after {last}")
             self._heard[line] = place
         if type(message) is Result:
-            self._result(node, message.outcome)
+            self._result(node, cause.sender, message.outcome)
 
-    def _result(self, client: NodeId, outcome: Outcome) -> None:
-        """A connection is told once; and all connections of all clients are told the same."""
-        task, told = outcome.task, (client, self._lives.get(client, 0), outcome.task)
+    def _result(self, client: NodeId, agent: NodeId, outcome: Outcome) -> None:
+        """A connection is told once by an agent; and all connections of all clients are told the same."""
+        task = outcome.task
+        told = (client, self._lives.get(client, 0), agent, task)
         if told in self._told_to:
             raise Violation("S2", f"{client} is told a second outcome of {task}")
         self._told_to.add(told)

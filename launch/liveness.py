@@ -111,6 +111,11 @@ class Rest:
             running, waits, _ = agent.participant.load()
             if running or waits:
                 return Violation("G1", f"{running} attempts run on {agent.node}, {waits} wait: nobody has tasks there")
+        for node in self._fleet.alive():
+            links = self._fleet.links(node)
+            for peer in self._fleet.alive():
+                if links.knows(peer) is not None and links.room(peer) < LINK_ITEMS_MAX - REST_MAX:
+                    return Violation("G1", f"{LINK_ITEMS_MAX - links.room(peer)} messages of {node} wait for {peer}")
         return None
 
     def unsettled(self) -> Violation | None:
@@ -134,12 +139,7 @@ class Rest:
         return None
 
     def judge(self, faultless: bool) -> None:
-        """Now that all has ended: G1, L3. Raises Violation."""
-        for node in self._fleet.alive():
-            links = self._fleet.links(node)
-            for peer in self._fleet.alive():
-                if links.knows(peer) is not None and links.room(peer) < LINK_ITEMS_MAX - REST_MAX:
-                    raise Violation("G1", f"{LINK_ITEMS_MAX - links.room(peer)} messages of {node} wait for {peer}")
+        """Now that all has ended: L3. Raises Violation."""
         if faultless:
             self._judge_work()
 

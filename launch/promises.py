@@ -65,7 +65,7 @@ class Promises:
         self.given_back: set[tuple[TaskId, Epoch]] = set()  # wanted on disk
         self.released: set[tuple[TaskId, Epoch]] = set()  # there
         self.results: dict[TaskId, set[Outcome]] = {}
-        self._told: dict[tuple[NodeId, TaskId, int], Epoch] = {}  # the latest promise that has left
+        self._told: dict[tuple[NodeId, TaskId, int], tuple[Epoch, float]] = {}  # the latest that has left, and when
         self._entered_at: dict[tuple[NodeId, TaskId], int] = {}  # the move of what is on its disk
         self._forgotten: dict[tuple[NodeId, TaskId], tuple[int, float]] = {}  # as of which move, and when
 
@@ -83,25 +83,25 @@ class Promises:
                 case Promise(task, move, epoch):
                     self._promises(now, pledge.of, task, move, epoch)
                 case Vote(task, move, epoch, start):
-                    self._votes(pledge.of, task, move, epoch, start)
+                    self._votes(now, pledge.of, task, move, epoch, start)
 
     def _promises(self, now: float, holder: NodeId, task: TaskId, move: int, epoch: Epoch) -> None:
         forgotten, since = self._forgotten.get((holder, task), (-1, now))
         if move <= forgotten and since < now:  # at the same moment: the disk had both at once, the promise first
             raise Violation("S12", f"{holder} promises {task}, which it has forgotten")
-        told = self._told.get((holder, task, move), epoch)
-        if epoch < told:
+        told, when = self._told.get((holder, task, move), (epoch, now))
+        if epoch < told and when < now:
             raise Violation("S4", f"{holder} has promised {told} of {task}, and now {epoch}")
         register = self._register(holder, task)
         if register is not None and self._move(holder, task) == move and register.promised < epoch:
             raise Violation("S4", f"{holder} promises {epoch} of {task}, and has {register.promised} on its disk")
-        self._told[holder, task, move] = epoch
+        self._told[holder, task, move] = max(epoch, told), now
 
-    def _votes(self, holder: NodeId, task: TaskId, move: int, epoch: Epoch, start: bool) -> None:
-        told = self._told.get((holder, task, move), epoch)
-        if epoch < told:
+    def _votes(self, now: float, holder: NodeId, task: TaskId, move: int, epoch: Epoch, start: bool) -> None:
+        told, when = self._told.get((holder, task, move), (epoch, now))
+        if epoch < told and when < now:  # what leaves in one turn has no order but that of the disk
             raise Violation("S5", f"{holder} votes for {epoch} of {task}, and has promised {told}")
-        self._told[holder, task, move] = epoch
+        self._told[holder, task, move] = max(epoch, told), now
         disk = self.disks.get(holder, {})
         if self._move(holder, task) != move or (KeptEntry, task) in disk or (TombEntry, task) in disk:
             return  # an old word of what has gone on since
@@ -164,7 +164,7 @@ class Promises:
             former = before.get((type(entry), entry.key))
             if isinstance(entry, RegisterEntry) and isinstance(former, RegisterEntry):
                 self._rises(holder, former, entry)
-        for (told_by, task, move), epoch in self._told.items():
+        for (told_by, task, move), (epoch, _) in self._told.items():
             if told_by == holder and (register := self._register(holder, task)) is not None:
                 if self._move(holder, task) == move and register.promised < epoch:
                     raise Violation("S4", f"{holder} has promised {epoch} of {task}, and reads {register.promised}")

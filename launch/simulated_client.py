@@ -129,7 +129,8 @@ class Client:
     def _refused(self, task: TaskId, error: str) -> list[Effect]:
         """Never taken, unless another agent may have taken it before."""
         if task in self.acked or self.connections > 1:
-            self._go_over()
+            if self._connected:
+                self._go_over()
         else:
             self.refused[task] = error
             self.open.pop(task, None)

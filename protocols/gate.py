@@ -9,8 +9,9 @@
       |                    | Pledge ---------------->|
 
 A pledge speaks of many tasks and waits for all that was recorded before it. What is done with one attempt (it runs, it
-stops, it was given back) waits for what was answered to its own award, and for no other: else a slot would stand idle
-while the disk is busy with its neighbour's result.
+was given back) waits for what was answered to its own award, and for no other: else a slot would stand idle while the
+disk is busy with its neighbour's result. That it stops promises nothing, and waits for nothing: else it would run on
+beside what has its slot now.
 
 Source: write-ahead logging; "save before send" of the raft library of etcd.
 
@@ -108,7 +109,7 @@ class Gate:
         match effect:
             case Run(task):
                 return self._answers.get(task.id, 0)
-            case Stop(task_id) | Resume(task_id):
+            case Resume(task_id):
                 return self._answers.get(task_id, 0)
             case Send(_, Failure(task=task_id)):
                 return self._answers.get(task_id, 0)

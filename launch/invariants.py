@@ -32,7 +32,7 @@ S1, S4, S5, S7, S8, S9, S10 and S12 speak of promises, majorities and what holde
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ from ..protocols.contract_events import (
 )
 from ..protocols.core import Event, Message, NodeId, Outcome, Record, Run, State, TaskId
 from ..protocols.epochs import Epoch
-from ..protocols.requests import Result
+from ..protocols.requests import Result, Submit
 from ..protocols.swim_words import PeerState
 from ..transport.links import Cause
 from ..transport.simulated import Witness
@@ -83,7 +83,7 @@ class Invariants(Witness):
         self._heard: dict[tuple[NodeId, NodeId, int | None], tuple[int, int]] = {}
         self._seen: dict[tuple[NodeId, NodeId], int] = {}
         self._told: dict[TaskId, Outcome] = {}
-        self._told_to: set[tuple[NodeId, int, NodeId, TaskId]] = set()
+        self._submitted: Counter[tuple[NodeId, NodeId, TaskId]] = Counter()  # by whom, to whom; not answered yet
         self.executions = 0
 
     def story(self, task: TaskId) -> _Story:
@@ -134,14 +134,15 @@ class Invariants(Witness):
             self._heard[line] = place
         if type(message) is Result:
             self._result(node, cause.sender, message.outcome)
+        elif type(message) is Submit:
+            self._submitted[cause.sender, node, message.task.id] += 1
 
     def _result(self, client: NodeId, agent: NodeId, outcome: Outcome) -> None:
-        """A connection is told once by an agent; and all connections of all clients are told the same."""
-        task = outcome.task
-        told = (client, self._lives.get(client, 0), agent, task)
-        if told in self._told_to:
+        """It is told as often as it has handed the task in there, and always the same."""
+        task, left = outcome.task, self._submitted
+        if left[client, agent, task] < 1:
             raise Violation("S2", f"{client} is told a second outcome of {task}")
-        self._told_to.add(told)
+        left[client, agent, task] -= 1
         if self._told.setdefault(task, outcome) != outcome:
             raise Violation("S2", f"{client} is told another outcome of {task} than before")
         if self.promises.chosen.get(task) != outcome:

@@ -40,9 +40,10 @@ from ..protocols.swim_words import LIVING
 from .scenario import Handed
 
 PROBE_EVERY_S = 1.0
-GONE_S = 5.0
+GONE_S = 2.0
+"""So long `client.py` waits when its connection has been cut; 5 s when it is silent only."""
 DIAL_S = 1.0
-"""The first two are those of `client.py`; so long one agent has to answer a new connection."""
+"""So long an agent has to answer a new connection."""
 READ_EVERY = UNREAD_MAX // 4
 
 

@@ -283,11 +283,11 @@ class Membership:
             return
         due = min(self._ping_at, self._report_at, self._compare_at, self._gossip_at)
         probe = self._probes.deadline
-        if probe is not None:
-            due = min(due, probe)
+        if probe is not None and probe < due:
+            due = probe
         for peer in self._peers.values():
-            if peer.suspicion is not None:
-                due = min(due, peer.suspicion.deadline)
+            if peer.suspicion is not None and (deadline := peer.suspicion.deadline) < due:
+                due = deadline
         self._due = due
 
     def wake(self, now: float) -> Sequence[Effect]:

@@ -10,24 +10,34 @@ see it within SEEDS_MAX seeds; `test_simulate.py` plants one at a time. Planted 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 
+from parley.agents.simulated_journal import SimulatedJournal
 from parley.launch import simulate
 from parley.launch.scenario import Profile
+from parley.launch.simulated_client import Client
+from parley.protocols import commitment_words, proposer, winner
 from parley.protocols.award_rules import Offer
 from parley.protocols.book import Tray
 from parley.protocols.commitment import Commitment
-from parley.protocols.commitment_words import Choice, Chosen, Overruled, Vote, Word
+from parley.protocols.commitment_words import Choice, Chosen, Overruled, Promise, Spec, Vote, Why, Word
 from parley.protocols.contract import Contract, Stage, Standing
 from parley.protocols.contract_net import Initiator
-from parley.protocols.core import Effect, Local, Message, NodeId, Run, State, Stop, TaskId
+from parley.protocols.core import Effect, Local, Message, NodeId, Record, Run, State, Stop, TaskId
 from parley.protocols.epochs import Epoch
+from parley.protocols.gate import Gate
+from parley.protocols.holder import Holder
+from parley.protocols.holders import holders_among
 from parley.protocols.membership import Membership, _Peer
+from parley.protocols.opener import Opener, _Opening
+from parley.protocols.opener import Stage as OpenerStage
 from parley.protocols.participant import Participant, _Attempt
 from parley.protocols.performatives import Cancel, Decline, Fenced, Reason
 from parley.protocols.register import Register
@@ -35,6 +45,8 @@ from parley.protocols.service import Service
 from parley.protocols.suspicion import Suspicion
 from parley.protocols.swim_words import Rumour
 from parley.transport.codec import Packet
+from parley.transport.disk import Disk, DiskError
+from parley.transport.faults import Left
 from parley.transport.link import Link
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -65,7 +77,7 @@ def bug(name: str, *invariants: str, profile: Profile = "default", first: int = 
 # --- the initiator ---------------------------------------------------------------------------------------------------
 
 
-@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S5", first=5)
+@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S4", "S5", "S10")
 def stale_epoch(patch: pytest.MonkeyPatch) -> None:
     def commit(self: Register, epoch: Epoch, choice: Choice) -> Word:
         if not self.decided:
@@ -76,7 +88,7 @@ def stale_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Register, "counts", lambda self, epoch: True)
 
 
-@bug("same epoch: awarded to another after silence, in the epoch of the first", "S9", first=3)
+@bug("same epoch: awarded to another after silence, in the epoch of the first", "S9")
 def same_epoch(patch: pytest.MonkeyPatch) -> None:
     def lost(self: Commitment, task: TaskId, now: float) -> Sequence[Effect]:
         if (opening := self.opener._openings.get(task)) is not None:
@@ -167,6 +179,149 @@ def after_the_end(patch: pytest.MonkeyPatch) -> None:
         return effects
 
     patch.setattr(Initiator, "_commit", committed)
+
+
+# --- holders, openers, winners ----------------------------------------------------------------------------------------
+
+
+@bug("a promise falls: a holder promises whatever it was asked for last", "S4", "S5", "S8")
+def a_promise_falls(patch: pytest.MonkeyPatch) -> None:
+    def prepare(self: Register, epoch: Epoch, why: Why, now: float, lease_s: float) -> Word | None:
+        if self.decided:
+            return self.hold()
+        self.promised, self.changed = epoch, True
+        return Promise(self.task, self.move, epoch, self.floor, self.accepted, self.started is not None)
+
+    patch.setattr(Register, "prepare", prepare)
+
+
+@bug("not adopted: an opener does as it likes, whatever was accepted before", "S1", "S7", "S4")
+def not_adopted(patch: pytest.MonkeyPatch) -> None:
+    promised = Opener._promised
+
+    def deaf(self: Opener, opening: _Opening, promise: Promise, sender: NodeId, now: float) -> None:
+        promised(self, opening, msgspec.structs.replace(promise, accepted=None), sender, now)
+
+    patch.setattr(Opener, "_promised", deaf)
+
+
+@bug("begun again: what is to be done at most once is awarded again after it was begun", "S3")
+def begun_again(patch: pytest.MonkeyPatch) -> None:
+    promised = Opener._promised
+
+    def deaf(self: Opener, opening: _Opening, promise: Promise, sender: NodeId, now: float) -> None:
+        promised(self, opening, msgspec.structs.replace(promise, started=False), sender, now)
+
+    patch.setattr(Opener, "_promised", deaf)
+
+
+@bug("no majority: one holder is enough", "S8", "S1", "S10")
+def no_majority(patch: pytest.MonkeyPatch) -> None:
+    for place in (proposer, winner):
+        patch.setattr(place, "majority", lambda holders: 1)
+    patch.setattr(commitment_words.Spec, "majority", property(lambda spec: 1))
+
+
+@bug("epoch 0 is shared: two agents that are handed a task take its first epoch for their own", "S9", profile="harsh")
+def epoch_0_is_shared(patch: pytest.MonkeyPatch) -> None:
+    nobody = Epoch(0, "entry", 0)
+
+    def opened(self: Opener, spec: Spec, now: float) -> None:
+        if spec.task.id not in self._openings:
+            opening = _Opening(spec, 0, nobody, OpenerStage.HOLDING)
+            opening.installs = nobody
+            self._begin(opening, now)
+
+    patch.setattr(Opener, "open", opened)
+
+
+@bug("forgets too early: a holder forgets a task as soon as it knows how it ended", "S12", "S1", "S10", "L2")
+def forgets_too_early(patch: pytest.MonkeyPatch) -> None:
+    answer = Holder._answer
+
+    def forgetful(self: Holder, register: Register, word: Word | None, sender: NodeId, now: float) -> None:
+        answer(self, register, word, sender, now)
+        if register.choice is not None and register.choice.outcome is not None and register.task in self.registers:
+            self._erase_register(register)
+
+    patch.setattr(Holder, "_answer", forgetful)
+
+
+@bug("hops on silence: a winner that says nothing is taken for one that has given back", "S9")
+def hops_on_silence(patch: pytest.MonkeyPatch) -> None:
+    def lost(self: Commitment, task: TaskId, now: float) -> Sequence[Effect]:
+        opening = self.opener._openings.get(task)
+        if opening is not None:
+            self.opener.back(task, opening.epoch)
+        return ()
+
+    patch.setattr(Commitment, "lost", lost)
+
+
+@bug("too soon: nothing waits for the disk", "S10", "S4", "S3", "S8")
+def too_soon(patch: pytest.MonkeyPatch) -> None:
+    passes = Gate.passes
+
+    def hasty(self: Gate, effect: Effect) -> bool:
+        let = passes(self, effect)
+        self._held.clear()
+        return let or not isinstance(effect, Record)
+
+    patch.setattr(Gate, "passes", hasty)
+
+
+@bug("holders anew: a client chooses other holders when it hands a task in again", "S1", "S10", "S7", profile="harsh")
+def holders_anew(patch: pytest.MonkeyPatch) -> None:
+    go_on = Client._go_on
+
+    def gone_on(self: Client, me: NodeId | None, now: float) -> list[Effect]:
+        for task, submit in self.submits.items():
+            chosen = holders_among(task, me, self._lines, self._holders)
+            self.submits[task] = msgspec.structs.replace(submit, holders=chosen)
+        return go_on(self, me, now)
+
+    patch.setattr(Client, "_go_on", gone_on)
+
+
+# --- the disk --------------------------------------------------------------------------------------------------------
+
+
+@bug("old copy: a journal that was restored from a copy is believed", "S4", "S10", "S1", profile="harsh")
+def old_copy(patch: pytest.MonkeyPatch) -> None:
+    crash = Disk.crash
+
+    def crashed(self: Disk, left: Left, random: Random) -> None:
+        number = self.number
+        crash(self, left, random)
+        self.number = number
+
+    patch.setattr(Disk, "crash", crashed)
+
+
+@bug("sync in vain: what could not be synced counts as durable", "S4", "S10", profile="harsh")
+def sync_in_vain(patch: pytest.MonkeyPatch) -> None:
+    sync = Disk.sync
+
+    def synced(self: Disk) -> None:
+        with contextlib.suppress(DiskError):
+            sync(self)
+
+    patch.setattr(Disk, "sync", synced)
+
+
+@bug("no sync: what was written counts as durable", "S4", "S10")
+def no_sync(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Disk, "sync", lambda self: None)
+
+
+@bug("torn: a record that is there in part is read as what was there before it", "S4", "S10", "crash", profile="harsh")
+def torn(patch: pytest.MonkeyPatch) -> None:
+    write = SimulatedJournal.write
+
+    def backwards(self: SimulatedJournal, number: int, records: Sequence[Record]) -> None:
+        write(self, number, records[:1])
+
+    patch.setattr(SimulatedJournal, "write", backwards)
 
 
 # --- the participant -------------------------------------------------------------------------------------------------

@@ -27,10 +27,11 @@ from parley.protocols import commitment_words, proposer, winner
 from parley.protocols.award_rules import Offer
 from parley.protocols.book import Tray
 from parley.protocols.commitment import Commitment
-from parley.protocols.commitment_words import Choice, Chosen, Overruled, Promise, Spec, Vote, Why, Word
-from parley.protocols.contract import Contract, Stage, Standing
+from parley.protocols.commitment_words import Choice, Chosen, Fence, Overruled, Promise, Spec, Vote, Why, Word
+from parley.protocols.contract import Contract, Standing
+from parley.protocols.contract_events import TaskCommitted
 from parley.protocols.contract_net import Initiator
-from parley.protocols.core import Effect, Local, Message, NodeId, Record, Run, State, Stop, TaskId
+from parley.protocols.core import Effect, Message, NodeId, Outcome, Record, Run, State, Stop, TaskId
 from parley.protocols.epochs import Epoch
 from parley.protocols.gate import Gate
 from parley.protocols.holder import Holder
@@ -40,6 +41,7 @@ from parley.protocols.opener import Opener, _Opening
 from parley.protocols.opener import Stage as OpenerStage
 from parley.protocols.participant import Participant, _Attempt
 from parley.protocols.performatives import Cancel, Decline, Fenced, Reason
+from parley.protocols.proposer import Proposer
 from parley.protocols.register import Register
 from parley.protocols.service import Service
 from parley.protocols.suspicion import Suspicion
@@ -113,7 +115,7 @@ def forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Initiator, "_peer_down", down)
 
 
-@bug("eternal lease: nobody looks whether it was renewed", "L1", profile="harsh", first=6)
+@bug("eternal lease: nobody looks whether it was renewed", "L1", "L2", "L4", profile="harsh", first=6)
 def eternal_lease(patch: pytest.MonkeyPatch) -> None:
     expire = Initiator._expire
 
@@ -130,20 +132,16 @@ def eternal_lease(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Initiator, "_expire", expired)
 
 
-@bug("two outcomes: a decision that is heard twice is committed twice", "S1")
-def two_outcomes(patch: pytest.MonkeyPatch) -> None:
-    tell = Commitment._tell
+@bug("deaf proposer: a refusal is counted as a vote", "S10", "S1")
+def deaf_proposer(patch: pytest.MonkeyPatch) -> None:
+    receive = Proposer.receive
 
-    def told(self: Commitment, message: Local) -> None:
-        for _ in range(2 if isinstance(message, Chosen) else 1):
-            tell(self, message)
+    def heard(self: Proposer, word: Word, sender: NodeId, now: float) -> None:
+        if isinstance(word, Fence):
+            word = Vote(word.task, word.move, word.epoch)
+        receive(self, word, sender, now)
 
-    def kept(self: Initiator, contract: Contract, state: State) -> None:
-        self._take_back(contract)
-        contract.stage = Stage.ENDED
-
-    patch.setattr(Commitment, "_tell", told)
-    patch.setattr(Initiator, "_forget", kept)
+    patch.setattr(Proposer, "receive", heard)
 
 
 @bug("refused: a node that declines is taken for one that bids", "A1", "G2")
@@ -166,17 +164,15 @@ def wrong_record(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Initiator, "_award", awarded)
 
 
-@bug("after the end: a task that was cancelled is called again", "S1", "S7", "L1", first=2)
-def after_the_end(patch: pytest.MonkeyPatch) -> None:
+@bug("before the end: a task is called cancelled before its holders have decided so", "S1", "S2")
+def before_the_end(patch: pytest.MonkeyPatch) -> None:
     commit = Initiator._commit
 
-    def committed(self: Initiator, contract: Contract, *args: Any, **kwargs: Any) -> list[Effect]:
-        effects = commit(self, contract, *args, **kwargs)
-        if contract.ending is not None:
-            contract.ending = None
-            self._contracts[contract.task.id] = contract
-            self._calls.add(contract)
-        return effects
+    def committed(
+        self: Initiator, contract: Contract, state: State, now: float, *, error: str = "", **how: Any
+    ) -> list[Effect]:
+        effects = commit(self, contract, state, now, error=error, **how)
+        return [*effects, TaskCommitted.of(Outcome(contract.task.id, state, error=error))]
 
     patch.setattr(Initiator, "_commit", committed)
 
@@ -270,7 +266,7 @@ def too_soon(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Gate, "passes", hasty)
 
 
-@bug("holders anew: a client chooses other holders when it hands a task in again", "S1", "S10", "S7", profile="harsh")
+@bug("holders anew: a client chooses other holders when it hands a task in again", "S1", "S10", "S7", "L4", "L1")
 def holders_anew(patch: pytest.MonkeyPatch) -> None:
     go_on = Client._go_on
 
@@ -314,14 +310,24 @@ def no_sync(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Disk, "sync", lambda self: None)
 
 
-@bug("torn: a record that is there in part is read as what was there before it", "S4", "S10", "crash", profile="harsh")
-def torn(patch: pytest.MonkeyPatch) -> None:
+@bug("in part: of what is written together only the first record is", "S8", "S10", "S3")
+def in_part(patch: pytest.MonkeyPatch) -> None:
     write = SimulatedJournal.write
 
-    def backwards(self: SimulatedJournal, number: int, records: Sequence[Record]) -> None:
+    def first(self: SimulatedJournal, number: int, records: Sequence[Record]) -> None:
         write(self, number, records[:1])
 
-    patch.setattr(SimulatedJournal, "write", backwards)
+    patch.setattr(SimulatedJournal, "write", first)
+
+
+@bug("promises forgotten: after a restart a holder does not know what it has promised", "S4", "S5", "S1", "S10", "L1")
+def promises_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Holder, "restore", lambda self, entries, now: None)
+
+
+@bug("no orphans: a holder sees to nothing that nobody stands by", "L1", "L2")
+def no_orphans(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Holder, "_orphan", lambda self, register, now, slept: None)
 
 
 # --- the participant -------------------------------------------------------------------------------------------------

@@ -8,8 +8,7 @@ The names are those of the reliability page, of both files:
 |---|---|---|
 | S1 | what an agent calls the end of a task is what its holders have chosen (see `promises.py`) | `task.commit` |
 | S2 | no client is told a second outcome of a task, nor one that was not chosen | `Result` |
-| S3 | per (task, epoch, node) one start, when the answer to its award is on disk; no more executions than epochs; one, if
-it is to be done at most once | `Run` |
+| S3 | one start per (task, epoch, node), answered on disk; no more executions than epochs, or than allowed | `Run` |
 | S6 | what runs on a node takes no more than it has: slots, amounts | `Run` |
 | S11 | nothing starts after it was given back, declined or released | `Run` |
 | S13 | nothing runs on a node beside what its participant says runs there | every turn |

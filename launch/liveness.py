@@ -6,8 +6,9 @@ time for it: when the last fault is over, every task that was handed in and not 
     2 leases + one auction + 5 s, and what the work that was handed in takes at the slowest node, one after the other
 
 its client may have to go over to another agent before it hears of that, and every view of who lives has SETTLE_S. A
-task that has lost a majority of its holders, or of their journals, is owed to nobody: it waits for them. Between two looks, half a second apart, no step is examined; what is
-looked at is what a step cannot break unseen: the length of queues, and nonsense between our own agents.
+task that has lost a majority of its holders, or of their journals, is owed to nobody: it waits for them. Between two
+looks, a quarter of a second apart, no step is examined; what is looked at is what a step cannot break unseen: the
+length of queues, and nonsense between our own agents.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What holders have promised, voted for and forgotten: looked at where it leaves them, and where it lies on their disks.
+"""What holders have promised, voted for and forgotten: looked at where it leaves them, and as it lies on their disks.
 
 A register is only what its holders' disks say, so this is a second memory of all disks, told whenever something is
 written, has become durable, or is read again after a crash; and of every word that has left. From both together:
@@ -165,13 +165,13 @@ class Promises:
             if isinstance(entry, RegisterEntry) and isinstance(former, RegisterEntry):
                 self._rises(holder, former, entry)
         for (told_by, task, move), (epoch, _) in self._told.items():
-            if told_by == holder and (register := self._register(holder, task)) is not None:
-                if self._move(holder, task) == move and register.promised < epoch:
-                    raise Violation("S4", f"{holder} has promised {epoch} of {task}, and reads {register.promised}")
-        for (kind, name), former in before.items():
-            if kind is RegisterEntry and not {(RegisterEntry, name), (KeptEntry, name), (TombEntry, name)} & set(
-                self.disks[holder]
-            ):
+            register = self._register(holder, task) if told_by == holder else None
+            if register is not None and self._move(holder, task) == move and register.promised < epoch:
+                raise Violation("S4", f"{holder} has promised {epoch} of {task}, and reads {register.promised}")
+        now_there = self.disks[holder]
+        for kind, name in before:
+            left = any((kind, name) in now_there for kind in (RegisterEntry, KeptEntry, TombEntry))
+            if kind is RegisterEntry and not left:
                 raise Violation("S10", f"{holder} had {name} on its disk, and reads nothing of it")
 
     def _entered(self, now: float, node: NodeId, holder: NodeId, disk: Lines, entry: Entry) -> None:

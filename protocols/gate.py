@@ -16,7 +16,8 @@ beside what has its slot now.
 Source: write-ahead logging; "save before send" of the raft library of etcd.
 
 Invariant: nothing leaves before the records that it stands on are on disk; pledges keep their order, and so do the
-effects on one attempt; what is given up before it could start never starts. Without a journal nothing is recorded and nothing waits.
+effects on one attempt; what is given up before it could start never starts. Without a journal nothing is recorded and
+nothing waits.
 """
 
 from __future__ import annotations

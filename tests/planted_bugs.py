@@ -79,7 +79,7 @@ def bug(name: str, *invariants: str, profile: Profile = "default", first: int = 
 # --- the initiator ---------------------------------------------------------------------------------------------------
 
 
-@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S4", "S5", "S10")
+@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S4", "S5", "S10", first=2)
 def stale_epoch(patch: pytest.MonkeyPatch) -> None:
     def commit(self: Register, epoch: Epoch, choice: Choice) -> Word:
         if not self.decided:
@@ -90,7 +90,7 @@ def stale_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Register, "counts", lambda self, epoch: True)
 
 
-@bug("same epoch: awarded to another after silence, in the epoch of the first", "S9")
+@bug("same epoch: awarded to another after silence, in the epoch of the first", "S9", first=2)
 def same_epoch(patch: pytest.MonkeyPatch) -> None:
     def lost(self: Commitment, task: TaskId, now: float) -> Sequence[Effect]:
         if (opening := self.opener._openings.get(task)) is not None:
@@ -100,7 +100,7 @@ def same_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Commitment, "lost", lost)
 
 
-@bug("forgotten: what a dead node held is not called again", "L1", first=36)
+@bug("forgotten: what a dead node held is not called again", "L1", first=14)
 def forgotten(patch: pytest.MonkeyPatch) -> None:
     peer_down = Initiator._peer_down
 
@@ -115,7 +115,7 @@ def forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Initiator, "_peer_down", down)
 
 
-@bug("eternal lease: nobody looks whether it was renewed", "L1", "L2", "L4", profile="harsh", first=6)
+@bug("eternal lease: nobody looks whether it was renewed", "L1", "L2", "L4", profile="harsh", first=13)
 def eternal_lease(patch: pytest.MonkeyPatch) -> None:
     expire = Initiator._expire
 
@@ -132,7 +132,7 @@ def eternal_lease(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Initiator, "_expire", expired)
 
 
-@bug("deaf proposer: a refusal is counted as a vote", "S10", "S1")
+@bug("deaf proposer: a refusal is counted as a vote", "S10", "S1", first=2)
 def deaf_proposer(patch: pytest.MonkeyPatch) -> None:
     receive = Proposer.receive
 
@@ -180,7 +180,7 @@ def before_the_end(patch: pytest.MonkeyPatch) -> None:
 # --- holders, openers, winners ----------------------------------------------------------------------------------------
 
 
-@bug("a promise falls: a holder promises whatever it was asked for last", "S4", "S5", "S8")
+@bug("a promise falls: a holder promises whatever it was asked for last", "S4", "S5", "S8", first=7)
 def a_promise_falls(patch: pytest.MonkeyPatch) -> None:
     def prepare(self: Register, epoch: Epoch, why: Why, now: float, lease_s: float) -> Word | None:
         if self.decided:
@@ -191,7 +191,7 @@ def a_promise_falls(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Register, "prepare", prepare)
 
 
-@bug("not adopted: an opener does as it likes, whatever was accepted before", "S1", "S7", "S4")
+@bug("not adopted: an opener does as it likes, whatever was accepted before", "S1", "S7", "S4", first=10)
 def not_adopted(patch: pytest.MonkeyPatch) -> None:
     promised = Opener._promised
 
@@ -201,7 +201,7 @@ def not_adopted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Opener, "_promised", deaf)
 
 
-@bug("begun again: what is to be done at most once is awarded again after it was begun", "S3")
+@bug("begun again: what is to be done at most once is awarded again after it was begun", "S3", first=11)
 def begun_again(patch: pytest.MonkeyPatch) -> None:
     promised = Opener._promised
 
@@ -243,7 +243,7 @@ def forgets_too_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Holder, "_answer", forgetful)
 
 
-@bug("hops on silence: a winner that says nothing is taken for one that has given back", "S9")
+@bug("hops on silence: a winner that says nothing is taken for one that has given back", "S9", first=2)
 def hops_on_silence(patch: pytest.MonkeyPatch) -> None:
     def lost(self: Commitment, task: TaskId, now: float) -> Sequence[Effect]:
         opening = self.opener._openings.get(task)
@@ -266,7 +266,15 @@ def too_soon(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Gate, "passes", hasty)
 
 
-@bug("holders anew: a client chooses other holders when it hands a task in again", "S1", "S10", "S7", "L4", "L1")
+@bug(
+    "holders anew: a client chooses other holders when it hands a task in again",
+    "S1",
+    "S10",
+    "S7",
+    "L4",
+    "L1",
+    first=86,
+)
 def holders_anew(patch: pytest.MonkeyPatch) -> None:
     go_on = Client._go_on
 
@@ -282,7 +290,7 @@ def holders_anew(patch: pytest.MonkeyPatch) -> None:
 # --- the disk --------------------------------------------------------------------------------------------------------
 
 
-@bug("old copy: a journal that was restored from a copy is believed", "S4", "S10", "S1", profile="harsh")
+@bug("old copy: a journal that was restored from a copy is believed", "S4", "S10", "S1", profile="harsh", first=6)
 def old_copy(patch: pytest.MonkeyPatch) -> None:
     crash = Disk.crash
 
@@ -294,7 +302,7 @@ def old_copy(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Disk, "crash", crashed)
 
 
-@bug("sync in vain: what could not be synced counts as durable", "S4", "S10", profile="harsh")
+@bug("sync in vain: what could not be synced counts as durable", "S4", "S10", profile="harsh", first=36)
 def sync_in_vain(patch: pytest.MonkeyPatch) -> None:
     sync = Disk.sync
 
@@ -305,7 +313,7 @@ def sync_in_vain(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Disk, "sync", synced)
 
 
-@bug("no sync: what was written counts as durable", "S4", "S10")
+@bug("no sync: what was written counts as durable", "S4", "S10", first=4)
 def no_sync(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Disk, "sync", lambda self: None)
 
@@ -320,12 +328,20 @@ def in_part(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SimulatedJournal, "write", first)
 
 
-@bug("promises forgotten: after a restart a holder does not know what it has promised", "S4", "S5", "S1", "S10", "L1")
+@bug(
+    "promises forgotten: after a restart a holder does not know what it has promised",
+    "S4",
+    "S5",
+    "S1",
+    "S10",
+    "L1",
+    first=32,
+)
 def promises_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Holder, "restore", lambda self, entries, now: None)
 
 
-@bug("no orphans: a holder sees to nothing that nobody stands by", "L1", "L2")
+@bug("no orphans: a holder sees to nothing that nobody stands by", "L1", "L2", first=4)
 def no_orphans(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Holder, "_orphan", lambda self, register, now, slept: None)
 
@@ -363,7 +379,7 @@ def slots(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "_start_next", start)
 
 
-@bug("runs on: a cancelled attempt is not stopped", "S6", "S13", first=2)
+@bug("runs on: a cancelled attempt is not stopped", "S6", "S13")
 def runs_on(patch: pytest.MonkeyPatch) -> None:
     drop = Participant._drop
 
@@ -373,7 +389,7 @@ def runs_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "_drop", dropped)
 
 
-@bug("given back: what was given back starts all the same", "S11", first=22)
+@bug("given back: what was given back starts all the same", "S11", first=5)
 def given_back(patch: pytest.MonkeyPatch) -> None:
     drop = Participant._drop
 
@@ -389,12 +405,12 @@ def given_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "_drop", dropped)
 
 
-@bug("no renewal: a winner does not say that it still holds its task", "L1", "L3", first=4)
+@bug("no renewal: a winner does not say that it still holds its task", "L1", "L3", first=24)
 def no_renewal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "deadline", property(lambda self: None))
 
 
-@bug("fence unheeded: work that counts no more runs on", "L4", profile="harsh", first=3)
+@bug("fence unheeded: work that counts no more runs on", "L4", profile="harsh")
 def fence_unheeded(patch: pytest.MonkeyPatch) -> None:
     receive = Participant.receive
 
@@ -436,12 +452,12 @@ def lost_result(patch: pytest.MonkeyPatch) -> None:
 # --- membership ------------------------------------------------------------------------------------------------------
 
 
-@bug("same life: a node that comes back takes the incarnation it had", "M3", first=3)
+@bug("same life: a node that comes back takes the incarnation it had", "M3", first=4)
 def same_life(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(simulate, "life_after", lambda former: former)
 
 
-@bug("former life: what is told of an earlier life of a node replaces what is known", "M3", "M2", first=3)
+@bug("former life: what is told of an earlier life of a node replaces what is known", "M3", "M2", first=4)
 def former_life(patch: pytest.MonkeyPatch) -> None:
     merge = Membership._merge
 
@@ -454,17 +470,17 @@ def former_life(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_merge", merged)
 
 
-@bug("never missed: a silent node is alive for ever", "M1", first=10)
+@bug("never missed: a silent node is alive for ever", "M1", first=4)
 def never_missed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_doubt", lambda self, node, reason, now: [])
 
 
-@bug("dead for ever: what is said of a node that lives is not refuted", "M2", "M4", "L1", first=3)
+@bug("dead for ever: what is said of a node that lives is not refuted", "M2", "M4", "L1")
 def dead_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_spoken_of", lambda self, rumour, now: [])
 
 
-@bug("suspected for ever: nobody is given up", "M1", first=3)
+@bug("suspected for ever: nobody is given up", "M1", first=4)
 def suspected_for_ever(patch: pytest.MonkeyPatch) -> None:
     def give_up(self: Membership, peer: _Peer, suspicion: Suspicion, now: float) -> list[Effect]:
         peer.suspicion = None
@@ -473,7 +489,7 @@ def suspected_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_give_up", give_up)
 
 
-@bug("believed: an old view buries those who live, and they do not hear of it", "M2", "M4", first=12)
+@bug("believed: an old view buries those who live, and they do not hear of it", "M2", "M4", first=68)
 def believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_confront", lambda self, peer, now: [])
     patch.setattr(Membership, "_differ", lambda self, entries, sender: [])

@@ -26,7 +26,6 @@ from parley.protocols.commitment_words import (
     Spec,
     SpecEntry,
     Vote,
-    Word,
 )
 from parley.protocols.contract_events import (
     AuctionAwarded,
@@ -127,7 +126,7 @@ class Traced:
         self.seen.promises.read(2.0, "a", "a#1", entries)
         return self
 
-    def leaves(self, word: Word, of: str = "a", now: float = 1.0) -> Traced:
+    def leaves(self, word: Held | Vote, of: str = "a", now: float = 1.0) -> Traced:
         self.seen.said(now, of, Pledge((word,), f"{of}#1", "x#1"))
         return self
 

@@ -31,7 +31,6 @@ from dataclasses import dataclass, field
 
 from ..protocols.core import NodeId
 
-
 RESTART_S = 0.5
 """A node that its disk has stopped is started anew so much later, and again until the disk takes a journal."""
 

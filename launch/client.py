@@ -449,6 +449,16 @@ class Connection:
         else:
             self._end(outcome.task, outcome)
 
+    async def _end_elsewhere(self, task: str) -> None:
+        """An agent does not take what another has taken before: its holders see to it, and any agent can ask them."""
+        try:
+            outcome = await self.result(task)
+        except AgentUnreachable:
+            raise
+        except Problem as unknown:
+            outcome = Outcome(task, State.UNKNOWN, error=str(unknown))
+        self._end(task, outcome)
+
     def _on_turn(self) -> None:
         """Tell now and then how many results have been read: the agent waits for it when many were not."""
         if self._life is not None and self._links.knows(self._life[0]) != self._life[1]:
@@ -484,7 +494,11 @@ class Connection:
                     self._end(outcome.task, outcome)
             case Refused(task, error):
                 self._answered(task)
-                self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
+                handle = self._handles.get(task)
+                if handle is not None and handle.taken.done():
+                    self._go_on(self._end_elsewhere(task))
+                else:
+                    self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
             case Submitted(task):
                 self._answered(task)
                 handle = self._handles.get(task)

@@ -79,7 +79,7 @@ def bug(name: str, *invariants: str, profile: Profile = "default", first: int = 
 # --- the initiator ---------------------------------------------------------------------------------------------------
 
 
-@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S4", "S5", "S10", first=2)
+@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S4", "S5", "S7", "S10", first=2)
 def stale_epoch(patch: pytest.MonkeyPatch) -> None:
     def commit(self: Register, epoch: Epoch, choice: Choice) -> Word:
         if not self.decided:
@@ -134,14 +134,10 @@ def eternal_lease(patch: pytest.MonkeyPatch) -> None:
 
 @bug("deaf proposer: a refusal is counted as a vote", "S10", "S1", first=2)
 def deaf_proposer(patch: pytest.MonkeyPatch) -> None:
-    receive = Proposer.receive
+    def heard(self: Proposer, word: Fence, sender: NodeId, now: float) -> None:
+        self._hear_vote(Vote(word.task, word.move, word.epoch), sender, now)
 
-    def heard(self: Proposer, word: Word, sender: NodeId, now: float) -> None:
-        if isinstance(word, Fence):
-            word = Vote(word.task, word.move, word.epoch)
-        receive(self, word, sender, now)
-
-    patch.setattr(Proposer, "receive", heard)
+    patch.setattr(Proposer, "_hear_fence", heard)
 
 
 @bug("refused: a node that declines is taken for one that bids", "A1", "G2")
@@ -410,7 +406,7 @@ def no_renewal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "deadline", property(lambda self: None))
 
 
-@bug("fence unheeded: work that counts no more runs on", "L4", profile="harsh")
+@bug("fence unheeded: work that counts no more runs on", "L4", "G1", profile="harsh")
 def fence_unheeded(patch: pytest.MonkeyPatch) -> None:
     receive = Participant.receive
 

@@ -1,0 +1,258 @@
+"""Tasks that arrive over time: how long does each take from its arrival to its end, and how many were asked for it?
+
+The trace is Azure's of two LLM services (csv: TIMESTAMP, ContextTokens, GeneratedTokens; Patel et al., Splitwise, ISCA
+2024). A request is work: PROMPT_S per token of its prompt and GENERATED_S per generated one, in seconds at speed 1.
+Arrivals keep their pattern, and are brought closer together or further apart until they ask for `load` of what all
+nodes together can do. Each comes to a node that is drawn from the seed.
+
+The nodes are the real initiators and participants of the contract net, with their prices, late binding, leases and
+acknowledged links, on virtual time. `probes` 0: all are asked for everything.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from ...agents.executors.simulated import attempt
+from ...protocols import performatives
+from ...protocols.award_rules import RULES, Rule
+from ...protocols.contract_net import Initiator
+from ...protocols.core import Effect, Event, Message, NodeId, PeerUp, ProtocolError, Publish, Run, Send, State, Task
+from ...protocols.participant import Asked, Participant, Pricing, Valuation
+from ...protocols.performatives import Completed, Finished
+from ...protocols.probing import Probes
+from ...transport.codec import Codec
+from ...transport.faults import Faults
+from ...transport.simulated import SimulatedFleet
+from ..problems import Exit, Problem
+
+COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
+PROMPT_S = 0.0005
+GENERATED_S = 0.020
+SPEEDS = (1.0,) * 4 + (2.0,) * 4 + (4.0,) * 4 + (8.0,) * 4
+LOAD = 0.7
+POLICIES = ("contract-net", "most-free", "longest-heaviest", "random")
+REQUESTS_MAX = 1_000_000
+TO_PARTICIPANT = (
+    performatives.CallForProposals, performatives.Award, performatives.Rejection, performatives.Cancel,
+    performatives.Fenced, performatives.Finished,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Arrivals in seconds after the first, ascending, and works in seconds at speed 1."""
+
+    name: str
+    arrivals: tuple[float, ...]
+    works: tuple[float, ...]
+
+    def scaled(self, load: float, speeds: Sequence[float]) -> Trace:
+        """With arrivals such that work comes in at `load` of what these speeds can do."""
+        span = self.arrivals[-1] or 1.0
+        factor = math.fsum(self.works) / (load * math.fsum(speeds)) / span
+        return Trace(self.name, tuple(at * factor for at in self.arrivals), self.works)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One run. Seconds are virtual, but for `seconds`; `ratio` is the mean latency over that of asking all."""
+
+    instance: str
+    protocol: str
+    probes: int
+    load: float
+    seed: int
+    tasks: int
+    mean_s: float
+    p50_s: float
+    p99_s: float
+    ratio: float | None
+    messages: int
+    deliveries: int
+    messages_per_task: float
+    seconds: float
+
+
+def is_trace(path: Path) -> bool:
+    """Does this file begin as one?"""
+    try:
+        with path.open(encoding="ascii") as file:
+            return file.readline().lstrip("\ufeff").startswith(COLUMNS[0])
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def read(path: Path, requests: int | None = None) -> Trace:
+    """The first so many requests of a file (None: all). Raises Problem."""
+    arrivals: list[float] = []
+    works: list[float] = []
+    try:
+        with path.open(encoding="ascii", newline="") as file:
+            for row in csv.DictReader(file):
+                arrivals.append(_seconds(row[COLUMNS[0]]))
+                works.append(PROMPT_S * int(row[COLUMNS[1]]) + GENERATED_S * int(row[COLUMNS[2]]))
+                if len(works) == (requests or REQUESTS_MAX):
+                    break
+    except OSError as error:
+        raise Problem(f"{path} cannot be read: {(error.strerror or str(error)).lower()}", Exit.USAGE) from None
+    except (KeyError, TypeError, ValueError):
+        line = len(works) + 2
+        raise Problem(f"{path}, line {line}: a trace has the columns {', '.join(COLUMNS)}", Exit.USAGE) from None
+    if not works or min(works) < 0.0 or not math.fsum(works):
+        raise Problem(f"{path} holds no requests with work", Exit.USAGE)
+    order = sorted(range(len(works)), key=lambda place: arrivals[place])
+    first = arrivals[order[0]]
+    return Trace(path.stem, tuple(arrivals[place] - first for place in order), tuple(works[place] for place in order))
+
+
+def _seconds(stamp: str) -> float:
+    """Of 2023-11-16 18:15:46.6805900, with any number of digits."""
+    whole, _, part = stamp.partition(".")
+    return datetime.fromisoformat(whole).timestamp() + (float(f"0.{part}") if part else 0.0)
+
+
+def play(trace: Trace, rule: Rule, speeds: Sequence[float], probes: int, seed: int) -> Line:
+    """Let it all happen. Raises ProtocolError if a task has not come to its end: that is a bug."""
+    began = time.perf_counter()
+    fleet = SimulatedFleet(seed, Faults(), Codec((*performatives.MESSAGES,)))
+    names = [f"n{number:03d}" for number in range(1, len(speeds) + 1)]
+    rng = Random(f"{seed} arrivals")
+    handed: dict[NodeId, list[tuple[float, Task]]] = {name: [] for name in names}
+    for number, (at, work) in enumerate(zip(trace.arrivals, trace.works, strict=True)):
+        handed[rng.choice(names)].append((at, Task(f"t{number}", "work", work)))
+    latencies: dict[str, float] = {}
+    for name, speed in zip(names, speeds, strict=True):
+        asked = Probes(probes, f"{seed} {name}") if probes else None
+        node = _Node(name, speed, Initiator(name, 1, seed, rule, None, asked), handed[name], latencies)
+        fleet.add(name, node, node.execute)
+    fleet.mesh()
+    for name in names:
+        for peer in names:
+            fleet.tell(name, PeerUp(peer), name)
+    fleet.run(until=trace.arrivals[-1] * 4 + 3600.0, while_=lambda: len(latencies) < len(trace.works))
+    if len(latencies) < len(trace.works):
+        raise ProtocolError(f"{len(trace.works) - len(latencies)} tasks of {trace.name} have not ended")
+    sent = sum(fleet.links(name).counters.items_sent for name in names)
+    ordered = sorted(latencies.values())
+    return Line(
+        instance=trace.name, protocol=rule.name, probes=probes, load=0.0, seed=seed, tasks=len(ordered),
+        mean_s=math.fsum(ordered) / len(ordered), p50_s=quantile(ordered, 0.5), p99_s=quantile(ordered, 0.99),
+        ratio=None, messages=sent, deliveries=fleet.messages, messages_per_task=sent / len(ordered),
+        seconds=time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def quantile(ordered: Sequence[float], part: float) -> float:
+    """The value that this part of them does not exceed."""
+    return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+
+
+def _by_speed(speed: float) -> Valuation:
+    def value(asked: Asked, now: float) -> Pricing:
+        assert asked.task.work is not None
+        return Pricing((("run", asked.task.work / speed),))
+
+    return value
+
+
+class _Node:
+    """An initiator and a participant, and the requests that come to this node: one protocol of the house's shape."""
+
+    def __init__(
+        self,
+        name: NodeId,
+        speed: float,
+        initiator: Initiator,
+        handed: Sequence[tuple[float, Task]],
+        latencies: dict[str, float],
+    ) -> None:
+        self._name = name
+        self._speed = speed
+        self._initiator = initiator
+        self._participant = Participant(name, 1, speed, _by_speed(speed), lambda task, seconds, now: None)
+        self._handed = list(reversed(handed))
+        self._latencies = latencies
+        self._arrived: dict[str, float] = {}
+
+    def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        return self._settle(self._route(message, sender, now), now)
+
+    def wake(self, now: float) -> Sequence[Effect]:
+        while self._handed and self._handed[-1][0] <= now:
+            at, task = self._handed.pop()
+            self._arrived[task.id] = at
+            self._initiator.call(task, b"", now)
+        effects: list[Effect] = []
+        for role in (self._participant, self._initiator):
+            if role.deadline is not None and role.deadline <= now:
+                effects += role.wake(now)
+        return self._settle(effects, now)
+
+    @property
+    def deadline(self) -> float | None:
+        times = [self._initiator.deadline, self._participant.deadline]
+        times += [at for at, _ in self._handed[-1:]]
+        return min((at for at in times if at is not None), default=None)
+
+    def execute(self, run: Run, now: float) -> tuple[float, Finished]:
+        """How an attempt goes on this node."""
+        end = attempt(run.task, run.epoch, b"", self._speed)
+        return end.seconds, end
+
+    def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        if isinstance(message, TO_PARTICIPANT):
+            return self._participant.receive(message, sender, now)
+        if not isinstance(message, Completed):
+            return self._initiator.receive(message, sender, now)
+        if message.outcome.state is not State.DONE:
+            raise ProtocolError(f"{message.outcome.task} has ended as {message.outcome.state}")
+        self._latencies[message.outcome.task] = now - self._arrived.pop(message.outcome.task)
+        return ()
+
+    def _settle(self, effects: Sequence[Effect], now: float) -> list[Effect]:
+        """What it says to itself is heard at once; nobody keeps a log."""
+        left = list(reversed(effects))
+        out: list[Effect] = []
+        while left:
+            effect = left.pop()
+            if isinstance(effect, Event):
+                continue
+            if isinstance(effect, Send) and effect.to == self._name:
+                left += reversed(self._route(effect.message, self._name, now))
+                continue
+            out.append(effect)
+            if isinstance(effect, Publish):
+                left += reversed(self._route(effect.message, self._name, now))
+        return out
+
+
+def runs(
+    trace: Trace,
+    policies: Sequence[str],
+    probes: Sequence[int],
+    load: float,
+    speeds: Sequence[float],
+    seeds: Sequence[int],
+    told: Callable[[Line], None],
+) -> list[Line]:
+    """Each policy with each number of probes, beside the same policy where all are asked."""
+    lines: list[Line] = []
+    scaled = trace.scaled(load, speeds)
+    for policy in policies:
+        for seed in seeds:
+            base: float | None = None
+            for count in sorted({0, *probes}):
+                line = play(scaled, RULES[policy], speeds, count, seed)
+                base = line.mean_s if not count else base
+                lines.append(msgspec.structs.replace(line, load=load, ratio=line.mean_s / base if base else None))
+                told(lines[-1])
+    return lines

@@ -1,0 +1,78 @@
+"""Arrivals over time: traces, their load, and the contract net that asks all or few."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from test_bench_instances import DATA, data
+
+from parley.launch.bench import online
+from parley.launch.bench.online import Trace, quantile, read
+from parley.launch.problems import Problem
+from parley.protocols.award_rules import RULES
+
+HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+
+
+def test_a_trace_is_read_in_order_of_arrival(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text(
+        HEAD + "2023-11-16 18:15:47.5,1000,10\n2023-11-16 18:15:46.2500000,0,100\n2023-11-17 00:00:00,2,0\n"
+    )
+    trace = read(file)
+    assert trace.arrivals[:2] == (0.0, 1.25)
+    assert trace.works == pytest.approx((2.0, 0.7, 0.001))
+    assert len(read(file, 2).works) == 2
+    assert online.is_trace(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\n1,2\n", "line 2: a trace has the columns"),
+        (HEAD + "yesterday,1,2\n", "line 2"),
+        (HEAD + "2023-11-16 18:15:47,1,2\n2023-11-16 18:15:48,x,2\n", "line 3"),
+        (HEAD, "no requests"),
+        (HEAD + "2023-11-16 18:15:47,0,0\n", "no requests"),
+    ],
+)
+def test_what_is_no_trace_is_one_sentence(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(Problem, match=said):
+        read(tmp_path / "t.csv")
+
+
+def test_the_load_is_that_of_all_nodes_together() -> None:
+    trace = Trace("t", (0.0, 1.0, 4.0), (3.0, 3.0, 6.0)).scaled(0.5, (1.0, 3.0))
+    assert math.fsum(trace.works) / trace.arrivals[-1] == pytest.approx(0.5 * 4.0)
+    assert trace.arrivals[1] == pytest.approx(trace.arrivals[2] / 4)
+
+
+def test_few_probes_cost_little_and_say_less() -> None:
+    works = tuple(0.5 + (number * 37 % 11) / 5 for number in range(400))
+    trace = Trace("own", tuple(float(number) for number in range(400)), works)
+    lines = online.runs(trace, ["contract-net", "random"], [2], 0.7, online.SPEEDS, [1], lambda line: None)
+    assert [(line.protocol, line.probes, line.tasks) for line in lines] == [
+        ("contract-net", 0, 400), ("contract-net", 2, 400), ("random", 0, 400), ("random", 2, 400),
+    ]  # fmt: skip
+    everybody, few, blind, _ = lines
+    assert everybody.ratio == 1.0
+    assert few.ratio is not None
+    assert few.mean_s < 2.0 * everybody.mean_s < blind.mean_s
+    assert few.messages < 0.8 * everybody.messages
+    assert everybody.p50_s <= everybody.mean_s <= everybody.p99_s
+    again = online.play(trace.scaled(0.7, online.SPEEDS), RULES["contract-net"], online.SPEEDS, 2, 1)
+    assert again.mean_s == few.mean_s
+
+
+def test_quantiles() -> None:
+    assert [quantile([1.0, 2.0, 3.0, 4.0], part) for part in (0.0, 0.5, 0.51, 1.0)] == [1.0, 2.0, 3.0, 4.0]
+
+
+@data
+def test_the_public_trace() -> None:
+    trace = read(DATA / "azure-llm-2023" / "AzureLLMInferenceTrace_conv.csv")
+    assert len(trace.works) == 19366
+    assert trace.works[0] == pytest.approx(0.0005 * 374 + 0.020 * 44)

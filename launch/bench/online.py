@@ -22,18 +22,11 @@ from random import Random
 
 import msgspec
 
-from ...agents.executors.simulated import attempt
-from ...protocols import performatives
 from ...protocols.award_rules import RULES, Rule
-from ...protocols.contract_net import Initiator
-from ...protocols.core import Effect, Event, Message, NodeId, PeerUp, ProtocolError, Publish, Run, Send, State, Task
-from ...protocols.participant import Asked, Participant, Pricing, Valuation
-from ...protocols.performatives import Completed, Finished
-from ...protocols.probing import Probes
-from ...transport.codec import Codec
-from ...transport.faults import Faults
-from ...transport.simulated import SimulatedFleet
+from ...protocols.core import NodeId, Outcome, ProtocolError, Task
+from ...protocols.participant import Asked, Pricing
 from ..problems import Exit, Problem
+from .contractors import START_S, Contractor, Contractors
 
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 PROMPT_S = 0.0005
@@ -42,10 +35,6 @@ SPEEDS = (1.0,) * 4 + (2.0,) * 4 + (4.0,) * 4 + (8.0,) * 4
 LOAD = 0.7
 POLICIES = ("contract-net", "most-free", "longest-heaviest", "random")
 REQUESTS_MAX = 1_000_000
-TO_PARTICIPANT = (
-    performatives.CallForProposals, performatives.Award, performatives.Rejection, performatives.Cancel,
-    performatives.Fenced, performatives.Finished,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,30 +112,31 @@ def _seconds(stamp: str) -> float:
 def play(trace: Trace, rule: Rule, speeds: Sequence[float], probes: int, seed: int) -> Line:
     """Let it all happen. Raises ProtocolError if a task has not come to its end: that is a bug."""
     began = time.perf_counter()
-    fleet = SimulatedFleet(seed, Faults(), Codec((*performatives.MESSAGES,)))
-    names = [f"n{number:03d}" for number in range(1, len(speeds) + 1)]
-    rng = Random(f"{seed} arrivals")
-    handed: dict[NodeId, list[tuple[float, Task]]] = {name: [] for name in names}
-    for number, (at, work) in enumerate(zip(trace.arrivals, trace.works, strict=True)):
-        handed[rng.choice(names)].append((at, Task(f"t{number}", "work", work)))
+    arrived: dict[str, float] = {}
     latencies: dict[str, float] = {}
-    for name, speed in zip(names, speeds, strict=True):
-        asked = Probes(probes, f"{seed} {name}") if probes else None
-        node = _Node(name, speed, Initiator(name, 1, seed, rule, None, asked), handed[name], latencies)
-        fleet.add(name, node, node.execute)
-    fleet.mesh()
-    for name in names:
-        for peer in names:
-            fleet.tell(name, PeerUp(peer), name)
+
+    def ended(node: Contractor, outcome: Outcome, now: float) -> None:
+        latencies[outcome.task] = now - arrived[outcome.task]
+
+    def by_speed(name: NodeId, speed: float, asked: Asked) -> Pricing:
+        assert asked.task.work is not None
+        return Pricing((("run", asked.task.work / speed),))
+
+    fleet = Contractors(speeds, rule, probes, seed, by_speed, ended)
+    rng = Random(f"{seed} arrivals")
+    for number, (at, work) in enumerate(zip(trace.arrivals, trace.works, strict=True)):
+        task = Task(f"t{number}", "work", work)
+        arrived[task.id] = START_S + at
+        fleet.nodes[rng.choice(fleet.names)].arrive(START_S + at, task)
     fleet.run(until=trace.arrivals[-1] * 4 + 3600.0, while_=lambda: len(latencies) < len(trace.works))
     if len(latencies) < len(trace.works):
         raise ProtocolError(f"{len(trace.works) - len(latencies)} tasks of {trace.name} have not ended")
-    sent = sum(fleet.links(name).counters.items_sent for name in names)
+    sent = fleet.sent
     ordered = sorted(latencies.values())
     return Line(
         instance=trace.name, protocol=rule.name, probes=probes, load=0.0, seed=seed, tasks=len(ordered),
         mean_s=math.fsum(ordered) / len(ordered), p50_s=quantile(ordered, 0.5), p99_s=quantile(ordered, 0.99),
-        ratio=None, messages=sent, deliveries=fleet.messages, messages_per_task=sent / len(ordered),
+        ratio=None, messages=sent, deliveries=fleet.wire.messages, messages_per_task=sent / len(ordered),
         seconds=time.perf_counter() - began,
     )  # fmt: skip
 
@@ -154,85 +144,6 @@ def play(trace: Trace, rule: Rule, speeds: Sequence[float], probes: int, seed: i
 def quantile(ordered: Sequence[float], part: float) -> float:
     """The value that this part of them does not exceed."""
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
-
-
-def _by_speed(speed: float) -> Valuation:
-    def value(asked: Asked, now: float) -> Pricing:
-        assert asked.task.work is not None
-        return Pricing((("run", asked.task.work / speed),))
-
-    return value
-
-
-class _Node:
-    """An initiator and a participant, and the requests that come to this node: one protocol of the house's shape."""
-
-    def __init__(
-        self,
-        name: NodeId,
-        speed: float,
-        initiator: Initiator,
-        handed: Sequence[tuple[float, Task]],
-        latencies: dict[str, float],
-    ) -> None:
-        self._name = name
-        self._speed = speed
-        self._initiator = initiator
-        self._participant = Participant(name, 1, speed, _by_speed(speed), lambda task, seconds, now: None)
-        self._handed = list(reversed(handed))
-        self._latencies = latencies
-        self._arrived: dict[str, float] = {}
-
-    def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
-        return self._settle(self._route(message, sender, now), now)
-
-    def wake(self, now: float) -> Sequence[Effect]:
-        while self._handed and self._handed[-1][0] <= now:
-            at, task = self._handed.pop()
-            self._arrived[task.id] = at
-            self._initiator.call(task, b"", now)
-        effects: list[Effect] = []
-        for role in (self._participant, self._initiator):
-            if role.deadline is not None and role.deadline <= now:
-                effects += role.wake(now)
-        return self._settle(effects, now)
-
-    @property
-    def deadline(self) -> float | None:
-        times = [self._initiator.deadline, self._participant.deadline]
-        times += [at for at, _ in self._handed[-1:]]
-        return min((at for at in times if at is not None), default=None)
-
-    def execute(self, run: Run, now: float) -> tuple[float, Finished]:
-        """How an attempt goes on this node."""
-        end = attempt(run.task, run.epoch, b"", self._speed)
-        return end.seconds, end
-
-    def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
-        if isinstance(message, TO_PARTICIPANT):
-            return self._participant.receive(message, sender, now)
-        if not isinstance(message, Completed):
-            return self._initiator.receive(message, sender, now)
-        if message.outcome.state is not State.DONE:
-            raise ProtocolError(f"{message.outcome.task} has ended as {message.outcome.state}")
-        self._latencies[message.outcome.task] = now - self._arrived.pop(message.outcome.task)
-        return ()
-
-    def _settle(self, effects: Sequence[Effect], now: float) -> list[Effect]:
-        """What it says to itself is heard at once; nobody keeps a log."""
-        left = list(reversed(effects))
-        out: list[Effect] = []
-        while left:
-            effect = left.pop()
-            if isinstance(effect, Event):
-                continue
-            if isinstance(effect, Send) and effect.to == self._name:
-                left += reversed(self._route(effect.message, self._name, now))
-                continue
-            out.append(effect)
-            if isinstance(effect, Publish):
-                left += reversed(self._route(effect.message, self._name, now))
-        return out
 
 
 def runs(

@@ -76,3 +76,20 @@ def test_the_public_trace() -> None:
     trace = read(DATA / "azure-llm-2023" / "AzureLLMInferenceTrace_conv.csv")
     assert len(trace.works) == 19366
     assert trace.works[0] == pytest.approx(0.0005 * 374 + 0.020 * 44)
+
+
+def test_messages_per_task_do_not_grow_with_the_fleet() -> None:
+    """With partial views: each node knows and asks a few."""
+    small, large = (
+        online.runs(online.generated(text), ["contract-net"], [3], 0.7, (), [0], lambda line: None)[0]
+        for text in ("arrivals:20x12:1", "arrivals:60x12:1")
+    )
+    assert (small.nodes, small.tasks, small.view) == (20, 240, 16)
+    assert (large.nodes, large.tasks, large.probes) == (60, 720, 3)
+    assert large.messages_per_task < 1.1 * small.messages_per_task
+    assert large.bytes_per_task < 1.1 * small.bytes_per_task
+    assert small.ratio is None
+    assert small.ms_per_task > 0.0
+    assert online.generated("arrivals:20x12:1") == online.generated("arrivals:20x12:1")
+    with pytest.raises(Problem, match="write arrivals:NODESxTASKS"):
+        online.generated("arrivals:0x5")

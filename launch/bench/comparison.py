@@ -56,6 +56,8 @@ def find(places: Sequence[str], sense: str | None = None, requests: int | None =
         path = Path(place)
         if GENERATED.fullmatch(place):
             found.instances.append(instances.generated(place))
+        elif online.GENERATED.fullmatch(place):
+            found.traces.append(online.generated(place))
         elif path.is_dir():
             before = _count(found)
             for file in sorted(path.iterdir()):

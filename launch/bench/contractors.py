@@ -1,7 +1,7 @@
 """Nodes of the contract net on virtual time: the real initiators and participants, and nothing else of an agent.
 
     Contractor     an initiator and a participant, the tasks that arrive here, and data that is on its way here
-    Contractors    a fleet of them on the simulated wire, all known to each other
+    Contractors    a fleet of them on the simulated wire; all know all, or each a few, drawn from the seed
 
 What a task costs, how a task's data comes and what is done when it has ended is said by whoever measures. Nobody keeps
 a log: events are dropped.
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
+from random import Random
 
 from ...protocols import performatives
 from ...protocols.award_rules import Rule
 from ...protocols.blobs import Gather, Gathered, Release
 from ...protocols.contract_net import Initiator
 from ...protocols.core import (
+    Connect,
     Effect,
     Event,
     Message,
@@ -143,7 +145,8 @@ class Contractor:
 
 
 class Contractors:
-    """The fleet. `probes`: how many are asked for a task; 0: all."""
+    """The fleet. `probes`: how many are asked for a task; 0: all that are known. `view`: how many others each knows,
+    and offers its tasks to; None: all."""
 
     def __init__(
         self,
@@ -154,6 +157,7 @@ class Contractors:
         value: Value,
         ended: Ended,
         fetch: Fetch = no_data,
+        view: int | None = None,
     ) -> None:
         self.wire = SimulatedFleet(seed, Faults(), Codec(performatives.MESSAGES))
         self.names = [f"n{number:03d}" for number in range(1, len(speeds) + 1)]
@@ -163,9 +167,14 @@ class Contractors:
             node = Contractor(name, speed, Initiator(name, 1, seed, rule, None, few), value, ended, fetch)
             self.nodes[name] = node
             self.wire.add(name, node, node.execute)
-        self.wire.mesh()
+        rng = Random(f"{seed} views")
         for name in self.names:
-            for peer in self.names:
+            others = [peer for peer in self.names if peer != name]
+            known = others if view is None or view >= len(others) else rng.sample(others, view)
+            for peer in known:  # a line both ways: who is offered a task must be able to answer
+                self.wire.perform(name, [Connect(peer, 1, peer, peer)])
+                self.wire.perform(peer, [Connect(name, 1, name, name)])
+            for peer in (name, *known):
                 self.wire.tell(name, PeerUp(peer), name)
         self.wire.run(until=START_S)
 
@@ -174,6 +183,11 @@ class Contractors:
         for name in self.names:
             self.wire.perform(name, ())
         self.wire.run(until=until, while_=while_)
+
+    @property
+    def sent_bytes(self) -> int:
+        """All that left a node, with acknowledgements."""
+        return sum(self.wire.links(name).counters.bytes_sent for name in self.names)
 
     @property
     def sent(self) -> int:

@@ -51,19 +51,16 @@ def test_the_load_is_that_of_all_nodes_together() -> None:
 
 
 def test_few_probes_cost_little_and_say_less() -> None:
-    works = tuple(0.5 + (number * 37 % 11) / 5 for number in range(400))
-    trace = Trace("own", tuple(float(number) for number in range(400)), works)
-    lines = online.runs(trace, ["contract-net", "random"], [2], 0.7, online.SPEEDS, [1], lambda line: None)
-    assert [(line.protocol, line.probes, line.tasks) for line in lines] == [
-        ("contract-net", 0, 400), ("contract-net", 2, 400), ("random", 0, 400), ("random", 2, 400),
-    ]  # fmt: skip
-    everybody, few, blind, _ = lines
+    works = tuple(0.5 + (number * 37 % 11) / 5 for number in range(250))
+    trace = Trace("own", tuple(float(number) for number in range(250)), works)
+    lines = online.runs(trace, ["contract-net"], [1, 3], 0.7, online.SPEEDS, [1], lambda line: None)
+    assert [(line.probes, line.tasks, line.view) for line in lines] == [(0, 250, None), (1, 250, None), (3, 250, None)]
+    everybody, one, few = lines
     assert everybody.ratio == 1.0
-    assert few.ratio is not None
-    assert few.mean_s < 2.0 * everybody.mean_s < blind.mean_s
+    assert few.mean_s < 1.3 * everybody.mean_s < one.mean_s
     assert few.messages < 0.8 * everybody.messages
     assert everybody.p50_s <= everybody.mean_s <= everybody.p99_s
-    again = online.play(trace.scaled(0.7, online.SPEEDS), RULES["contract-net"], online.SPEEDS, 2, 1)
+    again = online.play(trace.scaled(0.7, online.SPEEDS), RULES["contract-net"], online.SPEEDS, 3, 1)
     assert again.mean_s == few.mean_s
 
 
@@ -82,14 +79,14 @@ def test_messages_per_task_do_not_grow_with_the_fleet() -> None:
     """With partial views: each node knows and asks a few."""
     small, large = (
         online.runs(online.generated(text), ["contract-net"], [3], 0.7, (), [0], lambda line: None)[0]
-        for text in ("arrivals:20x12:1", "arrivals:60x12:1")
+        for text in ("arrivals:20x8:1", "arrivals:50x8:1")
     )
-    assert (small.nodes, small.tasks, small.view) == (20, 240, 16)
-    assert (large.nodes, large.tasks, large.probes) == (60, 720, 3)
+    assert (small.nodes, small.tasks, small.view) == (20, 160, 16)
+    assert (large.nodes, large.tasks, large.probes) == (50, 400, 3)
     assert large.messages_per_task < 1.1 * small.messages_per_task
     assert large.bytes_per_task < 1.1 * small.bytes_per_task
     assert small.ratio is None
     assert small.ms_per_task > 0.0
-    assert online.generated("arrivals:20x12:1") == online.generated("arrivals:20x12:1")
+    assert online.generated("arrivals:20x8:1") == online.generated("arrivals:20x8:1")
     with pytest.raises(Problem, match="write arrivals:NODESxTASKS"):
         online.generated("arrivals:0x5")

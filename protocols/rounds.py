@@ -39,7 +39,7 @@ from msgspec import Meta
 from .core import Count, Effect, Event, Message, NodeId, PeerDown, PeerError, PeerUp, ProtocolError, Publish, Send
 from .session import MEMBERS_MAX, ROUNDS_MAX, Nodes, Player, RoundNumber, SessionId, Word
 
-ASK_S = 0.05
+ASK_S = 0.2
 ASK_S_MAX = 1.0
 PULLS_MAX = 8
 """So often a node asks in one round before it doubts itself."""

@@ -95,6 +95,7 @@ B = TypeVar("B", bound=Bidder)
 _BIDDERS: dict[str, Bidder] = {}
 """Kind, or pattern of kinds, and its bidder: all that this process has defined."""
 
+
 def bidder(kind: str) -> Callable[[B], B]:
     """Makes a function the bidder of this kind, or of all kinds that fit a pattern, such as "chat:*"; the last wins."""
     if not isinstance(kind, str) or not kind:

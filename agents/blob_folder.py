@@ -283,4 +283,3 @@ def is_gone(pid: str) -> bool:
     except (PermissionError, OverflowError):
         return False
     return False
-

@@ -48,34 +48,23 @@ from .commitment_words import (
     FREE,
     WORDS_MAX,
     AnyWord,
-    Choice,
     Chosen,
     Commit,
     Decided,
     Entry,
     Fence,
     Gone,
-    Held,
     HeldFast,
     Hold,
     Learn,
-    Learnt,
     Moved,
     Overruled,
     Pledge,
-    Prepare,
     Promise,
-    Release,
-    Renewal,
-    Renewed,
-    Settled,
     Spec,
-    Started,
     Talk,
-    Unheld,
     Vote,
     Warrant,
-    Watching,
     Why,
     Word,
 )
@@ -98,7 +87,7 @@ from .epochs import Epoch
 from .holder import Holder
 from .holders import name_of, replaced
 from .opener import Opener
-from .proposer import Proposer
+from .proposer import Ears, Proposer
 from .register import Register
 from .seeking import Sighting, ended, held
 from .timers import Timers
@@ -108,6 +97,10 @@ MOVE_AFTER_S = 5.0
 """So long after the membership's verdict a dead holder is replaced."""
 BYTES_MAX = 1024 * 1024
 """What goes in one message, unless a single word is larger."""
+WORD_BYTES = 256
+"""What a word takes at most, more or less, beside a payload or a value."""
+LOADED = frozenset({Hold, Commit, Learn, Decided, Promise})
+"""Words with a payload or a value."""
 
 
 class Commitment:
@@ -160,6 +153,7 @@ class Commitment:
             self._orphaned,
         )
         self.winner = Winner(self.proposer, self._say, self._tell, self._write, self._erase)
+        self._ears = self._all_ears()
         self.holder.restore(entries, now)
         self.winner.restore(entries, now)
         for register in self.holder.registers.values():
@@ -277,7 +271,7 @@ class Commitment:
                     raise PeerError(f"{sender} speaks as the holder {of}")
                 if to == self.node:
                     for word in words:
-                        self._hear(word, of, now)
+                        self._ears[type(word)](word, of, now)
             case PeerUp(node):
                 self._up(node, self._holder_of(node), now)
             case PeerDown(node):
@@ -307,25 +301,26 @@ class Commitment:
             self._replace(node, now)
         return [*self._take(), *self._leave()]
 
-    def _hear(self, word: AnyWord, sender: NodeId, now: float) -> None:
-        match word:
-            case Hold(spec):
-                self._miss(spec, now)
-                self.holder.receive(word, sender, now)
-            case Prepare() | Started() | Commit() | Learn() | Renewal() | Release() | Watching() | Settled():
-                self.holder.receive(word, sender, now)
-            case Held() | Promise() | Unheld():
-                self.opener.receive(word, sender, now)
-            case Vote(start=True) | Renewed():
-                self.winner.receive(word, sender, now)
-            case Vote() | Learnt():
-                self.proposer.receive(word, sender, now)
-            case Fence() | Decided() | Gone():
-                if isinstance(word, Gone):
-                    self.holder.bury(word.task)
-                self.opener.receive(word, sender, now)
-                self.winner.receive(word, sender, now)
-                self.proposer.receive(word, sender, now)
+    def _all_ears(self) -> Ears:
+        """What each word does, by its type: most concern one role."""
+        holder, opener, winner, proposer = self.holder.ears, self.opener.ears, self.winner.ears, self.proposer.ears
+        commit_vote, start_vote, hold = proposer[Vote], winner[Vote], holder[Hold]
+
+        def voted(word: Vote, sender: NodeId, now: float) -> None:
+            (start_vote if word.start else commit_vote)(word, sender, now)
+
+        def held(word: Hold, sender: NodeId, now: float) -> None:
+            self._miss(word.spec, now)
+            hold(word, sender, now)
+
+        def ended(word: AnyWord, sender: NodeId, now: float) -> None:
+            if isinstance(word, Gone):
+                self.holder.bury(word.task)
+            for role in (opener, winner, proposer):
+                role[type(word)](word, sender, now)
+
+        several: Ears = {Vote: voted, Hold: held, Fence: ended, Decided: ended, Gone: ended}
+        return {**holder, **opener, **winner, **proposer, **several}
 
     # -- what the roles have to say
 
@@ -369,7 +364,7 @@ class Commitment:
             batch: list[AnyWord] = []
             size = 0
             for word in said:
-                weight = _weight(word)
+                weight = _weight(word) if type(word) in LOADED else WORD_BYTES
                 if batch and (len(batch) == WORDS_MAX or size + weight > BYTES_MAX):
                     effects.append(Send(name_of(to), kind(tuple(batch), self.node, to)))
                     batch, size = [], 0
@@ -462,12 +457,7 @@ def _weight(word: AnyWord) -> int:
     """Its bytes, more or less."""
     match word:
         case Hold(spec):
-            return 256 + len(spec.payload)
-        case (
-            Commit(choice=Choice(outcome=Outcome(value=value)))
-            | Learn(choice=Choice(outcome=Outcome(value=value)))
-            | Decided(choice=Choice(outcome=Outcome(value=value)))
-            | Promise(accepted=(_, Choice(outcome=Outcome(value=value))))
-        ):
-            return 256 + len(value)
-    return 256
+            return WORD_BYTES + len(spec.payload)
+        case Commit(choice=choice) | Learn(choice=choice) | Decided(choice=choice) | Promise(accepted=(_, choice)):
+            return WORD_BYTES + (len(choice.outcome.value) if choice.outcome is not None else 0)
+    return WORD_BYTES

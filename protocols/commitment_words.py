@@ -191,10 +191,12 @@ class Learnt(Word, frozen=True, array_like=True, tag=True):
 
 
 class Settled(Word, frozen=True, array_like=True, tag=True):
-    """All holders have learnt it: its register may be forgotten."""
+    """All holders have voted for what this epoch proposed, and so decided it; or all that live have learnt how it was
+    decided (None). Its register may be forgotten."""
 
     task: TaskId
     move: Count
+    epoch: Epoch | None = None
 
 
 class Decided(Word, frozen=True, array_like=True, tag=True):
@@ -345,6 +347,7 @@ class Answer(enum.IntEnum):
     ACCEPTED = 1
     RELEASED = 2  # declined, given back, cancelled, failed: never committed
     RESULT = 3
+    DECIDED = 4  # its task has ended, with this result or another
 
 
 class AwardEntry(Entry, frozen=True, array_like=True):

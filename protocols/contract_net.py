@@ -101,8 +101,9 @@ LOST_MAX = 8
 REJECT_AFTER_S = 0.25
 """Losers may wait this long, so that one message rejects many."""
 RECALL_MAX_S = 8.0
-DECISION_S = 2 * LEASE_S
-"""So long the holders of a task that is done may take to decide so, before a later epoch is opened."""
+DECISION_S = 10 * LEASE_S
+"""So long the holders of a task that is done may take to decide so, while its winner lives, before a later epoch is
+opened: a fleet that is merely busy does nothing twice."""
 
 
 class Initiator:

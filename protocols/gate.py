@@ -95,12 +95,12 @@ class Gate:
     def _needed(self, effect: Effect) -> int:
         """The number of the last record that it stands on."""
         match effect:
+            case Send(_, message):
+                if type(message) in self._ordered:
+                    return self._recorded
+                return self._answers.get(message.task, 0) if isinstance(message, Failure) else 0
             case Run(task):
                 return self._answers.get(task.id, 0)
             case Stop(task_id) | Resume(task_id):
                 return self._answers.get(task_id, 0)
-            case Send(_, Failure(task=task_id)):
-                return self._answers.get(task_id, 0)
-            case Send(_, message) if type(message) in self._ordered:
-                return self._recorded
         return 0

@@ -49,7 +49,7 @@ from .commitment_words import (
     Word,
 )
 from .core import NodeId, TaskId
-from .proposer import Proposer, Say, Tell
+from .proposer import Ears, Proposer, Say, Tell
 from .register import Register
 from .timers import Timers
 
@@ -167,42 +167,41 @@ class Holder:
                 self._proposer.teach(task, register.move, register.spec.holders, choice, epoch, now)
                 self._teach.set(task, now + TEACH_S * (1.0 + self._chance.random()))
 
-    def receive(self, word: Word, sender: NodeId, now: float) -> None:
-        match word:
-            case Hold():
-                self._hold(word, sender, now)
-            case Watching(incarnation):
-                self._watched((sender, incarnation), now)
-            case Settled(task, move):
-                register = self.registers.get(task)
-                if register is not None and register.move == move and register.decided:
-                    self._settle(register, now)
-            case Renewal(task, move, epoch):
-                register = self._at(word, sender)
-                if register is not None:
-                    self._renew(register, word, sender, now)
-            case Release(task, move, epoch):
-                register = self.registers.get(task)
-                if register is not None and register.worker == sender and register.counts(epoch):
-                    register.rest()
-            case Learn(task, move, choice):
-                self._learn(word, sender, now)
-            case Prepare(task, move, epoch, why):
-                register = self._at(word, sender)
-                if register is not None:
-                    self._answer(register, register.prepare(epoch, why, now, LEASE_S), sender, now)
-            case Started(task, move, epoch):
-                register = self._at(word, sender)
-                if register is not None:
-                    self._answer(register, register.start(epoch), sender, now)
-            case Commit(task, move, epoch, choice):
-                register = self._at(word, sender)
-                if register is not None:
-                    self._answer(register, register.commit(epoch, choice), sender, now)
-                    if register.choice is not None:  # as the only holder: this node hears of it when it is on disk
-                        self._say(self._node, Learn(task, move, register.choice))
-            case _:
-                raise AssertionError(word)
+    @property
+    def ears(self) -> Ears:
+        return {
+            Hold: self._hold,
+            Watching: self._watched,
+            Settled: self._settled,
+            Renewal: self._renew,
+            Release: self._released,
+            Learn: self._learn,
+            Prepare: self._prepare,
+            Started: self._start,
+            Commit: self._commit,
+        }
+
+    def _prepare(self, word: Prepare, sender: NodeId, now: float) -> None:
+        register = self._at(word, sender)
+        if register is not None:
+            self._answer(register, register.prepare(word.epoch, word.why, now, LEASE_S), sender, now)
+
+    def _start(self, word: Started, sender: NodeId, now: float) -> None:
+        register = self._at(word, sender)
+        if register is not None:
+            self._answer(register, register.start(word.epoch), sender, now)
+
+    def _commit(self, word: Commit, sender: NodeId, now: float) -> None:
+        register = self._at(word, sender)
+        if register is not None:
+            self._answer(register, register.commit(word.epoch, word.choice), sender, now)
+            if register.choice is not None:  # as the only holder: this node hears of it when it is on disk
+                self._say(self._node, Learn(word.task, word.move, register.choice))
+
+    def _released(self, word: Release, sender: NodeId, now: float) -> None:
+        register = self.registers.get(word.task)
+        if register is not None and register.worker == sender and register.counts(word.epoch):
+            register.rest()
 
     # -- keeping
 
@@ -304,6 +303,19 @@ class Holder:
         self._keep(entry, now)
         self._write(entry)
 
+    def _settled(self, word: Settled, sender: NodeId, now: float) -> None:
+        """All have voted in this epoch, this holder too, or all know: there is nobody to be taught."""
+        register, voted_in = self.registers.get(word.task), word.epoch
+        if register is None or register.move != word.move:
+            return
+        accepted = register.accepted
+        if not register.decided and voted_in is not None and accepted is not None and accepted[0] >= voted_in:
+            register.decided = True
+            if register.choice is not None and register.choice.outcome is not None:
+                self._tell(Chosen(register.task, register.choice.outcome))
+        if register.decided:
+            self._settle(register, now)
+
     def _settle(self, register: Register, now: float) -> None:
         """All holders know: only the outcome is kept."""
         choice = register.choice
@@ -377,14 +389,18 @@ class Holder:
             del self._owned[owner], self._heard[owner]
             self._owners.cancel(owner)
 
-    def _watched(self, owner: Owner, now: float) -> None:
+    def _watched(self, word: Watching, sender: NodeId, now: float) -> None:
         """One word for all its tasks."""
+        owner = (sender, word.incarnation)
         if owner in self._owned:
             self._heard[owner] = now
             if owner not in self._owners:
                 self._owners.set(owner, now + self._patience_s())
 
-    def _renew(self, register: Register, renewal: Renewal, sender: NodeId, now: float) -> None:
+    def _renew(self, renewal: Renewal, sender: NodeId, now: float) -> None:
+        register = self._at(renewal, sender)
+        if register is None:
+            return
         if (refusal := register.refusal(renewal.epoch)) is not None:
             self._say(sender, refusal)
             return

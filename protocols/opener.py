@@ -47,16 +47,13 @@ from .commitment_words import (
     Unheld,
     Watching,
     Why,
-    Word,
 )
 from .core import NodeId, Outcome, State, TaskId
 from .epochs import Epoch
 from .holder import LEASE_S
-from .proposer import Proposer, Say, Tell
+from .patience import Patience
+from .proposer import Ears, Proposer, Say, Tell
 from .timers import Timers
-
-RETRY_S = 0.5
-RETRY_S_MAX = 8.0
 
 
 class Stage(enum.Enum):
@@ -69,8 +66,8 @@ class Stage(enum.Enum):
 
 class _Opening:
     __slots__ = (
-        "accepted", "awarded", "ending", "epoch", "fast", "floor", "former", "held", "installs", "move", "others",
-        "promised", "retry_s", "spec", "stage", "started", "to", "why",
+        "accepted", "asked", "awarded", "begun_at", "ending", "epoch", "fast", "floor", "former", "held", "installs",
+        "move", "others", "promised", "spec", "stage", "started", "to", "why",
     )  # fmt: skip
 
     def __init__(self, spec: Spec, move: int, epoch: Epoch, stage: Stage) -> None:
@@ -91,7 +88,8 @@ class _Opening:
         self.accepted: tuple[Epoch, Choice] | None = None  # the latest that any has told
         self.floor: Epoch | None = None  # the latest that any has told
         self.started = False
-        self.retry_s = RETRY_S
+        self.begun_at = 0.0
+        self.asked = 0  # so many times
 
     @property
     def task(self) -> TaskId:
@@ -122,6 +120,7 @@ class Opener:
         self._watched: Counter[NodeId] = Counter()  # how many of our openings each holder has
         self._watch_at: float | None = None
         self._timers: Timers[TaskId] = Timers()
+        self._patience = Patience()
 
     def __contains__(self, task: TaskId) -> bool:
         return task in self._openings
@@ -230,33 +229,46 @@ class Opener:
 
     # -- hearing
 
-    def receive(self, word: Word, sender: NodeId, now: float) -> None:
-        match word:
-            case Held(task, move, promised):
-                if (opening := self._of(task, move, sender)) is not None:
-                    self._held(opening, promised, sender, now)
-            case Promise(task, move, epoch):
-                opening = self._of(task, move, sender)
-                if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == epoch:
-                    self._promised(opening, word, sender, now)
-            case Unheld(task, move):
-                opening = self._of(task, move, sender)
-                if opening is not None and opening.stage in (Stage.PREPARING, Stage.PROPOSED):
-                    self._say(sender, Hold(opening.spec, opening.epoch, move, opening.started))
-            case Fence(task, move, epoch, promised):
-                opening = self._of(task, move, sender)
-                if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == epoch:
-                    self._fenced(opening, promised, sender, now)
-            case Decided(task, move, choice):
-                if (opening := self._of(task, move, sender)) is not None and opening.stage is not Stage.PROPOSED:
-                    self._decided(opening, choice, now)
-            case Gone(task):
-                opening = self._openings.get(task)
-                if opening is not None and sender in opening.spec.holders and opening.stage is not Stage.PROPOSED:
-                    self._end(opening)
-                    self._tell(Chosen(task, None))
-            case _:
-                raise AssertionError(word)
+    @property
+    def ears(self) -> Ears:
+        return {
+            Held: self._hear_held,
+            Promise: self._hear_promise,
+            Unheld: self._hear_unheld,
+            Fence: self._hear_fence,
+            Decided: self._hear_decided,
+            Gone: self._hear_gone,
+        }
+
+    def _hear_held(self, word: Held, sender: NodeId, now: float) -> None:
+        if (opening := self._of(word.task, word.move, sender)) is not None:
+            self._held(opening, word.promised, sender, now)
+
+    def _hear_promise(self, word: Promise, sender: NodeId, now: float) -> None:
+        opening = self._of(word.task, word.move, sender)
+        if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == word.epoch:
+            self._promised(opening, word, sender, now)
+
+    def _hear_unheld(self, word: Unheld, sender: NodeId, now: float) -> None:
+        opening = self._of(word.task, word.move, sender)
+        if opening is not None and opening.stage in (Stage.PREPARING, Stage.PROPOSED):
+            self._say(sender, Hold(opening.spec, opening.epoch, word.move, opening.started))
+
+    def _hear_fence(self, word: Fence, sender: NodeId, now: float) -> None:
+        opening = self._of(word.task, word.move, sender)
+        if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == word.epoch:
+            self._fenced(opening, word.promised, sender, now)
+
+    def _hear_decided(self, word: Decided, sender: NodeId, now: float) -> None:
+        opening = self._of(word.task, word.move, sender)
+        if opening is not None and opening.stage is not Stage.PROPOSED:
+            self._decided(opening, word.choice, now)
+
+    def _hear_gone(self, word: Gone, sender: NodeId, now: float) -> None:
+        opening = self._openings.get(word.task)
+        if opening is not None and sender in opening.spec.holders and opening.stage is not Stage.PROPOSED:
+            self._end(opening)
+            self._tell(Chosen(word.task, None))
 
     @property
     def deadline(self) -> float | None:
@@ -275,6 +287,7 @@ class Opener:
 
     def _begin(self, opening: _Opening, now: float) -> None:
         self._openings[opening.task] = opening
+        opening.begun_at = now
         self._watched.update(opening.spec.holders)
         if self._watch_at is None:
             self._watch_at = now + LEASE_S / 4
@@ -298,8 +311,9 @@ class Opener:
                 del self._watched[holder]
 
     def _wait(self, opening: _Opening, now: float) -> None:
-        self._timers.set(opening.task, now + opening.retry_s * (1.0 + self._chance.random()))
-        opening.retry_s = min(2 * opening.retry_s, RETRY_S_MAX)
+        opening.asked += 1
+        wait_s = self._patience.wait_s(opening.asked) * (1.0 + self._chance.random())
+        self._timers.set(opening.task, now + wait_s)
 
     def _ask(self, opening: _Opening) -> None:
         """Whoever has not answered."""
@@ -314,7 +328,7 @@ class Opener:
         others = list(opening.others.values())
         if opening.stage is Stage.PREPARING and others:
             self.prepare(opening.spec, opening.move, max(others), opening.why, now, to=opening.to)
-        elif opening.stage is Stage.HOLDING and others and opening.retry_s > 2 * RETRY_S:
+        elif opening.stage is Stage.HOLDING and others and opening.asked > 1:
             # no epoch has a majority, or whoever has it is not known to live: ask for a later one
             self.prepare(opening.spec, opening.move, max(others), Why.ORPHAN, now)
         elif opening.stage is Stage.PREPARING or opening.installs is not None:
@@ -368,6 +382,7 @@ class Opener:
             self._propose(opening, Choice(Outcome(opening.task, State.UNKNOWN, error=error)), now)
         else:
             opening.stage = Stage.OWNED
+            self._patience.answered(now - opening.begun_at)
             self._tell(Permitted(spec, opening.epoch, opening.move))
 
     def _propose(self, opening: _Opening, choice: Choice, now: float) -> None:

@@ -102,9 +102,7 @@ class Planner:
         self._count += 1
         auction = f"{self._prefix}{self._count}"
         self._plans[auction] = _Plan(client, request, task, self._peers, now + REPLY_BY_S)
-        opened = AuctionOpened(
-            auction=auction, tasks=(task.id,), invitees=tuple(self._peers), reply_by_s=REPLY_BY_S
-        )
+        opened = AuctionOpened(auction=auction, tasks=(task.id,), invitees=tuple(self._peers), reply_by_s=REPLY_BY_S)
         return [opened, Publish(CallForProposals(auction, (task,), REPLY_BY_S))]
 
     def _answer(

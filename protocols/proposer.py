@@ -3,9 +3,14 @@
     proposer                           holders
       | Commit(task, e, choice) -------> all          repeated until answered
       | <----------------- Vote(e) each               a majority: chosen
+      | Learn(task, choice) -----------> the owner    whose client waits
+      | <----------------- Vote(e) the last one
+      | Settled(task, e) --------------> all          all have it: its register may be forgotten
+
+    where votes are missing still when it is time to ask again, or somebody else has decided:
       | Learn(task, choice) -----------> all          repeated until all have answered
       | <----------------- Learnt each
-      | Settled(task) -----------------> all          its register may be forgotten
+      | Settled(task) -----------------> all
 
 A proposer is the winner of an epoch with its result, or the owner of one with an end of its own. Source: Lamport 2001.
 
@@ -16,6 +21,7 @@ word of a holder that knows. Where a register has moved, its proposal follows it
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from .commitment_words import (
     Choice,
@@ -30,38 +36,40 @@ from .commitment_words import (
     Moved,
     Overruled,
     Settled,
-    Unheld,
     Vote,
     Word,
     majority,
 )
 from .core import Local, NodeId, Outcome, TaskId
 from .epochs import Epoch
+from .patience import Patience
 from .timers import Timers
-
-RETRY_S = 0.5
-RETRY_S_MAX = 8.0
 
 Say = Callable[[NodeId, Word], None]
 """To whom, what: it leaves with the turn."""
 Tell = Callable[[Local], None]
 """The other roles of this node."""
+Ears = dict[type[Word], Callable[[Any, NodeId, float], None]]
+"""Which words a role is told, and what it does then: the word, who says it, when."""
 
 
 class _Proposal:
-    __slots__ = ("choice", "chosen", "epoch", "fenced", "holders", "learnt", "move", "retry_s", "task", "votes")
+    __slots__ = (
+        "asked", "begun_at", "choice", "chosen", "epoch", "fenced", "holders", "learnt", "move", "task", "votes",
+    )  # fmt: skip
 
-    def __init__(self, task: TaskId, move: int, holders: Holders, epoch: Epoch, choice: Choice) -> None:
+    def __init__(self, task: TaskId, move: int, holders: Holders, epoch: Epoch, choice: Choice, now: float) -> None:
         self.task = task
         self.move = move
         self.holders = holders
         self.epoch = epoch
         self.choice = choice
+        self.begun_at = now
+        self.asked = 0  # so many times
         self.chosen = False
-        self.votes: set[NodeId] = set()
+        self.votes: set[NodeId] = set()  # for this choice, in this epoch
         self.fenced: set[NodeId] = set()
         self.learnt: set[NodeId] = set()
-        self.retry_s = RETRY_S
 
 
 class Proposer:
@@ -83,6 +91,7 @@ class Proposer:
         self._moved = moved
         self._proposals: dict[TaskId, _Proposal] = {}
         self._timers: Timers[TaskId] = Timers()
+        self._patience = Patience()
 
     def __contains__(self, task: TaskId) -> bool:
         return task in self._proposals
@@ -97,13 +106,13 @@ class Proposer:
         former = self._proposals.get(task)
         if former is not None and (former.chosen or former.epoch >= epoch):
             return
-        proposal = self._proposals[task] = _Proposal(task, move, holders, epoch, choice)
+        proposal = self._proposals[task] = _Proposal(task, move, holders, epoch, choice, now)
         self._ask(proposal, now)
 
     def teach(self, task: TaskId, move: int, holders: Holders, choice: Choice, epoch: Epoch, now: float) -> None:
         """All holders are to learn what was decided; its proposer may be dead."""
         if task not in self._proposals:
-            proposal = self._proposals[task] = _Proposal(task, move, holders, epoch, choice)
+            proposal = self._proposals[task] = _Proposal(task, move, holders, epoch, choice, now)
             proposal.chosen = True
             self._ask(proposal, now)
 
@@ -130,47 +139,54 @@ class Proposer:
                     self._say(holder, Learn(task, move, proposal.choice))
             elif holder not in proposal.votes:
                 self._say(holder, Commit(task, move, proposal.epoch, proposal.choice))
-        self._timers.set(task, now + proposal.retry_s)
-        proposal.retry_s = min(2 * proposal.retry_s, RETRY_S_MAX)
+        self._wait(proposal, now)
 
-    def receive(self, word: Word, sender: NodeId, now: float) -> None:
-        """A holder has answered."""
-        match word:
-            case Vote(task, move, epoch):
-                proposal = self._of(task, move, sender)
-                if proposal is not None and not proposal.chosen and proposal.epoch == epoch:
-                    proposal.votes.add(sender)
-                    if len(proposal.votes) >= majority(len(proposal.holders)):
-                        if proposal.choice.outcome is not None:
-                            self._won(proposal.choice.outcome, proposal.epoch)
-                        self._choose(proposal, now)
-            case Learnt(task, move):
-                proposal = self._of(task, move, sender)
-                if proposal is not None and proposal.chosen:
-                    self._learnt(proposal, sender)
-            case Fence(task, move, epoch, _):
-                proposal = self._of(task, move, sender)
-                if proposal is not None and not proposal.chosen and proposal.epoch == epoch:
-                    proposal.fenced.add(sender)
-                    if len(proposal.fenced) > len(proposal.holders) - majority(len(proposal.holders)):
-                        self._drop(proposal)
-                        self._tell(Overruled(task, epoch))
-            case Decided(task, move, choice):
-                proposal = self._of(task, move, sender)
-                if proposal is not None:
-                    self._decided(proposal, choice, sender, now)
-            case Gone(task):
-                gone = self._proposals.get(task)
-                if gone is not None and sender in gone.holders:
-                    if not gone.chosen:
-                        self._tell(Chosen(task, None))
-                        self._drop(gone)
-                    else:
-                        self._learnt(gone, sender)
-            case Unheld():
-                pass  # whoever has its spec holds it there; we ask again
-            case _:
-                raise AssertionError(word)
+    def _wait(self, proposal: _Proposal, now: float) -> None:
+        proposal.asked += 1
+        self._timers.set(proposal.task, now + self._patience.wait_s(proposal.asked))
+
+    @property
+    def ears(self) -> Ears:
+        return {
+            Vote: self._hear_vote,
+            Learnt: self._hear_learnt,
+            Fence: self._hear_fence,
+            Decided: self._hear_decided,
+            Gone: self._hear_gone,
+        }
+
+    def _hear_vote(self, word: Vote, sender: NodeId, now: float) -> None:
+        proposal = self._of(word.task, word.move, sender)
+        if proposal is not None and proposal.epoch == word.epoch:
+            self._voted(proposal, sender, now)
+
+    def _hear_learnt(self, word: Learnt, sender: NodeId, now: float) -> None:
+        proposal = self._of(word.task, word.move, sender)
+        if proposal is not None and proposal.chosen:
+            self._learnt(proposal, sender)
+
+    def _hear_fence(self, word: Fence, sender: NodeId, now: float) -> None:
+        proposal = self._of(word.task, word.move, sender)
+        if proposal is not None and not proposal.chosen and proposal.epoch == word.epoch:
+            proposal.fenced.add(sender)
+            if len(proposal.fenced) > len(proposal.holders) - majority(len(proposal.holders)):
+                self._drop(proposal)
+                self._tell(Overruled(word.task, word.epoch))
+
+    def _hear_decided(self, word: Decided, sender: NodeId, now: float) -> None:
+        proposal = self._of(word.task, word.move, sender)
+        if proposal is not None:
+            self._decided(proposal, word.choice, sender, now)
+
+    def _hear_gone(self, word: Gone, sender: NodeId, now: float) -> None:
+        proposal = self._proposals.get(word.task)
+        if proposal is None or sender not in proposal.holders:
+            return
+        if proposal.chosen:
+            self._learnt(proposal, sender)
+        else:
+            self._tell(Chosen(word.task, None))
+            self._drop(proposal)
 
     def _of(self, task: TaskId, move: int, sender: NodeId) -> _Proposal | None:
         proposal = self._proposals.get(task)
@@ -178,16 +194,36 @@ class Proposer:
             return None
         return proposal
 
-    def _choose(self, proposal: _Proposal, now: float) -> None:
-        if proposal.choice.moved is not None:
-            self._drop(proposal)
-            self._moved(proposal.task, proposal.move, proposal.choice.moved, now)
-            return
-        proposal.chosen = True
-        proposal.retry_s = RETRY_S
+    def _voted(self, proposal: _Proposal, holder: NodeId, now: float) -> None:
+        """By a majority it is chosen; when all have voted, nobody need be taught."""
+        proposal.votes.add(holder)
+        outcome, owner = proposal.choice.outcome, proposal.epoch.opener
+        if not proposal.chosen and len(proposal.votes) >= majority(len(proposal.holders)):
+            self._patience.answered(now - proposal.begun_at)
+            if outcome is None:
+                self._go_on_elsewhere(proposal, now)
+                return
+            self._won(outcome, proposal.epoch)
+            self._know(proposal)
+            if owner in proposal.holders:
+                self._say(owner, Learn(proposal.task, proposal.move, proposal.choice))
+                self._wait(proposal, now)
+            else:
+                self._ask(proposal, now)
+        if proposal.chosen and len(proposal.votes) == len(proposal.holders):
+            self._settle(proposal, proposal.epoch)
+
+    def _go_on_elsewhere(self, proposal: _Proposal, now: float) -> None:
+        moved = proposal.choice.moved
+        assert moved is not None
+        self._drop(proposal)
+        self._moved(proposal.task, proposal.move, moved, now)
+
+    def _know(self, proposal: _Proposal) -> None:
+        """How it has ended."""
+        proposal.chosen, proposal.asked = True, 0
         if proposal.choice.outcome is not None and self._node not in proposal.holders:
             self._tell(Chosen(proposal.task, proposal.choice.outcome))  # else its holder here says so when it learns
-        self._ask(proposal, now)
 
     def _decided(self, proposal: _Proposal, choice: Choice, sender: NodeId, now: float) -> None:
         if proposal.chosen:
@@ -209,15 +245,19 @@ class Proposer:
             if sender != self._node and choice.outcome is not None:
                 self._tell(Chosen(task, choice.outcome))
             return
-        self._choose(proposal, now)
+        self._know(proposal)
+        self._ask(proposal, now)
         self._learnt(proposal, sender)
 
     def _learnt(self, proposal: _Proposal, holder: NodeId) -> None:
         proposal.learnt.add(holder)
         if len(proposal.learnt) == len(proposal.holders):
-            for each in proposal.holders:
-                self._say(each, Settled(proposal.task, proposal.move))
-            self._drop(proposal)
+            self._settle(proposal, None)
+
+    def _settle(self, proposal: _Proposal, voted_in: Epoch | None) -> None:
+        for holder in proposal.holders:
+            self._say(holder, Settled(proposal.task, proposal.move, voted_in))
+        self._drop(proposal)
 
     def _drop(self, proposal: _Proposal) -> None:
         del self._proposals[proposal.task]

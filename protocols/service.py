@@ -208,9 +208,7 @@ class Service:
     def deadline(self) -> float | None:
         while self._deadlines and self._is_ended(self._deadlines[0][1]):
             heapq.heappop(self._deadlines)
-        earliest = min(
-            [time for time in (self._following.look_at, self._poll_at) if time is not None], default=None
-        )
+        earliest = min([time for time in (self._following.look_at, self._poll_at) if time is not None], default=None)
         if self._parked and (earliest is None or self._parked[0][0] < earliest):
             earliest = self._parked[0][0]
         if self._deadlines and (earliest is None or self._deadlines[0][0] < earliest):

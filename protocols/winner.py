@@ -35,13 +35,12 @@ from .commitment_words import (
     Renewed,
     Started,
     Vote,
-    Word,
     majority,
 )
 from .core import NodeId, Outcome, TaskId
 from .epochs import Epoch
 from .holder import LEASE_S, Erase, Write
-from .proposer import Proposer, Say, Tell
+from .proposer import Ears, Proposer, Say, Tell
 
 ANSWERS_MAX = 100_000
 """How many answers are remembered of awards that are over; the oldest is forgotten first."""
@@ -155,7 +154,8 @@ class Winner:
             if epoch is None or key[1] == epoch:
                 self._results[task].discard(key)
                 entry = self._answers[key]
-                self._answer(AwardEntry(task, key[1], Answer.RELEASED, entry.holders, entry.move))
+                answer = Answer.DECIDED if epoch is None else Answer.RELEASED
+                self._answer(AwardEntry(task, key[1], answer, entry.holders, entry.move))
         if not self._results.get(task):
             self._results.pop(task, None)
 
@@ -178,40 +178,50 @@ class Winner:
                     self._say(holder, Renewal(key[0], held.move, key[1]))
         self._renew_at = now + LEASE_S / 4 if self._held else None
 
-    def receive(self, word: Word, sender: NodeId, now: float) -> None:
-        """A holder answers a renewal, or a start."""
-        match word:
-            case Renewed(task, epoch):
-                held = self._held.get((task, epoch))
-                if held is not None and sender in held.heard_at:
-                    held.heard_at[sender] = now
-            case Vote(task, move, epoch):
-                held = self._held.get((task, epoch))
-                if held is not None and held.move == move and sender in held.heard_at:
-                    held.votes.add(sender)
-                    if not held.began and len(held.votes) >= majority(len(held.holders)):
-                        held.began = True
-                        self._tell(Begin(task, epoch))
-            case Fence(task, move, epoch):
-                held = self._held.get((task, epoch))
-                if held is not None and held.move == move and sender in held.heard_at:
-                    held.fenced.add(sender)
-                    if len(held.fenced) > len(held.holders) - majority(len(held.holders)):
-                        self._stop((task, epoch))
-            case Decided(task, move, choice):
-                for key in [(task, epoch) for epoch in self._epochs.get(task, ())]:
-                    held = self._held[key]
-                    if held.move != move or sender not in held.heard_at:
-                        continue
-                    if choice.moved is None:
-                        self._stop(key)
-                    else:
-                        self._held[key] = _Held(move + 1, choice.moved.holders, now, not held.began)
-            case Gone(task):
-                for epoch in list(self._epochs.get(task, ())):
-                    self._stop((task, epoch))
-            case _:
-                raise AssertionError(word)
+    @property
+    def ears(self) -> Ears:
+        return {
+            Renewed: self._hear_renewed,
+            Vote: self._hear_vote,
+            Fence: self._hear_fence,
+            Decided: self._hear_decided,
+            Gone: self._hear_gone,
+        }
+
+    def _hear_renewed(self, word: Renewed, sender: NodeId, now: float) -> None:
+        held = self._held.get((word.task, word.epoch))
+        if held is not None and sender in held.heard_at:
+            held.heard_at[sender] = now
+
+    def _hear_vote(self, word: Vote, sender: NodeId, now: float) -> None:
+        """A holder knows that it starts."""
+        held = self._held.get((word.task, word.epoch))
+        if held is not None and held.move == word.move and sender in held.heard_at:
+            held.votes.add(sender)
+            if not held.began and len(held.votes) >= majority(len(held.holders)):
+                held.began = True
+                self._tell(Begin(word.task, word.epoch))
+
+    def _hear_fence(self, word: Fence, sender: NodeId, now: float) -> None:
+        held = self._held.get((word.task, word.epoch))
+        if held is not None and held.move == word.move and sender in held.heard_at:
+            held.fenced.add(sender)
+            if len(held.fenced) > len(held.holders) - majority(len(held.holders)):
+                self._stop((word.task, word.epoch))
+
+    def _hear_decided(self, word: Decided, sender: NodeId, now: float) -> None:
+        for key in [(word.task, epoch) for epoch in self._epochs.get(word.task, ())]:
+            held = self._held[key]
+            if held.move != word.move or sender not in held.heard_at:
+                continue
+            if word.choice.moved is None:
+                self._stop(key)
+            else:
+                self._held[key] = _Held(held.move + 1, word.choice.moved.holders, now, not held.began)
+
+    def _hear_gone(self, word: Gone, sender: NodeId, now: float) -> None:
+        for epoch in list(self._epochs.get(word.task, ())):
+            self._stop((word.task, epoch))
 
     def _stop(self, key: Key) -> None:
         """It counts no more."""
@@ -230,7 +240,7 @@ class Winner:
         self._write(entry)
         while len(self._answers) > ANSWERS_MAX:
             oldest = next(iter(self._answers.values()))
-            if oldest.answer is not Answer.RELEASED:
+            if oldest.answer in (Answer.ACCEPTED, Answer.RESULT):
                 break
             del self._answers[oldest.task, oldest.epoch]
             self._erase(AwardEntry, oldest.key)

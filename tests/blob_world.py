@@ -90,9 +90,7 @@ class World:
 
     def run(self, until: float = math.inf, *, stop: Callable[[], bool] = lambda: False) -> None:
         while not stop():
-            wakes = [
-                (at, name) for name, node in self.nodes.items() if (at := node.carrier.deadline) is not None
-            ]
+            wakes = [(at, name) for name, node in self.nodes.items() if (at := node.carrier.deadline) is not None]
             wake = min(wakes, default=(math.inf, ""))
             at = min(wake[0], self._queue[0][0] if self._queue else math.inf)
             if at > until or at == math.inf:

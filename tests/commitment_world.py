@@ -435,6 +435,7 @@ class World:
         if node.life != life or not node.alive:
             return
         node.sync_at = None
+        forgotten: dict[TaskId, int] = {}
         for _, record in node.unsynced:
             key = (record.kind, record.key)
             if record.entry is not None:
@@ -443,14 +444,16 @@ class World:
                 if isinstance(record.entry, AwardEntry) and record.entry.answer is Answer.RELEASED:
                     self.watcher.released.add((record.entry.task, record.entry.epoch, node.name))
                 if isinstance(record.entry, TombEntry):
-                    self.watcher.forgotten[node.name, record.entry.task] = 10
+                    forgotten[record.entry.task] = 10
             else:
                 former = node.disk.pop(key, None)
                 if isinstance(former, RegisterEntry):
-                    self.watcher.forgotten[node.name, former.task] = 0
+                    forgotten[former.task] = 0
         number = node.unsynced[-1][0]
         node.unsynced.clear()
         self._perform(node, list(node.gate.recorded(number)))
+        for task, move in forgotten.items():  # what left just now was promised before
+            self.watcher.forgotten[node.name, task] = move
         self._settle(node)
 
     def _carry(self, sender: NodeId, to: NodeId, message: Message) -> None:

@@ -112,13 +112,13 @@ def test_a_kind_never_seen_is_priced_as_the_others_tell_and_tried() -> None:
     assert late.nodes == ["n3"]
 
 
-PACED = '''
+PACED = """
 import pathlib, time
 PACE = pathlib.Path(__file__).with_name("pace.txt")
 
 def paced(seconds):
     time.sleep(seconds * float(PACE.read_text()))
-'''
+"""
 
 
 async def test_real_processes_adapt_too(tmp_path: Path) -> None:

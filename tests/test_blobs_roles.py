@@ -261,9 +261,7 @@ def test_a_task_keeps_its_blobs_while_it_is_open_and_its_result_keeps_its_own() 
         (Task("t", "x", 1.0, 4, blobs=(B2.hint,)), (B2,), "a large value in its argument is not here"),
     ],
 )
-def test_a_task_whose_blobs_are_not_here_is_refused(
-    task: Task, blobs: tuple[Reference, ...], sentence: str
-) -> None:
+def test_a_task_whose_blobs_are_not_here_is_refused(task: Task, blobs: tuple[Reference, ...], sentence: str) -> None:
     desk = Desk(B1)
     [refused] = desk.say(Submit(task, b"load", blobs=blobs))
     assert isinstance(refused, Refused)

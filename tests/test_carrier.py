@@ -152,9 +152,7 @@ def test_an_asker_cannot_flood_a_holder() -> None:
     carrier = Carrier("a", lambda blob: True)
     blob = Reference(b"x" * 32, 2**40)
     effects = [
-        effect
-        for number in range(1000)
-        for effect in carrier.receive(AskPart(blob, number * PART_BYTES), "b", 0.0)
+        effect for number in range(1000) for effect in carrier.receive(AskPart(blob, number * PART_BYTES), "b", 0.0)
     ]
     assert effects == [ReadPart(blob, number * PART_BYTES, "b") for number in range(READS_MAX)]
     done = [carrier.receive(PartRead("b", blob, number * PART_BYTES, b"data"), "a", 0.0) for number in range(ASKED_MAX)]

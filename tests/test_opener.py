@@ -74,7 +74,7 @@ class Desk:
     def hear(self, word: Word, *senders: NodeId) -> None:
         for sender in senders:
             role = self.proposer if isinstance(word, (Vote, Learnt)) else self.opener
-            role.receive(word, sender, 0.0)
+            role.ears[type(word)](word, sender, 0.0)
 
     def owns(self) -> None:
         """It is held, promised, and may be awarded."""
@@ -138,8 +138,21 @@ def test_what_was_accepted_is_proposed_whatever_is_wanted() -> None:
     assert desk.said() == [(holder, Commit("T", 0, E1, DONE)) for holder in HOLDERS]
     desk.hear(Vote("T", 0, E1), "n1", "n3")
     assert desk.told() == []  # its holder here will say so
-    assert desk.said() == [(holder, Learn("T", 0, DONE)) for holder in HOLDERS]
-    desk.hear(Learnt("T", 0), *HOLDERS)
+    assert desk.said() == [("n1", Learn("T", 0, DONE))]  # the owner, whose client waits
+    desk.hear(Vote("T", 0, E1), "n2")
+    assert desk.said() == [(holder, Settled("T", 0, E1)) for holder in HOLDERS]
+
+
+def test_whoever_has_not_voted_is_taught_when_it_is_time() -> None:
+    desk = Desk()
+    desk.owns()
+    desk.opener.end(CANCELLED, 1.0)
+    desk.hear(Vote("T", 0, E0), "n1", "n3")
+    assert desk.said()[-1] == ("n1", Learn("T", 0, Choice(CANCELLED)))
+    desk.hear(Learnt("T", 0), "n1")
+    desk.proposer.wake(9.0)
+    assert desk.said() == [(holder, Learn("T", 0, Choice(CANCELLED))) for holder in ("n2", "n3")]
+    desk.hear(Learnt("T", 0), "n2", "n3")
     assert desk.said() == [(holder, Settled("T", 0)) for holder in HOLDERS]
 
 

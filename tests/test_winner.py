@@ -88,9 +88,11 @@ def test_an_award_is_accepted_on_disk_renewed_and_its_result_proposed() -> None:
     assert words(one.wake(0.3)) == [(holder, Commit("T", 0, E0, Choice(OUTCOME))) for holder in HOLDERS]
     hear(one, Vote("T", 0, E0), "n1")
     told = hear(one, Vote("T", 0, E0), "n2")
-    assert untold(told) == [Send("n4", Chosen("T", OUTCOME)), recorded(answer(Answer.RELEASED))]
+    assert untold(told) == [Send("n4", Chosen("T", OUTCOME)), recorded(answer(Answer.DECIDED))]
     assert [effect.state for effect in told if isinstance(effect, TaskCommitted)] == [State.DONE]
-    assert words(one.wake(0.3)) == [(holder, Learn("T", 0, Choice(OUTCOME))) for holder in HOLDERS]
+    assert words(one.wake(0.3)) == [("n1", Learn("T", 0, Choice(OUTCOME)))]  # the owner, whose client waits
+    hear(one, Vote("T", 0, E0), "n3")
+    assert words(one.wake(0.3)) == [(holder, Settled("T", 0, E0)) for holder in HOLDERS]
 
 
 def test_a_lease_that_no_majority_renews_is_not_asked_for_any_more() -> None:
@@ -194,7 +196,7 @@ def test_when_all_know_only_the_outcome_is_kept_and_at_last_only_the_name() -> N
     choice = Choice(OUTCOME)
     assert Send("n2", Chosen("T", OUTCOME)) in hear(one, Learn("T", 0, choice), "n4")
     assert words(one.wake(0.0)) == [("n4", Learnt("T", 0))]
-    settled = one.receive(Talk((Settled("T", 0),), "n4", one.node), "n4", 0.0)
+    settled = one.receive(Talk((Settled("T", 0, E0),), "n4", one.node), "n4", 0.0)
     assert settled[-1] == recorded(KeptEntry("T", 0, choice, "k"))
     assert [record.entry for record in settled[:-1] if isinstance(record, Record)] == [None, None]
     hear(one, Prepare("T", 0, Epoch(5, "n3", 1), Why.ORPHAN), "n3")
@@ -206,6 +208,17 @@ def test_when_all_know_only_the_outcome_is_kept_and_at_last_only_the_name() -> N
     again = node("n2", (TombEntry("T"),))
     again.receive(Talk((Hold(SPEC, E0),), "n1", again.node), "n1", 0.0)
     assert words(again.wake(0.0)) == [("n1", Gone("T"))]
+
+
+def test_who_has_voted_like_all_others_need_not_be_taught() -> None:
+    one = holding()
+    choice = Choice(OUTCOME)
+    hear(one, Commit("T", 0, E0, choice), "n4")
+    early = one.receive(Talk((Settled("T", 0, Epoch(5, "n3", 1)),), "n4", one.node), "n4", 0.0)
+    assert early == []  # not in that epoch
+    settled = one.receive(Talk((Settled("T", 0, E0),), "n4", one.node), "n4", 0.0)
+    assert Send("n2", Chosen("T", OUTCOME)) in settled
+    assert settled[-1] == recorded(KeptEntry("T", 0, choice, "k"))
 
 
 def test_many_words_to_one_node_are_one_message() -> None:

@@ -147,7 +147,6 @@ class OwnExecutor:
             error = _told(failure)
         return Finished(task.id, epoch, reason, error=error, seconds=clock() - began)
 
-
     async def _arguments(self, task: Task, payload: bytes) -> object:
         """Large ones are hashed, which takes its time."""
         if not task.blobs:

@@ -1,7 +1,7 @@
 """Does a process hold more and more? Judged by the slope over the second half of what was seen of it.
 
 Memory may grow by what an agent remembers on purpose, up to limits of its own: tasks that have ended, for whoever asks,
-and bids, until their fate is known. Of what was seen a straight line is made (least squares), so that one large moment
+where they were handed in and at their holders; and bids, until their fate is known. Of what was seen a straight line is made (least squares), so that one large moment
 does not decide.
 """
 
@@ -16,6 +16,8 @@ from .holdings import Holding
 
 BOOK_KB = 2.0
 """What a task that has ended takes where it was handed in."""
+HELD_KB = 0.75
+"""What the end of a task takes at each of its holders."""
 BID_KB = 0.3
 """What a bid takes until its fate is known."""
 MEMORY_SLACK_MB = 4.0
@@ -53,8 +55,8 @@ class Series:
     def add(self, now: float, held: Holding) -> None:
         self._seen.append((now, held))
 
-    def growth(self, ended: int, bids: int) -> Growth:
-        """`ended` tasks were handed in here and `bids` made in the second half."""
+    def growth(self, ended: int, held: int, bids: int) -> Growth:
+        """In the second half `ended` tasks were handed in here, `held` were held here, and `bids` made."""
         if not self._seen:
             raise ValueError("nothing was seen of it")
         half = self._seen[len(self._seen) // 2 :]
@@ -62,7 +64,7 @@ class Series:
         return Growth(
             round(last.memory_mb, 1),
             round(_rise(half, lambda held: held.memory_mb), 2),
-            round((ended * BOOK_KB + bids * BID_KB) / 1e3, 2),
+            round((ended * BOOK_KB + held * HELD_KB + bids * BID_KB) / 1e3, 2),
             last.descriptors,
             round(_rise(half, lambda held: held.descriptors), 2),
             last.children,

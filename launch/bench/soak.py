@@ -14,6 +14,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,8 +22,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from ...protocols.commitment_events import TaskHeld
 from ...protocols.contract_events import TaskStarted
-from ..analysis.run import open_run
+from ..analysis.run import open_run, understand
 from ..analysis.summary import summarise
 from ..client import Connection
 from .growth import Growth
@@ -115,7 +117,9 @@ async def _tell(ledger: Ledger, fleet: SoakFleet, begun: float, tell: Callable[[
 
 def _report(ledger: Ledger, fleet: SoakFleet, folder: Path, begun: float, took: float) -> Report:
     summary = summarise(folder)
-    late = [desk for at, desk in ledger.taken if at > begun + took / 2]
+    half = begun + took / 2
+    late = [desk for at, desk in ledger.taken if at > half]
+    held = _held(folder, half)
     return Report(
         round(took, 1),
         ledger.clients,
@@ -127,8 +131,19 @@ def _report(ledger: Ledger, fleet: SoakFleet, folder: Path, begun: float, took: 
         _started_twice(folder, ledger.once),
         summary.reassigned,
         ledger.wrong,
-        {name: series.growth(late.count(name), len(late)) for name, series in fleet.series.items()},
+        {name: series.growth(late.count(name), held[name], len(late)) for name, series in fleet.series.items()},
     )
+
+
+def _held(folder: Path, since: float) -> Counter[str]:
+    """How many tasks each node was given to hold."""
+    held: Counter[str] = Counter()
+    for head, line in open_run(folder).heads():
+        if head.event == TaskHeld.name and head.mono > since:
+            event = understand(head, line)
+            if isinstance(event, TaskHeld):
+                held.update(event.holders)
+    return held
 
 
 def _started_twice(folder: Path, once: set[str]) -> int:

@@ -9,8 +9,8 @@ import click
 from ..problems import Problem
 
 INSTALL = {
-    "bash": 'echo \'eval "$(parley completion bash)"\' >> ~/.bashrc',
-    "zsh": 'echo \'eval "$(parley completion zsh)"\' >> ~/.zshrc',
+    "bash": "echo 'eval \"$(parley completion bash)\"' >> ~/.bashrc",
+    "zsh": "echo 'eval \"$(parley completion zsh)\"' >> ~/.zshrc",
     "fish": "parley completion fish > ~/.config/fish/completions/parley.fish",
 }
 """How each is made to stay; the help of the command says the same."""

@@ -252,9 +252,7 @@ class AsyncClient:
         """
         if buffersize < 1:
             raise ValueError("buffersize is 1 or more")
-        calls: Iterator[AsyncFuture[T]] = (
-            self.submit(fn, *arguments) for arguments in zip(*iterables, strict=False)
-        )
+        calls: Iterator[AsyncFuture[T]] = (self.submit(fn, *arguments) for arguments in zip(*iterables, strict=False))
         return _in_order(deque(islice(calls, buffersize)), calls, _end_of(timeout))
 
     @staticmethod

@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: install demo test lint bench soak soak-short mnist fuzz clean
+.PHONY: install demo test lint bench soak soak-short mnist fuzz docs clean
 
 install: $(VENV)/installed
 
@@ -47,6 +47,11 @@ mnist: install
 fuzz: install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris 2>/dev/null || true
 	@$(BIN)/python tests/fuzz_decoder.py $(ARGS)
+
+# the pages that are made from the program: commands, settings, log, diagrams
+docs: install
+	@$(BIN)/python -m parley.agents.events > docs/log.schema.json
+	@$(BIN)/python -m parley.launch.reference
 
 clean:
 	rm -rf $(VENV) .package build parley.egg-info

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import structlog
@@ -31,7 +31,7 @@ from structlog.typing import WrappedLogger
 from ..protocols.core import Event
 from ..transport.clock import HybridClock
 from ..transport.links import Cause
-from . import agent
+from . import agent, node_events
 
 VERSION = 1
 """Of the lines; it rises when a field changes its meaning, not when fields or events are added."""
@@ -42,37 +42,7 @@ Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 LEVELS = ("debug", "info", "warning", "error")
 
 
-class NodeStarted(Event, frozen=True, kw_only=True):
-    """An agent has begun to listen; with a higher incarnation it is the same node, started anew."""
-
-    name: ClassVar[str] = "node.start"
-    incarnation: int
-    address: str
-    slots: int
-    speed: float
-    version: str
-    pid: int
-
-
-class NodeStopped(Event, frozen=True, kw_only=True):
-    """An agent has ended in order. A log without this last line is one of a killed node, or of a living one."""
-
-    name: ClassVar[str] = "node.stop"
-    reason: str
-
-
-class NodeLoad(Event, frozen=True, kw_only=True):
-    """What a node has to do, once a second; `queued_s`: expected seconds of what waits and does not run yet."""
-
-    name: ClassVar[str] = "node.load"
-    slots: int
-    running: int
-    waiting: int
-    queued_s: float
-
-
-EVENTS: tuple[type[Event], ...] = (NodeStarted, NodeStopped, NodeLoad)
-VOCABULARY: tuple[type[Event], ...] = (*EVENTS, *agent.EVENTS)
+VOCABULARY: tuple[type[Event], ...] = (*node_events.EVENTS, *agent.EVENTS)
 """All that a log may hold."""
 
 

@@ -55,7 +55,7 @@ from .agent import MESSAGES, Agent
 from .bidder import ThisNode, valuation_of
 from .blob_shell import BlobShell
 from .blobs import BLOBS_BYTES_MAX, BlobStore
-from .events import EventLog, Level, NodeLoad, NodeStarted, NodeStopped
+from .events import EventLog, Level
 from .executors.base import Executor
 from .executors.command import KIND as COMMAND
 from .executors.command import CommandExecutor
@@ -63,6 +63,7 @@ from .executors.python import PythonExecutor
 from .executors.simulated import SimulatedExecutor
 from .executors.workshop import Workshop, load_executor
 from .journal import NONCE_BYTES, Journal, JournalError
+from .node_events import NodeLoad, NodeStarted, NodeStopped
 from .resources import Resources
 
 LOG_EVERY_S = 0.1

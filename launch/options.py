@@ -136,3 +136,6 @@ def agents(command: C) -> C:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout.")
+
+run_folder = click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[RUN]")
+"""Where the logs lie; without it the newest of this machine (`places.newest_logs`)."""

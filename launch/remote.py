@@ -15,10 +15,12 @@ import contextlib
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
-from ..agents.payload import unpack
+from ..agents.executors.work_folder import is_file_name
+from ..agents.payload import Blob, unpack
 from ..protocols.core import Outcome, State
 from ..protocols.performatives import Reason, Stream
 from .bar import at_terminal
@@ -27,7 +29,7 @@ from .desk import connected
 from .outcomes import ResultLine, result_line
 from .outlet import Outlet
 from .problems import Exit, Problem
-from .spool import SPOOL
+from .spool import SPOOL, save_blob
 from .submission import Submission
 
 STOP_S = 10.0
@@ -99,6 +101,20 @@ async def run_command(agents: Sequence[str], submission: Submission, quiet: bool
         outlet.say(f"{missing:,} bytes of what it wrote are missing here, since they were not read for too long")
         await outlet.written()
     return _ended(outcome)
+
+
+def bring_back(ended: Ended) -> None:
+    """The files that were kept of a command that has ended well, each to its name here. Raises Problem."""
+    left = _left(ended.outcome) if ended.outcome.state is State.DONE else None
+    files = left.get("files") if left is not None else None
+    for name, blob in files.items() if isinstance(files, dict) else ():
+        if is_file_name(name) and isinstance(blob, Blob):
+            path = Path(name)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise Problem(f"{path.parent} cannot be made: {error.strerror or error}") from None
+            save_blob(blob, path)
 
 
 async def _stop(agent: Connection, handle: Handle, outlet: Outlet) -> None:
@@ -174,7 +190,7 @@ def _ended(outcome: Outcome) -> Ended:
         return Ended(outcome, Exit.UNPLACED, outcome.error)
     if outcome.reason in (Reason.TIMEOUT, Reason.DEADLINE):
         return Ended(outcome, Exit.TIMEOUT, outcome.error)
-    if outcome.reason == Reason.ERROR and isinstance(code, int):
+    if outcome.reason == Reason.ERROR and isinstance(code, int) and code:  # 0: what it was to keep is not there
         silent = code in NOT_RUN and not left.get("err_bytes")
         return Ended(outcome, code, outcome.error if silent else None)
     return Ended(outcome, Exit.FAILURE, outcome.error)

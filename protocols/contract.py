@@ -11,8 +11,9 @@ import msgspec
 from .award_rules import Offer
 from .blobs import Key as BlobKey
 from .commitment_words import Warrant
-from .contract_events import AuctionAwarded, BidLine, DeclineLine
+from .contract_events import AuctionAwarded, AuctionPlanned, BidLine, DeclineLine, OutlookLine, StepLine
 from .core import AuctionId, Effect, NodeId, Publish, Reference, State, Task, TaskId
+from .load import Outlook
 from .performatives import TASKS_PER_CALL_MAX, Basis, Bid, Decline, Inform, Reason, Rejection
 
 RECALL_S = 0.5
@@ -295,4 +296,39 @@ def awarded(
         silent=contract.silent,
         payment=payment,
         reserve=reserve,
+        number=contract.number,
     )
+
+
+class PlanRecord:
+    """A plan as it is made, for the log: with it its awards can be recomputed, the queues they met included."""
+
+    __slots__ = ("_begun", "_bidders", "_steps")
+
+    def __init__(self, outlooks: Mapping[NodeId, Outlook]) -> None:
+        self._begun = {
+            node: (outlook.slots_ready_s, outlook.waiting, outlook.waiting_s) for node, outlook in outlooks.items()
+        }
+        self._bidders: dict[NodeId, float] = {}  # and their speeds
+        self._steps: list[tuple[Contract, Offer | None]] = []
+
+    def step(self, contract: Contract, offers: Sequence[Offer], offer: Offer | None) -> None:
+        """The plan has come to this task; whether it was awarded is looked at in the end."""
+        self._steps.append((contract, offer))
+        for other in offers:
+            self._bidders[other.node] = other.speed
+
+    def told(self, rule: str, seed: int) -> AuctionPlanned:
+        return AuctionPlanned(
+            rule=rule,
+            seed=seed,
+            outlooks=tuple([OutlookLine(node, *self._begun[node], speed) for node, speed in self._bidders.items()]),
+            steps=tuple([_step_line(contract, offer) for contract, offer in self._steps]),
+        )
+
+
+def _step_line(contract: Contract, offer: Offer | None) -> StepLine:
+    number = contract.number if contract.stage is Stage.AWARDED else 0
+    if offer is None:
+        return StepLine(contract.task.id, contract.key, None, 0.0, number)
+    return StepLine(contract.task.id, contract.key, offer.node, offer.own_s, number)

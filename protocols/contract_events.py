@@ -35,6 +35,28 @@ class DeclineLine(msgspec.Struct, frozen=True, gc=False):
     detail: str
 
 
+class OutlookLine(msgspec.Struct, frozen=True, gc=False):
+    """A node's queue when a plan began: per slot the seconds until it is free, and what waits there of ours."""
+
+    node: NodeId
+    ready_s: tuple[float, ...]
+    waiting: int
+    waiting_s: float
+    speed: float
+
+
+class StepLine(msgspec.Struct, frozen=True, gc=False):
+    """A task that a plan came to: its place in line (priority, reward, the rule's order, arrival; the smallest first),
+    the node it chose for it and the seconds it takes there, queue not counted, and the number of the award; 0: it waits
+    on, and without a node, no bid was within its reserve price."""
+
+    task: TaskId
+    key: tuple[float, float, float, int]
+    node: NodeId | None
+    own_s: float
+    number: int
+
+
 class AuctionOpened(Event, frozen=True, kw_only=True):
     """A call for proposals went out."""
 
@@ -49,7 +71,7 @@ class AuctionAwarded(Event, frozen=True, kw_only=True):
     """A task was awarded: all that is needed to see, and to recompute, why.
 
     Under a rule that pays, `payment` is what the winner is paid, and `reserve` the most it could have been (0: no
-    limit).
+    limit). `number` counts the awards of this initiator; an `auction.plan` tells which was made in which order.
     """
 
     name: ClassVar[str] = "auction.award"
@@ -67,6 +89,18 @@ class AuctionAwarded(Event, frozen=True, kw_only=True):
     silent: tuple[NodeId, ...]
     payment: float | None = None
     reserve: float = 0.0
+    number: int = 0
+
+
+class AuctionPlanned(Event, frozen=True, kw_only=True):
+    """What the awards just made stand on: the queues of all that bid as the plan found them, and the tasks it then came
+    to, in its order. `seed`, arrival and epoch of a task add up to the seed of its award."""
+
+    name: ClassVar[str] = "auction.plan"
+    rule: str
+    seed: int
+    outlooks: tuple[OutlookLine, ...]
+    steps: tuple[StepLine, ...]
 
 
 class AuctionFailed(Event, frozen=True, kw_only=True):
@@ -87,6 +121,8 @@ class BidSubmitted(Event, frozen=True, kw_only=True):
     peer: NodeId
     cost: float
     terms: dict[str, float]
+    observations: int | None = None
+    factor: float | None = None
 
 
 class BidDeclined(Event, frozen=True, kw_only=True):
@@ -185,6 +221,7 @@ class MessageDropped(Event, frozen=True, kw_only=True):
 EVENTS: tuple[type[Event], ...] = (
     AuctionOpened,
     AuctionAwarded,
+    AuctionPlanned,
     AuctionFailed,
     BidSubmitted,
     BidDeclined,

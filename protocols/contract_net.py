@@ -40,6 +40,7 @@ from .commitment_words import Chosen, Overruled, Permitted
 from .contract import (
     RECALL_S,
     Contract,
+    PlanRecord,
     Rejects,
     Replicas,
     Stage,
@@ -48,13 +49,7 @@ from .contract import (
     result_of,
     unplaced_sentence,
 )
-from .contract_events import (
-    AuctionFailed,
-    MessageDropped,
-    TaskCommitted,
-    TaskLost,
-    TaskReassigned,
-)
+from .contract_events import AuctionFailed, MessageDropped, TaskCommitted, TaskLost, TaskReassigned
 from .core import (
     AuctionId,
     Effect,
@@ -175,9 +170,7 @@ class Initiator:
     def cancel(self, task: TaskId, state: State, reason: Reason, detail: str, now: float) -> Sequence[Effect]:
         """End it so: at once if it is nowhere, else when its winner has stopped. One that has ended is no error."""
         contract = self._contracts.get(task)
-        if contract is None or contract.ending is not None:
-            return ()
-        if contract.stage is Stage.ENDING:
+        if contract is None or contract.ending is not None or contract.stage is Stage.ENDING:
             return ()
         if contract.informed is not None and self._commitment is None:
             return self._commit(contract, state, now, error=detail, reason=reason)
@@ -316,14 +309,13 @@ class Initiator:
 
     def _award_all(self, now: float) -> list[Effect]:
         """Late binding: plan all that is priced, in the rule's order; transfer what would start now or next."""
-        priced = self._calls.priced
-        if not priced:
+        if not (priced := self._calls.priced):
             return []
         effects: list[Effect] = []
         outlooks = {node: account.outlook(now) for node, account in sorted(self._accounts.items()) if account.known}
         roomy = {node for node, outlook in outlooks.items() if not outlook.full}
         kept: list[Contract] = []
-        seen = 0
+        seen, made, record = 0, self._awards_made, PlanRecord(outlooks)
         for contract in priced:
             if not roomy:
                 break
@@ -337,7 +329,9 @@ class Initiator:
             outlook = outlooks[offer.node]
             if 0.0 < self._reserve(contract) < offer.cost:
                 kept.append(contract)  # it has to wait there too long
+                record.step(contract, offers, None)
                 continue
+            record.step(contract, offers, offer)
             if outlook.room(offer.own_s) and self._may_award(contract):
                 effects += self._award(contract, offer, offers, seed, now)
             else:
@@ -346,6 +340,8 @@ class Initiator:
             if outlook.full:
                 roomy.discard(offer.node)
         priced[:seen] = kept
+        if self._awards_made > made:
+            effects.append(record.told(self._rule.name, self._seed))
         return effects
 
     def _may_award(self, contract: Contract) -> bool:

@@ -75,6 +75,11 @@ class Outlook:
         heapq.heapify(self._ready)
 
     @property
+    def slots_ready_s(self) -> tuple[float, ...]:
+        """Per slot, in no order."""
+        return tuple(self._ready)
+
+    @property
     def ready_s(self) -> float:
         """Seconds until the next task could start."""
         return self._ready[0]

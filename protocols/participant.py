@@ -307,7 +307,16 @@ class Participant:
                 bids.append(Bid(task.id, terms, pricing.basis))
                 self._offer(sender, task.id)
                 cost = sum([term[1] for term in terms])
-                event = BidSubmitted(auction=call.auction, task=task.id, peer=sender, cost=cost, terms=dict(terms))
+                basis = pricing.basis
+                event = BidSubmitted(
+                    auction=call.auction,
+                    task=task.id,
+                    peer=sender,
+                    cost=cost,
+                    terms=dict(terms),
+                    observations=None if basis is None else basis.observations,
+                    factor=None if basis is None else basis.factor,
+                )
             else:
                 reason, detail = pricing.decline, pricing.detail
                 declines.append(Decline(task.id, reason, detail))

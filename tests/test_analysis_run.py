@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from parley.agents.events import VOCABULARY, EventLog
+from parley.launch.analysis.logfile import LogFile
 from parley.launch.analysis.run import Run, RunError, open_run
 from parley.transport.clock import HybridClock
 
@@ -187,3 +188,16 @@ def test_a_link_that_leads_nowhere_gets_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "last").symlink_to("gone")
     with pytest.raises(RunError, match="there is no run in"):
         open_run(tmp_path / "last")
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 4096])
+def test_lines_are_found_many_at_a_time_as_one_by_one(
+    chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parley.launch.analysis.logfile.CHUNK_BYTES", chunk)
+    story = [submit(i, f"T{i % 7}") if i % 3 else award(i, f"T{i % 5}") for i in range(40)]
+    [path] = list(write_run(tmp_path, story).glob("*.jsonl"))
+    append(path, b'\n\n{"task":"T3","torn')
+    log = LogFile(path)
+    for words in ([b'"T3"'], [b'"T3"', b"auction.award"], [b"nowhere"], [b"\x00"]):
+        assert list(log.lines_with(*words)) == [line for line in log.lines() if any(word in line for word in words)]

@@ -99,6 +99,7 @@ FLAGS = [
     Row("too many replicas", ["submit", "echo", "--replicas=65"], 2, r"65 is not in the range"),
     Row("after nothing", ["submit", "echo", "--after="], 2, r"'' names no task to come after"),
     Row("a state that is none", ["tasks", "--state=lost"], 2, r"'lost' is not one of"),
+    Row("watching for no time", ["watch", "--interval=0s"], 2, r"'0s' is no time at all"),
     Row("no task to wait for", ["wait"], 2, r"wait for what\? Name tasks, or say --all"),
     Row("no task to cancel", ["cancel"], 2, r"cancel what\? Name tasks, or say --all"),
     Row("no task for a result", ["result"], 2, r"Missing argument 'ID'"),
@@ -134,6 +135,38 @@ NEEDS = [
     Row("only where nobody is", ["submit", "echo", "--only=site=moon", "--wait"], 3, r"1 is not site=moon", ID),
     Row("a plan that comes to nothing", ["plan", "echo", "--need=gpu"], 3, r"0/1 nodes can run this"),
     Row("a kind that nobody offers", ["submit", "pkg.mod:func", "--wait"], 3, r"1 does not offer the kind", ID),
+]
+
+NO_LOG, NO_EVENT = r"there is no log \(NAME.jsonl\) in .*", r"there is not one event of Parley in .*"
+ANY_LOG = (
+    '{"ts":"2026-01-01T00:00:00Z","mono":1,"hlc":1,"level":"info","event":"node.stop","v":1,"run":"r","node":"n1",'
+)
+ANY_LOG += '"seq":1,"reason":"stopped"}\n'
+LOGS = [
+    row
+    for words in (["logs"], ["trace"], ["verify"], ["report"])
+    for row in (
+        Row(f"{words[0]} of nothing", [*words, "nowhere"], 1, r"there is no run in nowhere"),
+        Row(f"{words[0]} of an empty folder", [*words, "HERE"], 1, NO_LOG),
+        Row(f"{words[0]} of what is no log", [*words, "/bin/sh"], 1, NO_EVENT),
+        Row(f"{words[0]} of half a line", [*words, "n1.jsonl"], 1, NO_EVENT, files={"n1.jsonl": ANY_LOG[:-9]}),
+    )
+]
+LOGS += [
+    Row(
+        "a log with a gap",
+        ["verify", "HERE"],
+        5,
+        out=r"n1.jsonl:1: lines 1 to 6 are missing before it \(by seq\)\nnote: n1.jsonl: 6 lines missing\n.* 1 gap\n",
+        files={"n1.jsonl": ANY_LOG.replace('"seq":1', '"seq":7')},
+    ),
+    Row(
+        "an event that is none", ["logs", "HERE", "--event=x.y"], 2, r"no event is called", files={"n1.jsonl": ANY_LOG}
+    ),
+    Row("a node that is not there", ["logs", "HERE", "--node=x"], 2, r"no log here of x", files={"n1.jsonl": ANY_LOG}),
+    Row(
+        "a trace to nowhere", ["trace", "HERE", "-o", "no/x"], 2, r"no/x cannot be written", files={"n1.jsonl": ANY_LOG}
+    ),
 ]
 
 
@@ -278,7 +311,7 @@ RUNS = [
     Row("a run that is none", ["why", "--run=HERE"], 1, r"no log|holds no"),
     Row("a task of no run", ["why", "zzz", "--run=HERE"], 1, r"no log|holds no"),
 ]
-BAD = [*FLAGS, *NEEDS, *FILES, *WORK, *PLACES, *RUNS]
+BAD = [*FLAGS, *LOGS, *NEEDS, *FILES, *WORK, *PLACES, *RUNS]
 
 GOOD = [
     Row("the version", ["--version"], 0, out=r"parley, version \S+\n"),
@@ -345,6 +378,13 @@ GOOD = [
         out=r"NODE +STATE +SPEED +SLOTS +RUNNING +QUEUED +(?:LAG +)?HAS +ADDRESS\nn1 +alive +1 +1 +0 .*\n[\s\S]*",
     ),
     Row("tasks", ["tasks", "mine"], 0, out=r"TASK +NAME +KIND +STATE +NODE +TRIES\n\w{12} +mine +echo +done +n1 +1\n"),
+    Row("watch, once", ["watch", "--once"], 0, out=r"1 of 1 nodes  [^\n]*\n\nn1 +alive +×1 +░+  0 of 1, 0 wait[\s\S]*"),
+    Row(
+        "watch, for scripts",
+        ["watch", "--once", "--jsonl"],
+        0,
+        out=r'\{"agent":"tcp://.*"states":\{.*\},"waiting":\[.*\]\}\n',
+    ),
     Row("tasks of a state", ["tasks", "--state=running", "--json"], 0, out=r"\[\]\n"),
     Row(
         "tasks line by line",
@@ -363,6 +403,12 @@ GOOD = [
         ["plan", "--json", "--", "true"],
         0,
         out=r'\{"task":"\w{12}","state":"open","awards":\[\{"epoch":0,"winner":"n1",.*\n',
+    ),
+    Row(
+        "why, by name",
+        ["why", "mine"],
+        0,
+        out=r"Task \w{12}  echo\n  done on n1 after [\s\S]*\n[\s\S]*History\n[\s\S]*",
     ),
     Row("a command", ["run", "--", "printf", "hi\\n"], 0, out="hi\n"),
     Row("a command without its dashes", ["run", "echo", "--need", "this"], 0, out="--need this\n"),

@@ -38,6 +38,8 @@ def completed(line: str, home: Path) -> list[str]:
         ("parley config show --or", ["--origin"]),
         ("parley drain n1 --no", ["--no-wait"]),
         ("parley completion ", ["bash", "zsh", "fish"]),
+        ("parley logs --event task.s", ["task.start", "task.submit"]),
+        ("parley ve", ["verify"]),
         ("parley nosuch --x", []),
     ],
 )

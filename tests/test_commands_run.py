@@ -224,3 +224,31 @@ def test_a_person_at_a_terminal_is_told_where_it_runs(node: Agent, home: Path, t
     os.close(ours)
     assert ended.returncode == 2
     assert ended.stderr.startswith(b"parley: --stdin hands on a file or a pipe, and stdin is a terminal")
+
+
+def test_files_go_with_it_and_come_back(home: Path, node: Agent) -> None:
+    (home / "numbers.txt").write_text("3\n1\n2\n")
+    script = "mkdir out && sort in/n.txt > out/sorted.txt && wc -l < numbers.txt"
+    files = ("--file", "numbers.txt", "--file", "numbers.txt=in/n.txt")
+    code, out, err = run(home, *files, "--keep", "out/sorted.txt", "--", "sh", "-c", script)
+    assert (code, out.strip(), err) == (0, b"3", b"")
+    assert (home / "out" / "sorted.txt").read_text() == "1\n2\n3\n"
+    code, _, err = run(home, "--keep", "nothing", "--", "true")
+    assert code == 1
+    assert b"nothing" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--file", "nowhere"], b"nowhere is no file"),
+        (["--file", "here.txt=../x"], b"'../x' is no name"),
+        (["--file", "here.txt", "--file", "here.txt"], b"two files would be called here.txt"),
+        (["--keep", "/etc/passwd"], b"'/etc/passwd' is no name"),
+        (["--keep", "x", "--cwd", "/"], b"leave --cwd away"),
+    ],
+)
+def test_files_that_cannot_go(home: Path, words: list[str], told: bytes) -> None:
+    (home / "here.txt").write_text("x")
+    code, _, err = run(home, *words, "--", "true")
+    assert (code, told in err, err.count(b"\n")) == (2, True, 1), err

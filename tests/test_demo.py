@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from local_fleets import parley
 
+from parley.launch.analysis.verify import verify
+
 KEYS = [
     "accuracy", "tasks", "done", "lost", "committed_twice", "reassigned", "makespan_s", "bound_s", "ratio", "seconds",
     "nodes", "run",
@@ -29,6 +31,10 @@ def test_four_agents_learn_to_read(mode: str, kill: str | None, tmp_path: Path) 
     assert all(share["tasks"] for share in report["nodes"].values())
     assert report["makespan_s"] >= report["bound_s"] > 0
     check_why(Path(report["run"]), tmp_path)
+    verdict = verify(Path(report["run"]))
+    assert verdict.sound, verdict.differences
+    assert verdict.awards >= 72
+    assert (Path(report["run"]) / "report.html").stat().st_size > 50_000
 
 
 MNIST = Path(__file__).resolve().parents[2] / "shared/data/mnist"
@@ -68,3 +74,5 @@ def test_the_summary_says_what_to_type_next(tmp_path: Path) -> None:
     card = parley(*command.split(), cwd=tmp_path)
     assert card.returncode == 0
     assert "wins" in card.stdout
+    [page] = re.findall(r"^Look at it:\n  .* (\S+report\.html)$", ended.stdout, re.MULTILINE)
+    assert (tmp_path / page).read_text().startswith("<!doctype html>")

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parley.agents import events
-from parley.agents.events import VOCABULARY, EventLog, Header, Level, LogError, NodeLoad, NodeStopped
+from parley.agents.events import VOCABULARY, EventLog, Header, Level, LogError
+from parley.agents.node_events import NodeLoad, NodeStopped
 from parley.protocols.contract_events import DeclineLine, MessageDropped, TaskEnded
 from parley.protocols.core import Event
 from parley.protocols.performatives import Reason
@@ -205,6 +206,8 @@ def values(kind: msgspec.inspect.Type) -> st.SearchStrategy[object]:
             return st.one_of(*map(values, types))
         case msgspec.inspect.VarTupleType(item_type=item):
             return st.lists(values(item), max_size=2).map(tuple)
+        case msgspec.inspect.TupleType(item_types=items):
+            return st.tuples(*map(values, items))
         case msgspec.inspect.DictType(key_type=key, value_type=value):
             return st.dictionaries(values(key), values(value), max_size=2)
         case msgspec.inspect.StructType(cls=cls, fields=fields):
@@ -242,16 +245,31 @@ def fits(value: object, schema: Json, root: Json) -> bool:
             case "additionalProperties":
                 if not all(fits(each, cast("Json", expected), root) for each in cast("Json", value).values()):
                     return False
-            case "items":
+            case "items" if expected is not False:
                 if not all(fits(each, cast("Json", expected), root) for each in cast("Sequence[object]", value)):
                     return False
-            case "minLength" | "maxLength" | "minimum":
-                size = len(value) if isinstance(value, str) else cast("float", value)
+            case "prefixItems":
+                places = zip(cast("Sequence[object]", value), cast("Sequence[Json]", expected), strict=True)
+                if not all(fits(each, part, root) for each, part in places):
+                    return False
+            case "minLength" | "maxLength" | "minItems" | "maxItems" | "minimum":
+                size = len(value) if isinstance(value, (str, list)) else cast("float", value)
                 bound = cast("float", expected)
-                if size > bound if word == "maxLength" else size < bound:
+                if size > bound if word.startswith("max") else size < bound:
                     return False
             case _:
-                known = {"const", "enum", "anyOf", "oneOf", "required", "title", "description", "format", "default"}
+                known = {
+                    "const",
+                    "enum",
+                    "anyOf",
+                    "oneOf",
+                    "required",
+                    "title",
+                    "description",
+                    "format",
+                    "default",
+                    "items",
+                }
                 assert word in known | {"$defs", "$schema"}, f"add {word} here"
     return True
 

@@ -23,7 +23,8 @@ LIBRARIES = {"numpy", "msgspec"}
 VOCABULARY = {
     "node.start", "node.stop", "peer.state",
     "task.submit", "task.accept", "task.start", "task.end", "task.lost", "task.reassign", "task.commit",
-    "auction.open", "auction.award", "auction.fail", "auction.price", "auction.close", "bid.submit", "bid.decline",
+    "auction.open", "auction.plan", "auction.award", "auction.fail", "auction.price", "auction.close",
+    "bid.submit", "bid.decline",
     "msg.send", "msg.recv", "msg.drop", "node.load", "gossip.merge", "round.end", "trade.meet", "price.round",
     "metric.objective", "task.hold", "task.move", "epoch.open", "epoch.fence",
 }  # fmt: skip

@@ -22,7 +22,8 @@ from collections.abc import Iterator, Sequence
 
 from ...protocols.contract_events import BidLine, DeclineLine
 from ...protocols.core import State
-from .why import Award, Step, Why
+from ...protocols.performatives import Reason
+from .why import Award, Loss, Step, Why
 from .words import BY_COST, REASONS, clean, duration, evidence, listed, rule_words
 
 BIDS_SHOWN = 10
@@ -65,8 +66,9 @@ class _Card:
         if not self._why.awards and self._why.unbid:
             yield ""
             yield from self._unbid()
-        yield ""
-        yield from self._history()
+        if self._why.run:
+            yield ""
+            yield from self._history()
         if self._why.notes:
             yield ""
             yield self._paint("Notes", BOLD)
@@ -90,6 +92,9 @@ class _Card:
 
     def _standing(self) -> str:
         why = self._why
+        if not why.run:
+            where = f" on {why.node}" if why.node else ""
+            return f"{why.state}{where}" + (f": {why.error}" if why.error else "")
         awards = f", by award {why.awards[-1].epoch}" if len(why.awards) > 1 else ""
         commits = [step.at_s for step in why.history if step.event == "task.commit"]
         after = f" after {duration(commits[0])}" if commits else ""
@@ -118,6 +123,10 @@ class _Card:
         yield from self._bids(award)
         yield from self._evidence(award)
         yield from self._absent(award.declines, award.silent)
+        for change in award.what_if:
+            yield from self._wrap(f"if  {change.text}")
+        if award.lost is not None:
+            yield from self._wrap(_loss_words(award.lost), tint=BAD)
 
     def _evidence(self, award: Award) -> Iterator[str]:
         """What the seconds of the runs rest on, where that is more than the task's own words."""
@@ -240,6 +249,13 @@ def _verdict(award: Award) -> str:
         return f"{winner} wins, though {second} would have cost {duration(-margin)} less: this rule looks elsewhere"
     more = f"{margin / award.cost:.0%}".replace("%", " %") if award.cost > 0.0 else duration(margin)
     return f"{winner} wins by {duration(margin)}; {second}, the runner-up, would have cost {more} more"
+
+
+def _loss_words(lost: Loss) -> str:
+    """Why it came to nothing."""
+    reason = f"{lost.reason}, {REASONS[Reason(lost.reason)]}"
+    ran = "not started there" if lost.ran_s is None else f"started there {duration(lost.ran_s)} before"
+    return f"lost  after {duration(lost.after_s)}: {reason}; {ran}; offered again"
 
 
 def _fills(bids: Sequence[BidLine]) -> dict[str, str]:

@@ -7,7 +7,8 @@ readable; `notes` tells what was not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -28,7 +29,17 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     mono: float
     ts: datetime
     task: str | None = None
+    tasks: tuple[str, ...] = ()
     invitees: tuple[str, ...] = ()
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Lines that are missing before line `line` of `file`: their `seq` would be `first` to `last`."""
+
+    file: str
+    line: int
+    first: int
+    last: int
 
 
 decode_head = msgspec.json.Decoder(Head).decode
@@ -43,6 +54,7 @@ class LogFile:
         self.missing = 0
         self.torn = False
         self.failure: str | None = None
+        self.gaps: list[Gap] = []  # where lines are missing
         self._open_end = False  # the line just read has no end
 
     @property
@@ -52,12 +64,15 @@ class LogFile:
 
     def lines(self) -> Iterator[bytes]:
         """Every line without its end, the empty ones left out."""
+        return filter(None, self._lines())
+
+    def _lines(self) -> Iterator[bytes]:
         rest = b""
         try:
             with self.path.open("rb", buffering=0) as file:
                 while chunk := file.read(CHUNK_BYTES):
                     *lines, rest = (rest + chunk).split(b"\n")
-                    yield from filter(None, lines)
+                    yield from lines
                     if len(rest) > LINE_BYTES_MAX:
                         yield rest
                         rest = b""
@@ -67,11 +82,29 @@ class LogFile:
             self._open_end = True
             yield rest
 
+    def lines_with(self, *words: bytes) -> Iterator[bytes]:
+        """The lines that have one of these in them; found many lines at a time, so that a large log is soon through."""
+        rest = b""
+        with suppress(OSError), self.path.open("rb", buffering=0) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                block, end, rest = (rest + chunk).rpartition(b"\n")
+                yield from _lines_with(block + end, words)
+                if len(rest) > LINE_BYTES_MAX:
+                    rest = b""
+        yield from _lines_with(rest, words)
+
     def heads(self) -> Iterator[tuple[Head, bytes]]:
         """Every line that is an event, with its head."""
+        return ((head, line) for _, head, line in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[int, Head, bytes]]:
+        """The same, with the number of each line in the file, from 1."""
         self.unreadable = self.missing = before = 0
         self.torn, self.failure, self._open_end = False, None, False
-        for line in self.lines():
+        self.gaps = []
+        for number, line in enumerate(self._lines(), 1):
+            if not line:
+                continue
             try:
                 head = decode_head(line)
             except (msgspec.MsgspecError, RecursionError):
@@ -80,9 +113,12 @@ class LogFile:
                 continue
             seq = head.seq
             if seq != before + 1:
-                self.missing += seq - 1 - (before if seq > before else 0)  # not after `before`: a new writer
+                after = before if seq > before else 0  # not after `before`: a new writer
+                self.missing += seq - 1 - after
+                if seq > after + 1:
+                    self.gaps.append(Gap(self.path.name, number, after + 1, seq - 1))
             before = seq
-            yield head, line
+            yield number, head, line
 
     @property
     def notes(self) -> list[str]:
@@ -99,6 +135,20 @@ class LogFile:
         if self.missing:
             notes.append(f"{name}: {_count(self.missing, 'line')} missing")
         return notes
+
+
+def _lines_with(block: bytes, words: Sequence[bytes]) -> Iterator[bytes]:
+    """In the order in which they stand there, each once."""
+    found: dict[int, int] = {}  # where such a line begins and ends
+    for word in words:
+        at = block.find(word)
+        while at >= 0:
+            begin, end = block.rfind(b"\n", 0, at) + 1, block.find(b"\n", at)
+            end = len(block) if end < 0 else end
+            found[begin] = end
+            at = block.find(word, end)
+    for begin in sorted(found):
+        yield block[begin : found[begin]]
 
 
 def _count(number: int, thing: str) -> str:

@@ -11,12 +11,15 @@ told in `notes`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from ...agents import node_events
 from ...protocols import auctions, commitment_events, contract_events, service, swim_words
 from ...protocols.contract_events import AuctionAwarded
 from ...protocols.core import Event
@@ -27,16 +30,16 @@ LAST = "last"
 NAMED_MAX = 4
 """So many candidates are named where an id is ambiguous."""
 
-_decoders = {
-    event.name: msgspec.json.Decoder(event)
-    for event in (
-        *contract_events.EVENTS,
-        *auctions.EVENTS,
-        *swim_words.EVENTS,
-        *service.EVENTS,
-        *commitment_events.EVENTS,
-    )
-}
+KNOWN: tuple[type[Event], ...] = (
+    *node_events.EVENTS,
+    *swim_words.EVENTS,
+    *service.EVENTS,
+    *contract_events.EVENTS,
+    *auctions.EVENTS,
+    *commitment_events.EVENTS,
+)
+"""All that a log of this version may hold, as `agents.events.VOCABULARY` has it, without what writing a log needs."""
+_decoders = {event.name: msgspec.json.Decoder(event) for event in KNOWN}
 
 
 class RunError(Problem):
@@ -80,15 +83,26 @@ class Run:
                     self._invited.update(head.invitees)
                 yield head, line
         if not events:
-            raise RunError(f"there is not one event of Parley in {self.path}: is it the run you mean?")
+            raise self.empty
+
+    def merged(self) -> Iterator[tuple[Head, bytes]]:
+        """All lines of all nodes in the order of the hybrid clock, causes before effects. Raises RunError as `heads`.
+
+        A line that is stamped earlier than the one before it in its own log (a node started again after its wall clock
+        was set back) stays behind that one.
+        """
+        events = 0
+        for _, _, _, head, line in heapq.merge(*(_in_order(place, file) for place, file in enumerate(self.files))):
+            events += 1
+            yield head, line
+        if not events:
+            raise self.empty
 
     def about(self, task: str) -> Iterator[Line]:
         """The lines that name this task, and those that tell of nodes coming and going; not yet in order."""
         name, peers = msgspec.json.encode(task), msgspec.json.encode(swim_words.PeerState.name)
         for file in self.files:
-            for line in file.lines():
-                if name not in line and peers not in line:
-                    continue
+            for line in file.lines_with(name, peers):
                 try:
                     head = decode_head(line)
                 except (msgspec.MsgspecError, RecursionError):
@@ -97,38 +111,88 @@ class Run:
                 if event is not None:
                     yield Line(head, event)
 
+    def about_each(self, tasks: Collection[str]) -> dict[str, list[Line]]:
+        """The same for each of these tasks, read once; nodes come and go only while a task is told of."""
+        found: dict[str, list[Line]] = {task: [] for task in tasks}
+        peers: list[Line] = []
+        for head, line in self.heads():
+            if head.task in found:
+                about: Iterable[str] = (head.task,)
+            elif head.tasks:
+                about = found.keys() & set(head.tasks)
+            else:
+                about = ()
+            of_peer = head.event == swim_words.PeerState.name
+            event = understand(head, line) if about or of_peer else None
+            if event is None:
+                continue
+            if of_peer:
+                peers.append(Line(head, event))
+            for task in about:
+                found[task].append(Line(head, event))
+        peers.sort(key=lambda line: line.head.hlc)
+        stamps = [line.head.hlc for line in peers]
+        for lines in found.values():
+            if lines:
+                hlcs = [line.head.hlc for line in lines]
+                lines += peers[bisect_left(stamps, min(hlcs)) : bisect_right(stamps, max(hlcs))]
+        return found
+
     def find(self, name: str) -> str:
         """The id of the task that is meant. Raises RunError if it is none, or not just one."""
-        awarded: dict[str, int] = {}  # when last, of each task; 0: never
-        for head, _ in self.heads():
-            if head.task is None:
-                continue
-            if head.event == AuctionAwarded.name:
-                awarded[head.task] = max(head.hlc, awarded.get(head.task, 0))
-            else:
-                awarded.setdefault(head.task, 0)
         if name == LAST:
-            if not any(awarded.values()):
-                raise RunError(f"no task was awarded in {self.path}")
-            return max(awarded, key=lambda task: (awarded[task], task))
-        if name in awarded:
+            return self._last()
+        matching: set[str] = set()
+        for head, _ in self.heads():
+            if head.task is not None and head.task.startswith(name):
+                matching.add(head.task)
+        if name in matching:
             return name
-        matching = sorted(task for task in awarded if task.startswith(name))
         if len(matching) == 1:
-            return matching[0]
-        if not matching:
-            known = f"it knows {_listed(sorted(awarded))}" if awarded else "it knows none"
-            raise RunError(f"no task in {self.path} begins with {name}: {known}")
-        raise RunError(f"{len(matching)} tasks begin with {name}: {_listed(matching)}; give more of the id")
+            return matching.pop()
+        if matching:
+            named = _listed(sorted(matching))
+            raise RunError(f"{len(matching)} tasks begin with {name}: {named}; give more of the id")
+        known = sorted({head.task for head, _ in self.heads() if head.task is not None})
+        knows = f"it knows {_listed(known)}" if known else "it knows none"
+        raise RunError(f"no task in {self.path} begins with {name}: {knows}")
+
+    def _last(self) -> str:
+        """The one that was awarded last."""
+        latest: tuple[int, str] | None = None
+        for head, _ in self.heads():
+            if head.event == AuctionAwarded.name and head.task is not None:
+                latest = max(latest, (head.hlc, head.task)) if latest else (head.hlc, head.task)
+        if latest is None:
+            raise RunError(f"no task was awarded in {self.path}")
+        return latest[1]
+
+    @property
+    def empty(self) -> RunError:
+        """What is said of it where it has not one event."""
+        return RunError(f"there is not one event of Parley in {self.path}: is it the run you mean?")
+
+    @property
+    def damage(self) -> list[str]:
+        """What is wrong with the logs that are here, one sentence each."""
+        return [note for file in self.files for note in file.notes]
 
     @property
     def notes(self) -> list[str]:
         """What is wrong with the logs, one sentence each."""
-        notes = [note for file in self.files for note in file.notes]
+        notes = self.damage
         absent = sorted(self._invited - {file.node for file in self.files})
         if absent:
             notes.append(f"no log here of {_listed(absent)}")
         return notes
+
+
+def _in_order(place: int, file: LogFile) -> Iterator[tuple[int, int, int, Head, bytes]]:
+    """Its lines with what they are merged by, which no two have in common."""
+    latest = 0
+    for number, (head, line) in enumerate(file.heads()):
+        latest = max(latest, head.hlc)
+        yield latest, place, number, head, line
 
 
 def open_run(path: Path) -> Run:

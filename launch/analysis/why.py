@@ -9,6 +9,7 @@ Nothing is recomputed: an `auction.award` line holds all that its award was made
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -33,10 +34,11 @@ from ...protocols.performatives import Reason
 from ...protocols.service import TaskSubmitted
 from ...protocols.swim_words import PeerState, Presence
 from .run import Line, Run
+from .what_if import Change, what_if
 from .words import REASONS, duration, listed
 
 OPENED = {
-    "orphan": "whoever saw to it is silent",
+    "orphan": "whoever had it is silent",
     "cancel": "its end is wanted, whoever works at it",
     "move": "one of them is dead",
 }
@@ -55,9 +57,18 @@ class Submitted(msgspec.Struct, frozen=True):
     payload_bytes: int
 
 
+class Loss(msgspec.Struct, frozen=True):
+    """Why an award came to nothing, so long after it was made; `ran_s`: so long it had run (None: not started)."""
+
+    reason: str
+    after_s: float
+    ran_s: float | None
+
+
 class Award(msgspec.Struct, frozen=True):
     """One award, and all it was made from. Costs, terms and margin are seconds until done; under a rule that pays,
-    `payment` is what the winner is paid, in the same unit, and `reserve` the most it could have been (0: no limit)."""
+    `payment` is what the winner is paid, in the same unit, and `reserve` the most it could have been (0: no limit).
+    `what_if` is what would have changed it; `lost`: it came to nothing, and the task was offered again."""
 
     epoch: int
     winner: str
@@ -72,6 +83,8 @@ class Award(msgspec.Struct, frozen=True):
     at_s: float
     payment: float | None = None
     reserve: float = 0.0
+    what_if: tuple[Change, ...] = ()
+    lost: Loss | None = None
 
 
 class Unbid(msgspec.Struct, frozen=True):
@@ -112,8 +125,13 @@ class Why(msgspec.Struct, frozen=True):
 def why(run: Run, name: str) -> Why:
     """The story of the task that `name` means. Raises RunError."""
     task = run.find(name)
+    return told(run, task, run.about(task))
+
+
+def told(run: Run, task: str, lines: Iterable[Line]) -> Why:
+    """The story of this task, from all lines that may concern it, in any order."""
     story = _Story(task)
-    for line in sorted(run.about(task), key=lambda line: (line.head.hlc, line.head.node, line.head.seq)):
+    for line in sorted(lines, key=lambda line: (line.head.hlc, line.head.node, line.head.seq)):
         story.tell(line)
     return Why(
         task=task,
@@ -125,7 +143,7 @@ def why(run: Run, name: str) -> Why:
         unbid=tuple(story.unbid),
         history=tuple(story.history),
         run=str(run.path),
-        notes=tuple(run.notes),
+        notes=(*run.notes, *story.gaps),
     )
 
 
@@ -146,6 +164,18 @@ class _Story:
         self._caller: str | None = None  # who holds the contract, and so judges its winner
         self._epoch = 0
         self._committed = False
+        self._started: dict[int, float] = {}  # when, of each epoch
+        self._mentioned: set[int] = set()  # epochs that others than their award tell of
+
+    @property
+    def gaps(self) -> list[str]:
+        """What the logs should have of it, and have not."""
+        awarded = {award.epoch for award in self.awards}
+        lost = sorted(self._mentioned - awarded)
+        notes = [f"award {epoch} of it is not in these logs" for epoch in lost]
+        if self.submitted is None:
+            notes.append("how it was handed in is not in these logs")
+        return notes
 
     def tell(self, line: Line) -> None:
         """The next line by the hybrid clock."""
@@ -182,17 +212,34 @@ class _Story:
                 self._award(event)
             case AuctionFailed():
                 self.unbid.append(Unbid(event.declines, event.silent, self._at_s))
-            case TaskStarted(epoch=epoch) if epoch == self._epoch and not self._committed:
-                self.state = State.RUNNING
-            case TaskLost(epoch=epoch) if epoch == self._epoch and not self._committed:
-                self.state = State.OPEN
+            case TaskStarted(epoch=epoch):
+                self._mentioned.add(epoch)
+                self._started[epoch] = self._at_s
+                if epoch == self._epoch and not self._committed:
+                    self.state = State.RUNNING
+            case TaskAccepted(epoch=epoch):
+                self._mentioned.add(epoch)
+            case TaskLost(epoch=epoch, reason=reason):
+                self._lose(epoch, str(reason))
+                if epoch == self._epoch and not self._committed:
+                    self.state = State.OPEN
             case TaskCommitted() if not self._committed:
                 self._committed = True
                 self.state, self.node, self.error = event.state, event.peer, event.detail
 
+    def _lose(self, epoch: int, reason: str) -> None:
+        self._mentioned.add(epoch)
+        for place, award in enumerate(self.awards):
+            if award.epoch == epoch:
+                began = self._started.get(epoch)
+                ran_s = None if began is None else self._at_s - began
+                loss = Loss(reason, self._at_s - award.at_s, ran_s)
+                self.awards[place] = msgspec.structs.replace(award, lost=loss)
+
     def _award(self, event: AuctionAwarded) -> None:
         if not self._committed:
             self.state, self.node, self._epoch = State.AWARDED, event.winner, event.epoch
+        bids = tuple(sorted(event.bids, key=lambda bid: (bid.cost, bid.node)))
         self.awards.append(
             Award(
                 epoch=event.epoch,
@@ -202,12 +249,13 @@ class _Story:
                 margin=event.margin,
                 rule=event.rule,
                 seed=event.seed,
-                bids=tuple(sorted(event.bids, key=lambda bid: (bid.cost, bid.node))),
+                bids=bids,
                 declines=event.declines,
                 silent=event.silent,
                 at_s=self._at_s,
                 payment=event.payment,
                 reserve=event.reserve,
+                what_if=what_if(event.rule, event.winner, bids, event.declines, event.silent),
             )
         )
 

@@ -1,8 +1,8 @@
 """Does a process hold more and more? Judged by the slope over the second half of what was seen of it.
 
 Memory may grow by what an agent remembers on purpose, up to limits of its own: tasks that have ended, for whoever asks,
-where they were handed in and at their holders; and bids, until their fate is known. Of what was seen a straight line is made (least squares), so that one large moment
-does not decide.
+where they were handed in and at their holders; and bids, until their fate is known. Of what was seen a straight line is
+made (least squares), so that one large moment does not decide.
 """
 
 from __future__ import annotations

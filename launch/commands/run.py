@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,10 +26,49 @@ def _environment(ctx: click.Context, param: click.Parameter, given: tuple[str, .
     return env
 
 
+def _files(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Path]:
+    """PATH, or PATH=NAME for another name there: the files by what they are called there."""
+    from ...agents.executors.work_folder import is_file_name
+
+    files: dict[str, Path] = {}
+    for text in given:
+        path, sign, name = text.rpartition("=")
+        if not sign or Path(text).is_file():
+            path, name = text, Path(text).name
+        if not Path(path).is_file():
+            raise click.BadParameter(f"{path} is no file that can be handed on")
+        if not is_file_name(name):
+            raise click.BadParameter(f"{name!r} is no name in the command's folder: write {path}=NAME, as data/x.csv")
+        if name in files:
+            raise click.BadParameter(f"two files would be called {name}: write {path}=NAME")
+        files[name] = Path(path)
+    return files
+
+
+def _kept(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    from ...agents.executors.work_folder import is_file_name
+
+    for name in given:
+        if not is_file_name(name):
+            raise click.BadParameter(f"{name!r} is no name in the command's folder: write it as out/model.bin")
+    return given
+
+
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
 @click.option("--cwd", metavar="DIR", help="The folder to run it in, on its node.")
 @click.option("--env", multiple=True, metavar="K=V", callback=_environment, help="Also K alone: what it is here.")
+@click.option(
+    "--file", "files", multiple=True, metavar="PATH[=NAME]", callback=_files,
+    help="Put this file into the command's own folder; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="NAME",
+    callback=_kept,
+    help="Bring this file back from there, to the same name here, if it ends well; repeatable.",
+)
 @click.option("--stdin", "feeds", is_flag=True, help="Hand our own stdin, a file or a pipe, to the command.")
 @task_options.flags(timeout_s=task_options.FOR_EVER_S, many=False)
 @options.agents
@@ -37,6 +77,8 @@ def run(
     command: tuple[str, ...],
     cwd: str | None,
     env: dict[str, str],
+    files: dict[str, Path],
+    keep: tuple[str, ...],
     feeds: bool,
     agents: tuple[str, ...],
     as_json: bool,
@@ -48,9 +90,10 @@ def run(
     whose owners allow it (`parley up --allow command`), and never through a shell: say `sh -c '…'` for one. With --json
     what it writes goes to stderr, and its result to stdout.
     """
+    from ...agents.payload import File
     from ...protocols.requests import Follow
     from .. import plain
-    from ..remote import OwnError, run_command, run_line
+    from ..remote import OwnError, bring_back, run_command, run_line
 
     terms = task_options.Terms(**flags)
     arguments: dict[str, object] = {"argv": list(command)}
@@ -58,10 +101,17 @@ def run(
         arguments["cwd"] = cwd
     if env:
         arguments["env"] = env
+    if (files or keep) and cwd is not None:
+        raise Problem("a command with --file or --keep runs in a folder of its own, so leave --cwd away", Exit.USAGE)
+    if files:
+        arguments["files"] = {name: File(path) for name, path in files.items()}
+    if keep:
+        arguments["keep"] = list(keep)
     if feeds:
         arguments["stdin"] = _own_stdin()
     try:
         ended = running.run(run_command(agents, terms.submission("command", arguments, Follow.OUTPUT), quiet=as_json))
+        bring_back(ended)
     except (Problem, KeyboardInterrupt) as error:
         if as_json:
             code = error.code if isinstance(error, Problem) else Exit.INTERRUPTED

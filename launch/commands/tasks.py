@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from ...protocols.core import State
@@ -19,14 +21,27 @@ from ..running import run
     help="Only these; may be repeated.",
 )
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--run",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Those of a run, by its logs, instead of an agent's.",
+)
 @options.agents
 @options.as_json
 def tasks(
-    tasks: tuple[str, ...], states: tuple[str, ...], as_jsonl: bool, agents: tuple[str, ...], as_json: bool
+    tasks: tuple[str, ...],
+    states: tuple[str, ...],
+    as_jsonl: bool,
+    folder: Path | None,
+    agents: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """The tasks of an agent, all of them or those named, and why each stands where it stands.
 
-    ID is an id, the beginning of one, a name that you gave it, or `last`.
+    ID is an id, the beginning of one, a name that you gave it, or `last`. With --run, which asks no agent, it is an id
+    or the beginning of one.
     """
     from ...protocols.requests import TaskLine
     from .. import plain, tables
@@ -36,7 +51,17 @@ def tasks(
         async with connected(agents) as agent:
             return await agent.tasks(tasks or [ALL])
 
-    lines = [line for line in run(ask()) if not states or line.state in states]
+    def logged(path: Path) -> list[TaskLine]:
+        from ..analysis.tally import tally
+        from ..places import logs_of
+
+        told, notes = tally(logs_of(path))
+        for note in notes:
+            click.echo(f"note: {note}", err=True)
+        return [line for line in told if not tasks or line.task.startswith(tasks)]
+
+    told = run(ask()) if folder is None else logged(folder)
+    lines = [line for line in told if not states or line.state in states]
     if as_json:
         click.echo(plain.line([tables.task_told(line) for line in lines]))
     elif as_jsonl:

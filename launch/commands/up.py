@@ -24,7 +24,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 def _flag(name: str, *names: str, **how: Any) -> Callable[[C], C]:
     """A flag that is a setting, too."""
-    variable = f"PARLEY_UP_{name.removeprefix('--').replace('-', '_').upper()}"
+    variable = f"PARLEY_UP_{name.split('/')[0].removeprefix('--').replace('-', '_').upper()}"
     return click.option(name, *names, envvar=variable, **how)
 
 

@@ -16,15 +16,15 @@ from .. import options
     "folder",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="The logs.  [default: runs/last, else those of this machine's agents]",
+    help="The logs.  [default: the newest of this machine]",
 )
 @options.as_json
 def why(task: str, folder: Path | None, as_json: bool) -> None:
     """Who bid what for a task, who declined, who won, and by how much.
 
-    TASK is an id, the beginning of one, or `last`.
+    TASK is an id, the beginning of one, or `last`. Where the logs of this machine do not know it, the agent in
+    PARLEY_AGENT or the newest one here is asked; then it may also be a name that you gave it.
     """
     from ..analysis import command
-    from ..places import newest_logs
 
-    command.why(folder or newest_logs(), task, as_json)
+    command.why(folder, task, as_json)

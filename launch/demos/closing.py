@@ -1,8 +1,9 @@
-"""What a person sees of the demonstration: a live line while it learns, and a summary when it is done."""
+"""What a person sees of the demonstration: a live line while it learns, a summary when it is done, and the report."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ from types import TracebackType
 import click
 import msgspec
 
+from ..analysis.report import REPORT_NAME
+from ..analysis.report import report as make_report
+from ..problems import Problem
 from .demonstration import Options, Progress, Report
 
 BAR = 24
@@ -58,11 +62,23 @@ class Screen:
         self._display.update(table)
 
     def close(self, report: Report, as_json: bool) -> None:
-        """The last word."""
-        click.echo(msgspec.json.encode(report) if as_json else summary(report, self._options))
+        """The last word; the run's page is written beside its logs."""
+        page = write_page(Path(report.run))
+        click.echo(msgspec.json.encode(report) if as_json else summary(report, self._options, page))
 
 
-def summary(report: Report, options: Options) -> str:
+def write_page(run: Path) -> Path | None:
+    """The report of this run; None where it cannot be written, which takes nothing from what was done."""
+    page = run / REPORT_NAME
+    try:
+        page.write_bytes(make_report(run))
+    except (OSError, Problem) as error:
+        click.echo(f"parley: no report of this run: {error}", err=True)
+        return None
+    return page
+
+
+def summary(report: Report, options: Options, page: Path | None = None) -> str:
     """The closing summary, for people."""
     nodes = len(report.nodes)
     again = f", {report.reassigned} awarded again" if report.reassigned else ""
@@ -89,7 +105,17 @@ def summary(report: Report, options: Options) -> str:
         f"The run lies in {run}. Ask it why:",
         f"  {_parley()} why last --run {run}",
     ]
+    if page is not None:
+        lines += ["Look at it:", f"  {opening(os.path.relpath(page))}"]
     return "\n".join(lines)
+
+
+def opening(page: str) -> str:
+    """The command that opens this file in a browser, here."""
+    command = "open" if sys.platform == "darwin" else "xdg-open"
+    if shutil.which(command):
+        return f"{command} {shlex.quote(page)}"
+    return f"python3 -m webbrowser {shlex.quote(page)}"
 
 
 def _parley() -> str:

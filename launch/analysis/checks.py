@@ -1,0 +1,323 @@
+"""The checks of `verify`, one per event: from what its line and other lines say, the same must follow again."""
+
+from __future__ import annotations
+
+from ...protocols.auctions import AuctionClosed, outcome
+from ...protocols.award_rules import RULES, Offer
+from ...protocols.contract_events import (
+    AuctionAwarded,
+    AuctionPlanned,
+    BidLine,
+    BidSubmitted,
+    DeclineLine,
+    StepLine,
+)
+from ...protocols.core import Event, Task
+from ...protocols.load import Outlook
+from ...protocols.performatives import Reason
+from .evidence import Evidence, Place
+
+JUDGED = frozenset({Reason.BUSY, Reason.REPLICA, Reason.RESERVE, Reason.OUTBID})
+"""Why an initiator itself counts a bidder as declining: its node has logged no such thing."""
+SEED_MASK = 0xFFFFFFFF
+
+
+def own_s(terms: dict[str, float]) -> float:
+    """All but the first, which is the queue; summed as a bid's are."""
+    return sum(list(terms.values())[1:])
+
+
+def check_bid(evidence: Evidence, place: Place, event: Event) -> bool:
+    assert isinstance(event, BidSubmitted)
+    total = sum(list(event.terms.values()))
+    if total != event.cost:
+        evidence.differs(place, "cost", event.cost, total)
+    opened = evidence.opened.get((event.peer, event.auction))
+    if opened is not None and (event.task not in opened.tasks or place.node not in opened.invitees):
+        evidence.differs(place, "auction", event.auction, f"one of {event.peer} for {event.task}, with {place.node}")
+    elif opened is None and evidence.tells_all(event.peer, place.hlc):
+        evidence.differs(place, "auction", event.auction, f"one that {event.peer} has opened")
+    return True
+
+
+# --- an award by itself, and beside the logs of its bidders ----------------------------------------------------------
+
+
+def check_award(evidence: Evidence, place: Place, event: Event) -> bool:
+    assert isinstance(event, AuctionAwarded)
+    award = event
+    _award_itself(evidence, place, award)
+    if award.auction in evidence.closed:
+        _award_of_open_cry(evidence, place, award)
+        return True
+    opened = evidence.opened.get((place.node, award.auction))
+    if opened is not None and award.task not in opened.tasks:
+        evidence.differs(place, "auction", award.auction, f"one for {award.task}")
+    elif opened is None and evidence.tells_all(place.node, 0):
+        evidence.differs(place, "auction", award.auction, "one that was opened")
+    invited = evidence.invited.get((place.node, award.task), set())
+    for node in award.silent:
+        if invited and node not in invited:
+            evidence.differs(place, "silent", node, sorted(invited))
+    for bid in award.bids:
+        _bid_as_logged(evidence, place, award, bid)
+    for decline in award.declines:
+        _decline_as_logged(evidence, place, award, decline)
+    step = evidence.steps.get((place.file, place.life, award.number))
+    if step is None:
+        if not award.number:
+            evidence.cannot("awards of an older Parley, without their plan: their order was not recomputed")
+        elif evidence.gaps or place.line > evidence.last_plan.get((place.file, place.life), 0):
+            evidence.cannot("awards whose plan is not in the log: their order was not recomputed")
+        else:
+            evidence.differs(place, "number", award.number, "one that a plan has")
+    else:
+        _award_as_planned(evidence, place, award, *step[1:])
+    return True
+
+
+def _award_itself(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
+    """Bids add up, and under the rule they lead to this winner."""
+    for bid in award.bids:
+        total = next(iter(bid.terms.values()), 0.0) + own_s(bid.terms)
+        if total != bid.cost:
+            evidence.differs(place, f"bids[{bid.node}].cost", bid.cost, total)
+    rule = RULES.get(award.rule)
+    if rule is None:
+        evidence.differs(place, "rule", award.rule, list(RULES))
+        return
+    offers = [
+        Offer(bid.node, next(iter(bid.terms.values()), 0.0), own_s(bid.terms), bid.free, bid.speed)
+        for bid in award.bids
+    ]
+    if not offers:
+        evidence.differs(place, "bids", [], "at least the winner's")
+        return
+    best = rule.choose(offers, award.seed)
+    second = min(
+        [offer for offer in offers if offer is not best], key=lambda offer: (offer.cost, offer.node), default=None
+    )
+    payment = rule.pay(best, offers, award.reserve) if rule.pay is not None else None
+    told = {
+        "winner": (award.winner, best.node),
+        "cost": (award.cost, best.cost),
+        "runner_up": (award.runner_up, second.node if second else None),
+        "margin": (award.margin, second.cost - best.cost if second else None),
+        "payment": (award.payment, payment),
+    }
+    for field, (logged, recomputed) in told.items():
+        if logged != recomputed:
+            evidence.differs(place, field, logged, recomputed)
+    if rule.pay is None and award.reserve != 0.0:
+        evidence.differs(place, "reserve", award.reserve, 0.0)
+    if 0.0 < award.reserve < best.cost:
+        evidence.differs(place, "reserve", award.reserve, f"at least {best.cost}")
+    _epoch(evidence, place, award)
+
+
+def _epoch(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
+    """Each is awarded once, and of each that has ended somebody has told more than the award."""
+    awarded, told = evidence.awarded[award.task], evidence.epochs.get(award.task, set())
+    if [epoch for _, epoch in awarded].count(award.epoch) > 1:
+        evidence.differs(place, "epoch", award.epoch, f"one of {sorted(told)}, each once")
+    elif award.epoch not in told and (award.task in evidence.committed or place != max(awarded)[0]):
+        if evidence.tells_all(award.winner, place.hlc):
+            evidence.differs(place, "epoch", award.epoch, f"one of {sorted(told)}")
+        else:
+            evidence.cannot("epochs that were not compared: the log of the winner is missing or ends before")
+
+
+def _award_of_open_cry(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
+    """What was knocked down is what is awarded."""
+    closed = evidence.closed[award.auction]
+    told = {"winner": (award.winner, closed.winner), "cost": (award.cost, closed.price)}
+    for field, (logged, recomputed) in told.items():
+        if logged != recomputed:
+            evidence.differs(place, field, logged, recomputed)
+
+
+def _bid_as_logged(evidence: Evidence, place: Place, award: AuctionAwarded, bid: BidLine) -> None:
+    """The award has it as its bidder said it, but for the queue, which the plan knows better."""
+    if not evidence.is_sound(place):
+        return
+    own = dict(list(bid.terms.items())[1:])
+    told = [
+        (at, said)
+        for at, said in evidence.bids.get((bid.node, award.task, place.node), ())
+        if at.hlc < place.hlc
+    ]  # fmt: skip
+    for _, said in told:
+        if (dict(list(said.terms.items())[1:]), said.observations, said.factor) == (own, bid.observations, bid.factor):
+            return
+    if not evidence.tells_all(bid.node, place.hlc):
+        evidence.cannot("bids that were not compared: the log of their bidder is missing or ends before")
+        return
+    if not told:
+        evidence.differs(place, f"bids[{bid.node}]", bid.cost, f"no bid in the log of {bid.node}")
+        return
+    at, said = told[-1]
+    if not evidence.is_sound(at):
+        return
+    for term in {**own, **dict(list(said.terms.items())[1:])}:
+        if own.get(term) != said.terms.get(term):
+            _both(
+                evidence,
+                (place, f"bids[{bid.node}].terms.{term}", own.get(term)),
+                at,
+                f"terms.{term}",
+                said.terms.get(term),
+            )
+            return
+    for field in ("observations", "factor"):
+        here, there = getattr(bid, field), getattr(said, field)
+        if here != there:
+            _both(evidence, (place, f"bids[{bid.node}].{field}", here), at, field, there)
+            return
+
+
+def _both(evidence: Evidence, here: tuple[Place, str, object], at: Place, field: str, there: object) -> None:
+    """Two lines that contradict each other, and neither itself."""
+    place, name, value = here
+    evidence.differs(place, name, value, there)
+    evidence.differs(at, field, there, value)
+
+
+def _decline_as_logged(evidence: Evidence, place: Place, award: AuctionAwarded, decline: DeclineLine) -> None:
+    told = [
+        said
+        for at, said in evidence.declines.get((decline.node, award.task, place.node), ())
+        if at.hlc < place.hlc
+    ]  # fmt: skip
+    if any((said.reason, said.detail) == (decline.reason, decline.detail) for said in told):
+        return
+    if decline.reason in JUDGED and evidence.bids.get((decline.node, award.task, place.node)):
+        return
+    if not evidence.tells_all(decline.node, place.hlc):
+        evidence.cannot("declines that were not compared: the log of their node is missing or ends before")
+        return
+    said_words = f"{told[-1].reason}: {told[-1].detail}" if told else f"none in the log of {decline.node}"
+    evidence.differs(place, f"declines[{decline.node}]", f"{decline.reason}: {decline.detail}", said_words)
+
+
+# --- an award beside its plan, and a plan by itself ------------------------------------------------------------------
+
+
+def _award_as_planned(
+    evidence: Evidence, place: Place, award: AuctionAwarded, plan: AuctionPlanned, step: StepLine
+) -> None:
+    told = {
+        "task": (award.task, step.task),
+        "winner": (award.winner, step.node),
+        "rule": (award.rule, plan.rule),
+        "seed": (award.seed, (plan.seed + step.key[3] + _epoch_before(evidence, place, award)) & SEED_MASK),
+    }
+    for field, (logged, recomputed) in told.items():
+        if logged != recomputed:
+            evidence.differs(place, field, logged, recomputed)
+    speeds = {outlook.node: outlook.speed for outlook in plan.outlooks}
+    for bid in award.bids:
+        if speeds.get(bid.node, bid.speed) != bid.speed:
+            evidence.differs(place, f"bids[{bid.node}].speed", bid.speed, speeds[bid.node])
+
+
+def _epoch_before(evidence: Evidence, place: Place, award: AuctionAwarded) -> int:
+    """Of this task, under this arrival at this initiator; 0: it is the first."""
+    before = 0
+    for at, epoch in sorted(evidence.awarded[award.task]):
+        if (at.file, at.life) == (place.file, place.life) and at.line < place.line:
+            before = epoch
+    return before
+
+
+def check_plan(evidence: Evidence, place: Place, event: Event) -> bool:
+    """Gone through once more, from the same queues; False if it cannot be, since an award of it is not in the log."""
+    assert isinstance(event, AuctionPlanned)
+    _order(evidence, place, event)
+    outlooks = {line.node: Outlook(line.ready_s, line.waiting, line.waiting_s) for line in event.outlooks}
+    for step in event.steps:
+        if step.number:
+            made = evidence.awards.get((place.file, place.life, step.number))
+            if made is None:
+                if evidence.gaps:
+                    evidence.cannot("plans with an award that is not in the log: the rest of them was not recomputed")
+                    return False
+                evidence.differs(place, f"steps[{step.task}].number", step.number, "one that an award has")
+                return True
+            if not evidence.is_sound(made[0]) or not _met(evidence, place, step, outlooks, *made):
+                return True
+        if step.node is None:
+            continue
+        outlook = outlooks.get(step.node)
+        if outlook is None:
+            evidence.differs(place, f"steps[{step.task}].node", step.node, sorted(outlooks))
+            return True
+        if step.number and not outlook.room(step.own_s):
+            evidence.differs(place, f"steps[{step.task}].own_s", step.own_s, f"no room on {step.node}")
+            return True
+        outlook.take(step.own_s)
+    return True
+
+
+def _order(evidence: Evidence, place: Place, plan: AuctionPlanned) -> None:
+    """Tasks stand in the rule's order; each keeps its arrival."""
+    rule = RULES.get(plan.rule)
+    if rule is None:
+        evidence.differs(place, "rule", plan.rule, list(RULES))
+        return
+    before: StepLine | None = None
+    for step in plan.steps:
+        field = f"steps[{step.task}].key"
+        other = evidence.arrivals[place.file, place.life, step.key[3]]
+        if step.task != other:
+            evidence.differs(place, field, step.key[3], f"the arrival of {other} only")
+        if step.task in evidence.works:
+            order, _ = rule.order(Task(step.task, "", evidence.works[step.task]), step.key[3])
+            if step.key[2] != order:
+                evidence.differs(place, field, step.key[2], order)
+        if before is not None and not before.key < step.key:
+            evidence.differs(place, field, str(step.key), f"behind {before.key}")
+        before = step
+
+
+def _met(
+    evidence: Evidence, place: Place, step: StepLine, outlooks: dict[str, Outlook], at: Place, award: AuctionAwarded
+) -> bool:
+    """The queues that the bids of this award were made on are those of the plan at that step."""
+    for bid in award.bids:
+        outlook = outlooks.get(bid.node)
+        queue = next(iter(bid.terms.values()), 0.0)
+        if outlook is None:
+            evidence.differs(place, "outlooks", sorted(outlooks), f"{bid.node} among them")
+            return False
+        if queue != outlook.ready_s:
+            name = f"bids[{bid.node}].terms.{next(iter(bid.terms))}"
+            _both(evidence, (at, name, queue), place, f"outlooks[{bid.node}].ready_s", outlook.ready_s)
+            return False
+        if bid.free != outlook.free:
+            _both(evidence, (at, f"bids[{bid.node}].free", bid.free), place, f"outlooks[{bid.node}]", outlook.free)
+            return False
+        if bid.node == step.node and own_s(bid.terms) != step.own_s:
+            evidence.differs(place, f"steps[{step.task}].own_s", step.own_s, own_s(bid.terms))
+            return False
+    return True
+
+
+# --- sold in the open ------------------------------------------------------------------------------------------------
+
+
+def check_close(evidence: Evidence, place: Place, event: Event) -> bool:
+    assert isinstance(event, AuctionClosed)
+    tried = evidence.prices.get(event.auction, [])
+    try:
+        sold = outcome(event.lot, tried, event.gone)
+        called = [event.lot.price(line.steps) for line in tried]
+    except ValueError as error:
+        evidence.differs(place, "start", event.start, str(error))
+        return True
+    logged = (event.winner, event.price) if event.winner is not None and event.price is not None else None
+    if sold != logged:
+        evidence.differs(place, "price", event.price if event.price is not None else event.winner, str(sold))
+    for line, price in zip(tried, called, strict=True):
+        if line.price != price:
+            evidence.differs(place, f"price {line.number}", line.price, price)
+    return True

@@ -1,0 +1,113 @@
+"""What `verify` has read of a run and looks things up in, and what it has found wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from ...protocols.auctions import AuctionClosed, PriceTried
+from ...protocols.contract_events import (
+    AuctionAwarded,
+    AuctionOpened,
+    AuctionPlanned,
+    BidDeclined,
+    BidSubmitted,
+    StepLine,
+)
+from ...protocols.core import Event
+from .logfile import Gap
+
+Logged: TypeAlias = str | int | float | list[str] | None
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """`field` of line `line` of `file` says `logged`; recomputed it is `recomputed`."""
+
+    file: str
+    line: int
+    field: str
+    logged: Logged
+    recomputed: Logged
+
+
+class Place(NamedTuple):
+    """Where a line stands. `life` counts the starts of the node: with each its numbers begin anew."""
+
+    file: str
+    line: int
+    node: str
+    life: int
+    hlc: int
+
+
+class Evidence:
+    """All of one run. Keys are (who logged it, task, the other side) where three names stand."""
+
+    def __init__(self) -> None:
+        self.bids: dict[tuple[str, str, str], list[tuple[Place, BidSubmitted]]] = {}
+        self.declines: dict[tuple[str, str, str], list[tuple[Place, BidDeclined]]] = {}
+        self.opened: dict[tuple[str, str], AuctionOpened] = {}
+        self.invited: dict[tuple[str, str], set[str]] = {}
+        self.works: dict[str, float | None] = {}
+        self.awards: dict[tuple[str, int, int], tuple[Place, AuctionAwarded]] = {}  # by file, life and number
+        self.steps: dict[tuple[str, int, int], tuple[Place, AuctionPlanned, StepLine]] = {}
+        self.last_plan: dict[tuple[str, int], int] = {}  # its line, by file and life
+        self.arrivals: dict[tuple[str, int, int], str] = {}  # whose it is: by file, life and number
+        self.awarded: dict[str, list[tuple[Place, int]]] = {}  # task -> epochs
+        self.epochs: dict[str, set[int]] = {}  # of which more is told than their award
+        self.committed: set[str] = set()
+        self.prices: dict[str, list[PriceTried]] = {}
+        self.closed: dict[str, AuctionClosed] = {}
+        self.to_check: list[tuple[Place, Event]] = []
+        self.differences: list[Difference] = []
+        self.gaps: list[Gap] = []
+        self.unsound: set[tuple[str, int]] = set()
+        """Lines that contradict themselves: nothing is held against what they say."""
+        self._last: dict[str, tuple[int, bool]] = {}
+        self._incomparable: Counter[str] = Counter()
+
+    def seen(self, place: Place, ended: bool) -> None:
+        """This line is there; `ended`: with it the node has stopped in order."""
+        self._last[place.node] = max(place.hlc, self._last.get(place.node, (0, False))[0]), ended
+
+    def award_made(self, place: Place, award: AuctionAwarded) -> None:
+        self.awards.setdefault((place.file, place.life, award.number), (place, award))
+        self.awarded.setdefault(award.task, []).append((place, award.epoch))
+
+    def plan_made(self, place: Place, plan: AuctionPlanned) -> None:
+        self.last_plan[place.file, place.life] = place.line
+        for step in plan.steps:
+            self.arrivals.setdefault((place.file, place.life, step.key[3]), step.task)
+            if step.number:
+                self.steps.setdefault((place.file, place.life, step.number), (place, plan, step))
+
+    def tells_all(self, node: str, until: int) -> bool:
+        """Has the log of this node all that it did before that moment? One that was killed may lack its last lines."""
+        if node not in self._last or any(gap.file == f"{node}.jsonl" for gap in self.gaps):
+            return False
+        latest, ended = self._last[node]
+        return ended or latest > until
+
+    def differs(self, place: Place, field: str, logged: object, recomputed: object) -> None:
+        self.unsound.add((place.file, place.line))
+        self.differences.append(Difference(place.file, place.line, field, _plain(logged), _plain(recomputed)))
+
+    def is_sound(self, place: Place) -> bool:
+        return (place.file, place.line) not in self.unsound
+
+    def cannot(self, what: str) -> None:
+        """This could not be compared."""
+        self._incomparable[what] += 1
+
+    def notes(self) -> list[str]:
+        return [f"{count:,} {what}" for what, count in sorted(self._incomparable.items())]
+
+
+def _plain(value: object) -> Logged:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return [str(one) for one in value]
+    return str(value)

@@ -1,0 +1,215 @@
+"""`verify`: untouched logs of every rule are accepted, and one changed number in one line is found and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+from local_fleets import PARLEY
+from simulated_runs import simulated_run, tasks_of
+from test_analysis_run import append, award, submit, write_run
+
+from parley.launch.analysis.verify import Verdict, verify
+from parley.protocols.award_rules import RULES
+from parley.transport.faults import Crash, Faults
+
+PLANTED = 50
+LOSSY = Faults(loss=0.05, late=0.02, crashes=(Crash("n4", 1.25),))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two initiators, two slots each, one node killed, words lost."""
+    tasks = {"n1": tasks_of(30), "n3": tasks_of(20, prefix="u")}
+    return simulated_run(tmp_path_factory.mktemp("run"), tasks=tasks, slots=2, faults=LOSSY)
+
+
+@pytest.mark.parametrize("rewards", [False, True])
+@pytest.mark.parametrize("rule", list(RULES))
+def test_untouched_logs_of_every_rule_are_accepted(rule: str, rewards: bool, tmp_path: Path) -> None:
+    tasks = {"n1": tasks_of(16, rewards=rewards), "n2": tasks_of(8, rewards=rewards, prefix="u")}
+    verdict = verify(simulated_run(tmp_path, tasks=tasks, rule=RULES[rule]))
+    assert (verdict.differences, verdict.gaps, verdict.notes) == ((), (), ())
+    assert verdict.awards >= 24
+    assert verdict.checked > 1.5 * verdict.awards
+
+
+def test_a_run_with_a_death_and_lost_words_is_accepted(run: Path) -> None:
+    verdict = verify(run)
+    assert verdict.sound, verdict.differences
+    assert verdict.awards > 50
+
+
+# --- what is planted is found ----------------------------------------------------------------------------------------
+
+
+class Lines:
+    """A run's lines, one of which is changed at a time."""
+
+    def __init__(self, run: Path, copy: Path) -> None:
+        self.copy = copy
+        self.lines = {path.name: path.read_bytes().splitlines() for path in sorted(run.glob("*.jsonl"))}
+        shutil.copytree(run, copy)
+
+    def of(self, *events: str) -> list[tuple[str, int]]:
+        words = [f'"event":"{event}"'.encode() for event in events]
+        return [
+            (name, number)
+            for name, lines in self.lines.items()
+            for number, line in enumerate(lines)
+            if any(word in line for word in words)
+        ]
+
+    def verdict(self, name: str, number: int, line: bytes | None) -> Verdict:
+        """With this line instead; None: without it."""
+        changed = list(self.lines[name])
+        changed[number : number + 1] = [] if line is None else [line]
+        path = self.copy / name
+        path.write_bytes(b"\n".join(changed) + b"\n")
+        try:
+            return verify(self.copy)
+        finally:
+            path.write_bytes(b"\n".join(self.lines[name]) + b"\n")
+
+
+@pytest.fixture
+def lines(run: Path, tmp_path: Path) -> Lines:
+    return Lines(run, tmp_path / "copy")
+
+
+def numbers(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where the numbers of a line stand, those of its header left out."""
+    match value:
+        case bool():
+            return
+        case int() | float():
+            yield path
+        case dict():
+            for key, each in value.items():
+                if path or key not in ("mono", "hlc", "v", "seq"):
+                    yield from numbers(each, (*path, key))
+        case list():
+            for place, each in enumerate(value):
+                yield from numbers(each, (*path, place))
+
+
+def changed(line: bytes, rng: Random) -> tuple[bytes, str]:
+    fields = json.loads(line)
+    *path, last = rng.choice(list(numbers(fields)))
+    inner = fields
+    for step in path:
+        inner = inner[step]
+    old = inner[last]
+    inner[last] = old + rng.choice([-1, 1, 2]) if isinstance(old, int) else old * 1.0001 + rng.choice([1e-9, 0.5])
+    return json.dumps(fields, separators=(",", ":")).encode(), ".".join(map(str, [*path, last]))
+
+
+@pytest.mark.parametrize("seed", range(PLANTED))
+def test_one_changed_number_in_an_award_or_a_bid_is_found_and_named(seed: int, lines: Lines) -> None:
+    rng = Random(seed)
+    name, number = rng.choice(lines.of("auction.award", "bid.submit"))
+    line, field = changed(lines.lines[name][number], rng)
+    verdict = lines.verdict(name, number, line)
+    assert (name, number + 1) in {(one.file, one.line) for one in verdict.differences}, field
+    assert len(verdict.differences) < 10, "one number, not an avalanche"
+
+
+@pytest.mark.parametrize("field", ["winner", "runner_up", "task", "auction", "rule"])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_changed_name_in_an_award_is_found(field: str, seed: int, lines: Lines) -> None:
+    rng = Random(seed)
+    name, number = rng.choice(lines.of("auction.award"))
+    fields = json.loads(lines.lines[name][number])
+    fields[field] = {"winner": "n9", "runner_up": "n9", "rule": "random"}.get(field, f"{fields[field]}0")
+    verdict = lines.verdict(name, number, json.dumps(fields, separators=(",", ":")).encode())
+    assert verdict.differences
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_plan_in_another_order_is_found(seed: int, lines: Lines) -> None:
+    rng = Random(seed)
+    several = [(n, i) for n, i in lines.of("auction.plan") if lines.lines[n][i].count(b'"own_s"') > 1]
+    name, number = rng.choice(several)
+    fields = json.loads(lines.lines[name][number])
+    fields["steps"].reverse()
+    verdict = lines.verdict(name, number, json.dumps(fields, separators=(",", ":")).encode())
+    assert (name, number + 1) in {(one.file, one.line) for one in verdict.differences}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_line_that_is_gone_is_a_gap(seed: int, lines: Lines) -> None:
+    rng = Random(seed)
+    name, number = rng.choice(lines.of("auction.award", "bid.submit", "auction.plan", "task.accept"))
+    if number + 1 == len(lines.lines[name]):
+        number -= 1
+    verdict = lines.verdict(name, number, None)
+    [gap] = verdict.gaps
+    assert (gap.file, gap.line, gap.first, gap.last) == (name, number + 1, number + 1, number + 1)
+    assert verdict.differences == ()
+
+
+def test_a_line_of_another_form_is_named(lines: Lines) -> None:
+    name, number = lines.of("bid.submit")[0]
+    line = lines.lines[name][number].replace(b'"cost":', b'"cost":"much","was":')
+    verdict = lines.verdict(name, number, line)
+    assert (verdict.differences[0].line, verdict.differences[0].field) == (number + 1, "the line")
+
+
+def test_a_price_that_was_not_called_is_found(tmp_path: Path) -> None:
+    tasks = {"n1": tasks_of(6, rewards=True)}
+    lines = Lines(simulated_run(tmp_path / "run", tasks=tasks, rule=RULES["english"]), tmp_path / "copy")
+    name, number = lines.of("auction.close")[0]
+    fields = json.loads(lines.lines[name][number])
+    fields["price"] += 0.25
+    verdict = lines.verdict(name, number, json.dumps(fields, separators=(",", ":")).encode())
+    assert (name, number + 1) in {(one.file, one.line) for one in verdict.differences}
+
+
+# --- what cannot be compared -----------------------------------------------------------------------------------------
+
+
+def test_without_the_log_of_a_node_its_bids_are_noted_not_wrong(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "copy")
+    (tmp_path / "copy/n2.jsonl").unlink()
+    verdict = verify(tmp_path / "copy")
+    assert verdict.differences == ()
+    assert any("bids that were not compared" in note for note in verdict.notes)
+
+
+def test_logs_of_an_older_parley_have_no_plans(tmp_path: Path) -> None:
+    verdict = verify(write_run(tmp_path, [submit(0, "A1"), award(1, "A1")]))
+    assert any("awards of an older Parley" in note for note in verdict.notes)
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_differs_and_ends_with_5(lines: Lines) -> None:
+    done = subprocess.run([*PARLEY, "verify", str(lines.copy)], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("awards among them: all as logged\n")
+    name, number = lines.of("auction.award")[3]
+    fields = json.loads(lines.lines[name][number])
+    fields["cost"] += 0.5
+    path = lines.copy / name
+    path.write_bytes(path.read_bytes().replace(lines.lines[name][number], json.dumps(fields).encode()))
+    found = subprocess.run([*PARLEY, "verify", str(lines.copy)], capture_output=True, text=True, check=False)
+    assert found.returncode == 5
+    assert found.stdout.startswith(f"{name}:{number + 1}: cost is {fields['cost']!r}, recomputed ")
+    told = subprocess.run([*PARLEY, "verify", str(lines.copy), "--json"], capture_output=True, check=False)
+    assert told.returncode == 5
+    verdict = msgspec.json.decode(told.stdout)
+    assert verdict.keys() >= {"events", "awards", "checked", "differences", "gaps"}
+    assert verdict["differences"][0].keys() == {"file", "line", "field", "logged", "recomputed"}
+
+
+def test_a_torn_last_line_is_no_difference(lines: Lines) -> None:
+    append(lines.copy / "n4.jsonl", b'{"event":"bid.su')
+    verdict = verify(lines.copy)
+    assert verdict.sound
+    assert "n4.jsonl ends within a line: its node was killed, or writes still" in verdict.notes

@@ -9,6 +9,11 @@ A node offers to those after it in the order of ids only, so that no circle of o
 decided by lot among all with whom it has not met since one of them changed. What nobody holds (its node has died) is
 cleared again by a rule that all know, when nobody is bound; of two who hold the same, the later lets it go.
 
+Where the time counts, pairs trade towards a load that all know, a little above what clearing may give: overload must
+fall, or the price of what both hold, which makes room for others. When nobody is above it, all are content. Who finds
+somebody above it, and has met all others in vain, levels from then on, and so does whom it meets: the larger load of
+the two must fall.
+
 Invariants: a node takes part in one bargain at a time; both sides compute the same division, or none; each bargain lets
 the score of its pair fall, so it ends.
 """
@@ -31,6 +36,10 @@ from .trading import Market, pack, tasks_of
 LEAST_GAIN = 2e-4
 """Relative: a bargain takes several messages, and must be worth them."""
 
+AIM = 1.003
+"""Where the time counts, nobody need be below so many times what clearing may give a node: nearer to the bound is not
+worth the messages."""
+
 
 class Stand(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a node holds, to whom it offers to trade, and with whose offer it has agreed: node and version, or none.
@@ -43,6 +52,8 @@ class Stand(msgspec.Struct, frozen=True, array_like=True, gc=False):
     offer: tuple[NodeId, Count] | None = None
     deal: tuple[NodeId, Count] | None = None
     last: tuple[NodeId, Count] | None = None
+    level: bool = False
+    """It levels: of the two loads of a bargain the larger must fall, for towards the aim nothing more can be done."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,19 +114,23 @@ class Bargain:
         theirs = others.get(peer)
         free = replace(self, stand=msgspec.structs.replace(self.stand, offer=None), offered=b"")
         if theirs is not None and theirs.deal == (self.node, self.stand.version):
-            return free._divided(market, peer, self.offered, theirs.version, after=True)
+            return free._divided(market, peer, self.offered, theirs.version, levels=theirs.level, after=True)
         return self if theirs is not None and theirs.version == version else free
 
-    def _divided(self, market: Market, peer: NodeId, tasks: bytes, version: int, *, after: bool) -> Bargain:
-        """Take our side of the division of what both hold; `version` is the peer's, `after` or before it did so."""
+    def _divided(
+        self, market: Market, peer: NodeId, tasks: bytes, version: int, *, levels: bool, after: bool
+    ) -> Bargain:
+        """Take our side of the division of what both hold; `version` is the peer's, `after` or before it did so. If one
+        of the two `levels`, both do from now on."""
         mine = market.table.nodes.index(self.node)
         one, other = sorted((mine, market.table.nodes.index(peer)))
         owners: Owners = np.full(market.table.tasks, -1, np.intp)
         for row, held in ((mine, self.stand.tasks), (market.table.nodes.index(peer), tasks)):
             owners[tasks_of(held, len(owners))] = row
-        divided = market.meet(one, other, owners, None, LEAST_GAIN)
+        level = self.stand.level or levels
+        divided = market.meet(one, other, owners, None if level else _aim(market), LEAST_GAIN)
         theirs = version if after or divided is None else version + 1
-        stand = self.stand
+        stand = msgspec.structs.replace(self.stand, level=level)
         if divided is not None:
             ours = pack(np.flatnonzero(divided == mine))  # type: ignore[arg-type]
             stand = msgspec.structs.replace(stand, version=stand.version + 1, tasks=ours, last=(peer, theirs))
@@ -129,16 +144,23 @@ class Bargain:
         for peer in sorted(others):
             theirs = others[peer]
             if theirs.offer == ours and peer < self.node:
-                bound = self._divided(market, peer, theirs.tasks, theirs.version, after=False)
+                bound = self._divided(market, peer, theirs.tasks, theirs.version, levels=theirs.level, after=False)
                 return replace(bound, stand=msgspec.structs.replace(bound.stand, deal=(peer, theirs.version)))
         return None
 
     def _offer(self, market: Market, others: Mapping[NodeId, Stand]) -> Bargain:
+        late = _late(market, {**others, self.node: self.stand})
+        if late is not None and not late:
+            return replace(self, idle=True)
         left = [
             peer
             for peer in sorted(others)
-            if peer > self.node and self.met.get(peer) != (self.stand.version, others[peer].version)
+            if self.met.get(peer) != (self.stand.version, others[peer].version)
+            and (late is None or not self.stand.level or self.node in late or peer in late)
         ]
+        if not left and late and not self.stand.level:
+            return replace(self, stand=msgspec.structs.replace(self.stand, level=True), met={})
+        left = [peer for peer in left if peer > self.node]
         if not left:
             return replace(self, idle=True)
         free = [peer for peer in left if others[peer].offer is None and others[peer].deal is None] or left
@@ -166,3 +188,20 @@ class Bargain:
         if ours == self.stand.tasks:
             return None
         return replace(self, stand=msgspec.structs.replace(self.stand, version=self.stand.version + 1, tasks=ours))
+
+
+def _aim(market: Market) -> float | None:
+    """The load that nobody need be below; None where capacities count instead."""
+    return AIM * market.limits[0] if market.table.capacities is None else None
+
+
+def _late(market: Market, stands: Mapping[NodeId, Stand]) -> set[NodeId] | None:
+    """Who is above the aim; None: there is none, or not all have been heard."""
+    aim, table = _aim(market), market.table
+    if aim is None or not stands.keys() >= set(table.nodes):
+        return None
+    return {
+        node
+        for row, node in enumerate(table.nodes)
+        if float(table.sizes[row, tasks_of(stands[node].tasks, table.tasks)].sum()) > aim
+    }

@@ -33,8 +33,10 @@ from .prices import Quote, first_price, priced, raised, wanted
 from .trading import Holding, Market, Trading, trading
 
 PRICE_ROUNDS = 100
-TRADE_TURNS = 280
-ROUNDS_MAX = 1 + PRICE_ROUNDS + TRADE_TURNS + 3
+TRADE_TURNS = 86
+CAPACITY_TURNS = 280
+"""Turns of trade: where the time counts, and where capacities do, which are harder to keep and tables are smaller."""
+ROUNDS_MAX = 1 + PRICE_ROUNDS + CAPACITY_TURNS + 3
 PATIENCE = 30
 """So many price rounds without a better bound are enough."""
 SLACK = 1.01
@@ -66,11 +68,12 @@ class Division:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Terms:
-    """What all nodes of a batch must have in common besides the protocol: numbers of rounds, and the seed of lots."""
+    """What all nodes of a batch must have in common besides the protocol: numbers of rounds, and the seed of lots.
+    `trade_turns` None: as many as the question usually takes."""
 
     seed: int = 0
     price_rounds: int = PRICE_ROUNDS
-    trade_turns: int = TRADE_TURNS
+    trade_turns: int | None = None
 
 
 Words = Opening | Quote | Holding
@@ -233,7 +236,10 @@ class Batch:
         market = self._market()
         nobody: Owners = np.full(self.table.tasks, -1, np.intp)
         owners = cleared(self.table, market.bids, market.limits, nobody, range(self.table.tasks))
-        self._trading = trading(market, self.node, owners, turns=self._terms.trade_turns, seed=self._terms.seed)
+        turns = self._terms.trade_turns
+        if turns is None:
+            turns = TRADE_TURNS if self.table.capacities is None else CAPACITY_TURNS
+        self._trading = trading(market, self.node, owners, turns=turns, seed=self._terms.seed)
 
 
 def _decode(word: bytes) -> Words | None:

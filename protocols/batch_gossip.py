@@ -72,7 +72,7 @@ class BatchByGossip:
 
     @property
     def settled(self) -> bool:
-        return self._bargain is not None and (self._bargain.idle or not self._terms.trade_turns)
+        return self._bargain is not None and (self._bargain.idle or self._terms.trade_turns == 0)
 
     @property
     def seeks(self) -> NodeId | None:
@@ -188,7 +188,7 @@ class BatchByGossip:
                 owners = cleared(self._table, self._market.bids, self._market.limits, nobody, range(self._table.tasks))
                 tasks = pack(np.flatnonzero(owners == self._table.nodes.index(self.node)))  # type: ignore[arg-type]
             self._bargain = Bargain(self.node, self._terms.seed, Stand(0, tasks))
-        elif self._terms.trade_turns:
+        elif self._terms.trade_turns != 0:
             in_table = {node: stand for node, stand in stands.items() if node in self._table.nodes}
             self._bargain = self._bargain.hear(self._market, in_table)
 

@@ -10,6 +10,7 @@ The other half, awards and what becomes of them, is `contract_net.py`, which ope
        |- bids, iterated -> CallForProposals(best_s) to the better half, Rejection to the others; again, until nobody
        |                    comes down any more (FIPA SC00030H)
        '- no bids        -> `unbid` decides
+    call_next, probing   -> CallForProposals to a few of all (`probing.py`); to all, if none of them bids
     invite(node)         -> one who has not bid for what is priced is asked directly (Smith's availability)
 
 Invariants: a contract is uncalled, called or priced here, or it is somewhere else; who has answered a call is not asked
@@ -23,10 +24,11 @@ import heapq
 from bisect import bisect, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from .award_rules import Rule
+from .award_rules import UNKNOWN_WORK_S, Rule
 from .contract import Call, Contract, Stage
 from .contract_events import AuctionOpened
 from .core import AuctionId, Effect, NodeId, PeerError, Publish, Send, TaskId
+from .load import Prospect
 from .performatives import (
     CALL_BYTES_MAX,
     TASKS_PER_CALL_MAX,
@@ -37,6 +39,7 @@ from .performatives import (
     Reason,
     Rejection,
 )
+from .probing import Probes
 
 PRICED_LOW = 256
 """A task is called while fewer than this many before it are being priced or wait priced: bids stay fresh."""
@@ -51,19 +54,22 @@ KEPT_MIN = 2
 
 
 class Calls:
-    """Who is asked for what. `queue_s` is what a node's queue is known to take; `unbid` is told what nobody bid for."""
+    """Who is asked for what. `prospect` is what is expected of a node, of work in seconds at speed 1; `unbid` is told
+    what nobody bid for; with `probes` few are asked, and all only if none of those bids."""
 
     def __init__(
         self,
         prefix: str,
         rule: Rule,
-        queue_s: Callable[[NodeId, float], float],
+        prospect: Callable[[NodeId, float, float], Prospect],
         unbid: Callable[[Contract, float], list[Effect]],
+        probes: Probes | None = None,
     ) -> None:
         self._prefix = prefix
         self._rule = rule
-        self._queue_s = queue_s
+        self._prospect = prospect
         self._unbid = unbid
+        self._probes = probes
         self._made = 0
         self._open: dict[AuctionId, Call] = {}
         self._uncalled: list[Contract] = []  # a heap by the rule's order
@@ -143,12 +149,18 @@ class Calls:
         batch = _fitting(c for c in self.priced if node not in c.bids and node not in c.declines)
         return self._call(batch, node, BID_LIFE_S, now) if batch else []
 
-    def _call(self, batch: Sequence[Contract], to: NodeId | None, reply_by_s: float, now: float) -> list[Effect]:
-        """To all (None), or to one node."""
+    def _call(
+        self, batch: Sequence[Contract], to: NodeId | None, reply_by_s: float, now: float, *, widely: bool = False
+    ) -> list[Effect]:
+        """To one node, or to all (None); if those are not to be asked `widely`, to the few that are chosen of them."""
         self._made += 1
         auction = f"{self._prefix}{self._made}"
         first = batch[0].stage is Stage.CALLED
-        call = Call(auction, batch, self.peers if to is None else [to], first, now + reply_by_s)
+        asked = self.peers if to is None else [to]
+        if to is None and not widely and self._probes is not None:
+            work = sum([UNKNOWN_WORK_S if c.task.work is None else c.task.work for c in batch]) / len(batch)
+            asked = self._probes.choose(asked, lambda node: self._prospect(node, work, now))
+        call = Call(auction, batch, asked, first, now + reply_by_s)
         self._open[auction] = call
         for contract in batch if first else ():
             contract.auction = auction
@@ -156,7 +168,9 @@ class Calls:
         opened = AuctionOpened(
             auction=auction, tasks=tuple(call.contracts), invitees=call.invitees, reply_by_s=reply_by_s
         )
-        return [opened, Publish(message) if to is None else Send(to, message)]
+        if asked is self.peers:
+            return [opened, Publish(message)]
+        return [opened, *[Send(node, message) for node in asked]]
 
     # -- hearing
 
@@ -229,6 +243,8 @@ class Calls:
         effects: list[Effect] = []
         silent = tuple(sorted(call.awaiting))
         again: dict[Contract, tuple[list[NodeId], list[NodeId]]] = {}
+        others = self._probes is not None and len(call.invitees) < len(self.peers)
+        widely: list[Contract] = []
         for contract in call.contracts.values():
             if contract.stage is not Stage.CALLED:
                 continue  # it was cancelled meanwhile
@@ -239,11 +255,15 @@ class Calls:
             elif contract.bids:
                 contract.stage = Stage.PRICED
                 insort(self.priced, contract)
+            elif others:
+                widely.append(contract)
             else:
                 effects += self._unbid(contract, now)
         if again:
             effects += self._revise(call.auction, again, now)
-        for node in self.peers:
+        if widely:
+            effects += self._call(widely, None, max(contract.recall_s for contract in widely) / 2, now, widely=True)
+        for node in () if others else self.peers:
             if node not in call.invitees:
                 effects += self.invite(node, now)
         return effects
@@ -254,7 +274,7 @@ class Calls:
         """Who is asked for a better bid, and who is out of it; None: it is decided."""
         if contract.revised >= self._rule.revisions or len(contract.bids) < KEPT_MIN:
             return None
-        ranked = sorted((self._queue_s(node, now) + bid.own_s, node) for node, bid in contract.bids.items())
+        ranked = sorted((self._prospect(node, 0.0, now).end_s + bid.own_s, node) for node, bid in contract.bids.items())
         best_s = ranked[0][0]
         if contract.best_s is not None and best_s > contract.best_s * (1.0 - GAIN_MIN):
             return None

@@ -65,7 +65,7 @@ from .core import (
     Task,
     TaskId,
 )
-from .load import Account, Outlook
+from .load import UNHEARD, Account, Outlook, Prospect
 from .open_cry import OpenCry
 from .performatives import (
     TRANSIENT,
@@ -84,6 +84,7 @@ from .performatives import (
     Refusal,
     Renew,
 )
+from .probing import Probes
 
 LEASE_S = 1.0
 PAYLOAD_BYTES_PER_S = 1e6
@@ -114,6 +115,7 @@ class Initiator:
         seed: int,
         rule: Rule = CONTRACT_NET,
         commitment: Commitment | None = None,
+        probes: Probes | None = None,
     ) -> None:
         self._node = node
         self._commitment = commitment
@@ -124,7 +126,7 @@ class Initiator:
         self._arrivals = 0
         self._accounts: dict[NodeId, Account] = {}  # of all that may be invited, this node among them
         self._contracts: dict[TaskId, Contract] = {}
-        self._calls = Calls(self._prefix, rule, self._queue_s, self._unbid)
+        self._calls = Calls(self._prefix, rule, self._prospect, self._unbid, probes)
         self._cries = OpenCry(node, self._prefix, rule)
         self._awarded: dict[NodeId, dict[TaskId, Contract]] = {}
         self._replicas: dict[TaskId, Replicas] = {}  # by what they have in common
@@ -284,9 +286,8 @@ class Initiator:
         self._tell(sender, message, now)
         return self._calls.answer(auction, bids, message.declines, sender, now)
 
-    def _queue_s(self, node: NodeId, now: float) -> float:
-        account = self._accounts.get(node)
-        return account.outlook(now).ready_s if account is not None and account.known else 0.0
+    def _prospect(self, node: NodeId, work: float, now: float) -> Prospect:
+        return self._accounts[node].prospect(work, now) if node in self._accounts else UNHEARD
 
     def _unbid(self, contract: Contract, now: float) -> list[Effect]:
         """Nobody can run it: say so at once if that is for good, else call it again later."""

@@ -14,9 +14,10 @@ ended; so a slow node is never flooded.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -32,6 +33,11 @@ RUN_S_MIN = 1e-4
 """No task counts as shorter: starting one costs that much."""
 OVERDUE_S = 1e-6
 """What a slot that should be free by now still counts as needing, until its node has said that it is free."""
+
+FADE_S = 1.0
+"""What was told so long ago counts a third, and the rest is what was usual."""
+LEARNT = 0.2
+"""So much of the difference each load told adds to what is usual."""
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -101,14 +107,26 @@ class Outlook:
         return ready
 
 
+class Prospect(NamedTuple):
+    """What is expected of a node: seconds until a task would be done there, and its speed."""
+
+    end_s: float
+    speed: float
+
+
+UNHEARD = Prospect(0.0, 1.0)
+"""Who has told nothing counts as free, so that it is tried."""
+
+
 class Account:
     """What an initiator knows of one participant's queue."""
 
-    __slots__ = ("_load", "_told", "_unheard")
+    __slots__ = ("_load", "_told", "_unheard", "_usual_s")
 
     def __init__(self) -> None:
         self._load: Load | None = None
         self._told = 0.0
+        self._usual_s = 0.0  # its queue, over all that was told
         self._unheard: deque[tuple[int, float]] = deque()  # (number, run_s) of awards its load does not count yet
 
     @property
@@ -137,8 +155,17 @@ class Account:
     def tell(self, load: Load, heard: int, now: float) -> None:
         """Its load, which counts our awards up to `heard`."""
         self._load, self._told = load, now
+        self._usual_s += LEARNT * (load.ready_s[0] - self._usual_s)
         while self._unheard and self._unheard[0][0] <= heard:
             self._unheard.popleft()
+
+    def prospect(self, work: float, now: float) -> Prospect:
+        """Of so much work, in seconds at speed 1."""
+        if self._load is None:
+            return UNHEARD
+        fresh = math.exp(-(now - self._told) / FADE_S)
+        ready_s = fresh * self.outlook(now).ready_s + (1.0 - fresh) * self._usual_s
+        return Prospect(ready_s + work / self._load.speed, self._load.speed)
 
     def outlook(self, now: float) -> Outlook:
         """Its queue at `now`: the load told, aged, with the awards it has not heard of put in."""

@@ -17,6 +17,10 @@ only if no living node has its message. Whoever has closed round 7 already is fo
 A newcomer is named in a round (`joins`), is told all that was said (`Log`), and speaks from the next round on. One that
 was left out although it lives finds out (`Out`) and joins anew.
 
+Suspicions may be false, and never refuted: then some close a round with words that others have done without. Whose
+asking is in vain begins anew as a newcomer, in an order that lets the others stay: those behind, then those who are
+outvoted, then, where no half agrees, those with the greater ids.
+
 The session ends after two rounds in a row in which all said that they are settled, or at `rounds_max`; one more round,
 without words, makes sure that all know who was heard in the last.
 
@@ -26,6 +30,7 @@ it is said to be down; a round costs one publication per node where nothing is l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence, Set
 from typing import Annotated
 
@@ -34,7 +39,7 @@ from msgspec import Meta
 from .core import Count, Effect, Event, Message, NodeId, PeerDown, PeerError, PeerUp, ProtocolError, Publish, Send
 from .session import MEMBERS_MAX, ROUNDS_MAX, Nodes, Player, RoundNumber, SessionId, Word
 
-ASK_S = 0.05
+ASK_S = 0.2
 ASK_S_MAX = 1.0
 PULLS_MAX = 8
 """So often a node asks in one round before it doubts itself."""
@@ -44,7 +49,10 @@ LOG_BYTES_MAX = 1024 * 1024
 
 
 class Spoken(Message, frozen=True, array_like=True):
-    """What `node` says in a round; whoever has it may pass it on. The highest revision counts."""
+    """What `node` says in a round; whoever has it may pass it on. The highest revision counts.
+
+    `closed`: the revision of its word with which it closed the round before.
+    """
 
     session: SessionId
     node: NodeId
@@ -54,6 +62,7 @@ class Spoken(Message, frozen=True, array_like=True):
     joins: Nodes
     settled: bool
     word: Word
+    closed: Count = 0
 
 
 class Ask(Message, frozen=True, array_like=True):
@@ -201,6 +210,12 @@ class Rounds:
     def _open(self) -> int:
         return len(self._log) + 1
 
+    @property
+    def _closed_with(self) -> int:
+        """The revision of our word in the last round."""
+        ours = self._log[-1].heard.get(self.node) if self._log else None
+        return ours.revision if ours is not None else 0
+
     # -- told
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
@@ -236,7 +251,7 @@ class Rounds:
         self._wake_at = now + self._ask_s
         self._ask_s = min(2 * self._ask_s, ASK_S_MAX)
         self._pulls += 1
-        return self._left_out(self._open, now) if self._outvoted() else self._pull()
+        return self._left_out(self._open, now) if self._astray() else self._pull()
 
     # -- a round
 
@@ -255,6 +270,7 @@ class Rounds:
             tuple(sorted(joins)),
             farewell or self.player.settled,
             b"" if farewell else self.player.say(),
+            self._closed_with,
         )
         self._spoke = number
         self._pulls = 0
@@ -279,6 +295,7 @@ class Rounds:
         former = heard.get(node)
         if former is None or former.revision < spoken.revision:
             heard[node] = spoken
+            self._pulls = 0
             return self._go_on(now)
         return ()
 
@@ -321,9 +338,11 @@ class Rounds:
         return tuple(sorted(set.intersection(*said)))
 
     def _ahead(self) -> Spoken | None:
-        """The word of a node that has closed the open round already; None: nobody has."""
+        """The word of a node that has closed the open round already, and whose last word in it is known; None: nobody
+        has."""
+        open_round = self._spoken.get(self._open, {})
         for node, spoken in sorted(self._spoken.get(self._open + 1, {}).items()):
-            if node not in self._down and node in self._spoken[self._open]:
+            if node not in self._down and node in open_round and open_round[node].revision == spoken.closed:
                 return spoken
         return None
 
@@ -339,6 +358,8 @@ class Rounds:
         """Close the last round once more, with other voices, and speak anew."""
         self.player = self._log[-1].after(self._before)
         self._expect()
+        if self.node not in self._expected:  # who had named us as a newcomer is not among them any more
+            return self._left_out(self._open, now)
         self._revision += 1
         return [*self._speak(now), *self._go_on(now)]
 
@@ -379,7 +400,7 @@ class Rounds:
         self._log.append(closed)
         if farewell:
             self.finished = True
-            end = Spoken(self.session, self.node, self._open, 0, closed.without, (), True, b"")
+            end = Spoken(self.session, self.node, self._open, 0, closed.without, (), True, b"", self._closed_with)
             self._spoken[self._open] = {self.node: end}  # said to those only who ask
             return []
         self._before, self.player = self.player, closed.after(self.player)
@@ -414,22 +435,35 @@ class Rounds:
             if spoken is not None:  # it has heard, in the last round, whom we have not
                 missed = sorted(without.difference(spoken.without))
                 effects += [Send(node, Ask(self.session, miss, self._open - 1)) for miss in missed]
+        agree = {node for node, spoken in heard.items() if spoken.without == heard[self.node].without}
         for node, ahead in sorted(self._spoken.get(self._open + 1, {}).items()):
             if node in self._down:
                 continue
-            missed = sorted(self._expected.difference(ahead.without, heard))
+            if node in heard and heard[node].revision != ahead.closed:  # it has spoken anew
+                effects.append(Send(node, Ask(self.session, node, self._open)))
+            missed = sorted(self._expected.difference(ahead.without, agree))
             effects += [Send(node, Ask(self.session, miss, self._open)) for miss in missed]
         return effects
 
-    def _outvoted(self) -> bool:
-        """Asking has not helped, and more than half agree on who spoke last, otherwise than we.
+    def _astray(self) -> bool:
+        """Asking has not helped, and it is for us to begin anew, not for the others.
 
-        That can only be where some were said to be down who were not; where nobody errs, it does not happen.
+        So it is where others who live have gone on; where more than half agree on who spoke last, otherwise than we;
+        or, if no half does for long, where one who comes before us disagrees. That can only be where some were said to
+        be down who were not; where nobody errs, it does not happen.
         """
+        if self._pulls <= PULLS_MAX:
+            return False
+        if self._spoken.get(self._open + 1, {}).keys() - self._down:
+            return True
         said = self._spoken[self._open]
-        others = [spoken.without for spoken in said.values() if spoken.without != said[self.node].without]
-        agree = max((others.count(without) for without in others), default=0)
-        return self._pulls > PULLS_MAX and 2 * agree > len(self._expected)
+        ours = said[self.node].without
+        votes = Counter(spoken.without for spoken in said.values())
+        most, count = max(votes.items(), key=lambda vote: vote[1])
+        if 2 * count > len(self._expected):
+            return most != ours
+        before = {node for node, spoken in said.items() if node < self.node and spoken.without != ours}
+        return self._pulls > 2 * PULLS_MAX and bool(before - self._down)
 
     def _asked(self, node: NodeId, number: int, sender: NodeId) -> Sequence[Effect]:
         """Tell it; and where that round is closed here, what we said next, for it says how we closed it."""
@@ -453,7 +487,7 @@ class Rounds:
             return ()
         if node not in self._expected:
             self._joins.add(node)
-        elif node in self._log[-1].joins and node not in self._spoken[self._open]:
+        elif spoke < self._open and node in self._log[-1].joins and node not in self._spoken[self._open]:
             return self._send_log(node)  # what it was sent was of a round that was taken back
         elif spoke and not self._spoke_after(node, spoke) and (node not in self._log[-1].joins or spoke >= self._open):
             self._joins.add(node)  # it has found itself left out: nobody need wait for it
@@ -467,15 +501,15 @@ class Rounds:
         return closed or (number < self._open and node in self._spoken[self._open])
 
     def _ask_to_join(self, now: float) -> Sequence[Effect]:
-        """One member after the other is asked, in case the first has died."""
+        """One member after the other is asked, in case the first has died; beside it one of those who are said to have
+        died, in case they have not."""
         self._begun = True
-        living = [node for node in self._members if node not in self._down]
         self._wake_at = now + self._ask_s
         self._ask_s = ASK_S_MAX
-        if not living:
-            return ()
-        self._members.append(self._members.pop(self._members.index(living[0])))
-        return [Send(living[0], Enter(self.session, self._spoke))]
+        living = [node for node in self._members if node not in self._down]
+        asked = living[:1] + [node for node in self._members if node in self._down][:1]
+        self._members = [node for node in self._members if node not in asked] + asked
+        return [Send(node, Enter(self.session, self._spoke)) for node in asked]
 
     def _send_log(self, to: NodeId) -> list[Effect]:
         """All that was heard in the closed rounds, in pieces."""
@@ -492,7 +526,7 @@ class Rounds:
         return [Send(to, Log(self.session, enters, tuple(piece), without, piece is last)) for piece in pieces]
 
     def _replay(self, log: Log, now: float) -> Sequence[Effect]:
-        """Hear all that was said before we came, and speak."""
+        """Hear all that was said before we came, and speak; in no round twice, for some may have closed it by then."""
         if not self._outside or log.enters < 2:
             return ()
         for spoken in log.spoken:
@@ -508,6 +542,8 @@ class Rounds:
             closed = _Round(frozenset(told[number]).union(left), told[number])
             self._log.append(closed)
             self._before, self.player = self.player, closed.after(self.player)
+        if log.enters <= self._spoke and self._last != log.enters - 1:
+            return ()
         self._expect()
         self._expected |= {self.node}
         self._spoken = {number: said for number, said in self._spoken.items() if number >= log.enters}

@@ -93,7 +93,7 @@ def best_worth(scores: Sequence[Scores], tasks: int, capacity: int) -> float:
 def graph(name: str, count: int, seed: int) -> graphs.Graph:
     """By its name, or a random tree: nothing is connected with less."""
     if name != "tree":
-        return graphs.GRAPHS[name](count, seed)
+        return graphs.graph(name, count, seed)
     rng = random.Random(seed)
     made: graphs.Graph = [[] for _ in range(count)]
     for node in range(1, count):

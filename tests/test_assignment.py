@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley.launch.bench import lossy
-from parley.launch.bench.consensus import assignment_costs
+from parley.launch.bench.instances import read
 from parley.protocols.assignment import COST_MAX, Person, Standings, scaled, unscaled
 from parley.protocols.core import NodeId, PeerError
 from parley.protocols.neighbours import AtOnce, InRounds
@@ -142,7 +142,7 @@ def test_on_the_simulated_fleet(mode: str, seed: int) -> None:
 @pytest.mark.parametrize("exact", [True, False])
 def test_an_instance_of_the_or_library(exact: bool) -> None:
     """Exact with scaling; without, within 2.5 % after at most 100 rounds. The larger one is a benchmark."""
-    costs = assignment_costs(data("assign", "assign100.txt").read_text())
+    costs = [[int(cost) for cost in row] for row in read(data("assign", "assign100.txt"))[0].costs]
     persons = persons_of(costs, scaled(100, 100) if exact else unscaled(100), relays=False)
     talk = lossy.rounds(dict(persons), graph("full", 100, 0), 0.0, random.Random(0), 1000)
     assert talk.done

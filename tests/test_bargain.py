@@ -15,7 +15,7 @@ from parley.protocols.core import NodeId
 from parley.protocols.trading import Market, pack
 
 KNOWN = small_table(4, limited=False, nodes=3, tasks=12)
-MARKET = Market(KNOWN, KNOWN.costs, 1.0, (1e9, 1e9, 1e9))
+MARKET = Market(KNOWN, KNOWN.costs, 1.0, (1.0, 1.0, 1.0))
 
 
 def begin() -> dict[NodeId, Bargain]:

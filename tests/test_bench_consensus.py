@@ -1,54 +1,67 @@
-"""The benchmark of assignments and bundles, on instances of its own: what it reads and records, and its command."""
+"""The benchmark of assignments and bundles, on instances of its own: what it records, and what it is not asked."""
 
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from consensus_world import cheapest
 
-from parley.launch.bench.consensus import assignment_costs, bench, run_auction, run_bundles, run_makespan, run_times
+from parley.launch.bench.consensus import Wire, play, why_not
+from parley.launch.bench.instances import Instance
+from parley.launch.problems import Problem
 
 COSTS = [[random.Random(row).randint(1, 40) for _ in range(6)] for row in range(6)]
 TIMES = np.array([[random.Random(f"{node} {task}").uniform(1.0, 9.0) for task in range(15)] for node in range(5)])
+ONE_EACH = Instance("own", np.array(COSTS, np.float64), np.ones((6, 6)), np.ones(6), 1, None)
+MAKESPAN = Instance("own", TIMES, None, None, 1, None)
+LIMITED = Instance("own", np.ones((2, 3)), np.ones((2, 3)), np.full(2, 2.0), 1, None)
+HALVES = Instance("own", np.full((2, 2), 0.5), np.ones((2, 2)), np.ones(2), 1, None)
 
 
-def test_what_is_no_instance() -> None:
-    assert assignment_costs("2\n 1 2\n3 4") == [[1, 2], [3, 4]]
-    assert run_times("2 3 0\n1 2 3 4 5 6").tolist() == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
-    for text in ("", "2 1 2 3", "0"):
-        with pytest.raises(ValueError, match="are not an assignment"):
-            assignment_costs(text)
-        with pytest.raises(ValueError, match="are not run times"):
-            run_times(text)
+WIRES = [("full", 0.0, False), ("ring", 0.5, False), ("full", 0.2, True)]
 
 
-def test_records() -> None:
-    exact = run_auction("own", COSTS)
-    assert (exact.value, exact.reference, exact.ratio) == (cheapest(COSTS), None, None)
-    assert run_auction("own", COSTS, scaling=False).value <= exact.value + 6
-    for graph, loss, asynchronous in (("full", 0.0, False), ("ring", 0.5, False), ("4-regular", 0.2, True)):
-        record = run_bundles("own", COSTS, 3, graph=graph, loss=loss, asynchronous=asynchronous)
+@pytest.mark.parametrize(("graph", "loss", "at_once"), WIRES)
+def test_auctions_are_exact_on_any_wire(graph: str, loss: float, at_once: bool) -> None:
+    exact = play(ONE_EACH, "assignment", 0, Wire(graph, loss, at_once))
+    assert (exact.value, exact.detected, exact.placed) == (cheapest(COSTS), True, 6)
+    assert exact.conflict_free
+    assert play(ONE_EACH, "assignment", 0, Wire(graph, loss, at_once), scaling=False).value <= exact.value + 6
+
+
+def test_records_of_bundles() -> None:
+    for graph, loss, at_once in (("full", 0.0, False), ("ring", 0.5, False), ("4-regular", 0.2, True)):
+        record = play(ONE_EACH, "cbba", 3, Wire(graph, loss, at_once))
         assert record.detected
         assert record.conflict_free
         assert record.placed == 6
-        assert record.value >= exact.value
+        assert record.value >= cheapest(COSTS)
         assert record.converged <= record.rounds
-    record = run_makespan("own", TIMES, 3)
+        assert record.diameter == {"full": 1, "ring": 3, "4-regular": 2}[graph]
+    record = play(MAKESPAN, "cbba", 3, Wire("4-regular", 0.0, False))
     assert record.detected
     assert record.conflict_free
     assert TIMES.min(axis=0).sum() / 5 <= record.value <= TIMES.max(axis=0).sum()
 
 
-def test_the_command(tmp_path: Path) -> None:
-    instance = tmp_path / "own.txt"
-    instance.write_text("2 1 9 9 1")
-    done = CliRunner().invoke(bench, ["auction", str(instance)])
-    assert done.exit_code == 0
-    assert "value 2 " in done.output
-    missing = CliRunner().invoke(bench, ["bundles", "nothing.txt"])
-    assert missing.exit_code == 2
-    assert "there is no instance nothing.txt" in missing.output
+@pytest.mark.parametrize(
+    ("protocol", "instance", "said"),
+    [
+        ("assignment", MAKESPAN, "no assignment"),
+        ("assignment", LIMITED, "no assignment"),
+        ("assignment", HALVES, "whole costs"),
+        ("cbba", LIMITED, "has capacities"),
+    ],
+)
+def test_what_does_not_go_together(protocol: str, instance: Instance, said: str) -> None:
+    assert said in (why_not(protocol, instance) or "")
+    with pytest.raises(Problem, match=said):
+        play(instance, protocol, 0, Wire("full", 0.0, False))
+
+
+def test_a_graph_that_there_is_not() -> None:
+    for topology, said in (("star", "is no topology"), ("6-regular", "there is no graph of 6 nodes")):
+        with pytest.raises(Problem, match=said):
+            play(ONE_EACH, "cbba", 0, Wire(topology, 0.0, False))

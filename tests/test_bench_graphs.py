@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parley.launch.bench.graphs import GRAPHS, diameter, distances, full, regular, ring
+from parley.launch.bench.graphs import diameter, distances, full, graph, regular, ring
 
 
 def test_diameters() -> None:
@@ -19,14 +19,16 @@ def test_diameters() -> None:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("nodes", [5, 16, 100])
 def test_regular(nodes: int, seed: int) -> None:
-    graph = regular(nodes, 4, seed)
-    assert all(len(others) == 4 and node not in others for node, others in enumerate(graph))
-    assert all(node in graph[other] for node, others in enumerate(graph) for other in others)
-    assert -1 not in distances(graph, 0)
-    assert graph == regular(nodes, 4, seed) == GRAPHS["4-regular"](nodes, seed)
+    drawn = regular(nodes, 4, seed)
+    assert all(len(others) == 4 and node not in others for node, others in enumerate(drawn))
+    assert all(node in drawn[other] for node, others in enumerate(drawn) for other in others)
+    assert -1 not in distances(drawn, 0)
+    assert drawn == regular(nodes, 4, seed) == graph("4-regular", nodes, seed)
 
 
 def test_there_is_none() -> None:
     for nodes, degree in ((4, 4), (5, 3), (3, 0)):
         with pytest.raises(ValueError, match="there is no graph"):
             regular(nodes, degree, 0)
+    with pytest.raises(ValueError, match="'star' is no topology"):
+        graph("star", 4, 0)

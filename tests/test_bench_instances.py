@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parley.launch.bench.instances import instances, read
+from parley.launch.bench import comparison
+from parley.launch.bench.instances import Instance, read
 from parley.launch.problems import Problem
 from parley.protocols.columns import table
 
 DATA = Path(os.environ.get("PARLEY_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the public instances are not at {DATA}")
+
+
+def instances(places: list[str]) -> list[Instance]:
+    return comparison.find(places).instances
 
 
 def test_braun(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from parley.protocols.award_rules import RULES, Rule
 from parley.protocols.calls import BID_LIFE_S, Calls
 from parley.protocols.contract import Contract, Stage
 from parley.protocols.core import Conditions, Effect, PeerError, Publish, Send, Task
+from parley.protocols.load import UNHEARD
 from parley.protocols.performatives import (
     CALL_BYTES_MAX,
     TASKS_PER_CALL_MAX,
@@ -18,6 +19,7 @@ from parley.protocols.performatives import (
     Reason,
     Rejection,
 )
+from parley.protocols.probing import Probes
 from parley.transport.bulletins import BULLETIN_BYTES_MAX
 
 FULLEST = Conditions(
@@ -33,9 +35,9 @@ FULLEST = Conditions(
 class Desk:
     """Calls with two peers, and what nobody bid for."""
 
-    def __init__(self, rule: str = "contract-net") -> None:
+    def __init__(self, rule: str = "contract-net", probes: Probes | None = None) -> None:
         self.unbid: list[str] = []
-        self.calls = Calls("a.1.", RULES[rule], lambda node, now: 0.0, self._unbid)
+        self.calls = Calls("a.1.", RULES[rule], lambda node, work, now: UNHEARD, self._unbid, probes)
         self.calls.peers = ["b", "c"]
         self.arrivals = 0
 
@@ -196,3 +198,41 @@ def test_an_iterated_call_asks_the_better_half_for_less() -> None:
     assert desk.calls.wake(1e9) is not None
     assert contract.stage is Stage.PRICED
     assert min(contract.bids, key=lambda node: contract.bids[node].own_s) == "c"
+
+
+# -- few are asked
+
+
+def test_few_are_asked_and_all_if_none_of_them_bids() -> None:
+    desk = Desk(probes=Probes(1, "0"))
+    desk.calls.peers = ["b", "c", "d"]
+    [contract] = desk.add(Task("t", "x", 1.0))
+    [first] = asked(desk.calls.call_next(0.0))
+    assert not published(desk.calls.call_next(0.0))
+    auction = first.message.auction  # type: ignore[attr-defined]
+    effects = desk.calls.answer(auction, [], [Decline("t", Reason.NEED, "")], first.to, 0.1)
+    [widely] = published(effects)
+    assert widely.tasks == first.message.tasks  # type: ignore[attr-defined]
+    assert not desk.unbid
+    others = [node for node in desk.calls.peers if node != first.to]
+    for node in desk.calls.peers:
+        effects = desk.calls.answer(widely.auction, [bid("t")] if node in others else [], [], node, 0.2)
+    assert desk.calls.priced == [contract]
+    assert sorted(contract.bids) == others
+    assert not effects, "nobody else is invited"
+
+
+def test_nobody_is_invited_beside_those_who_were_chosen() -> None:
+    desk = Desk(probes=Probes(2, "0"))
+    desk.calls.peers = ["b", "c", "d"]
+    [contract] = desk.add(Task("t", "x", 1.0))
+    calls = asked(desk.calls.call_next(0.0))
+    assert len(calls) == 2
+    for call in calls:
+        assert desk.calls.answer(call.message.auction, [bid("t")], [], call.to, 0.1) == []  # type: ignore[attr-defined]
+    assert contract.stage is Stage.PRICED
+    assert sorted(contract.bids) == [call.to for call in calls]
+
+
+def asked(effects: list[Effect]) -> list[Send]:
+    return [effect for effect in effects if isinstance(effect, Send) and isinstance(effect.message, CallForProposals)]

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley.launch.bench import graphs, lossy
-from parley.launch.bench.consensus import assignment_costs
+from parley.launch.bench.instances import read
 from parley.protocols.cbba import Cbba, Winning
 from parley.protocols.cbba_conflicts import NOBODY
 from parley.protocols.core import PeerError
@@ -242,7 +242,7 @@ def test_on_the_simulated_fleet(mode: str, seed: int) -> None:
 
 def test_an_instance_of_the_or_library() -> None:
     """A hundred agents, a hundred tasks, one each, every other word lost."""
-    costs = assignment_costs(data("assign", "assign100.txt").read_text())
+    costs = [[int(cost) for cost in row] for row in read(data("assign", "assign100.txt"))[0].costs]
     agents = agents_of([Additive([101 - cost for cost in row]) for row in costs], 100, 1)
     talk = lossy.rounds(dict(agents), graphs.regular(100, 4, 1), 0.5, random.Random(1), 1000)
     assert talk.done

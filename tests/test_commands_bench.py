@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,14 @@ def test_the_table() -> None:
         (["hcsp:9x3:u_c_lolo", "--mode=round"], "'round' is no mode: did you mean rounds"),
         (["hcsp:9x3:u_c_lolo", "--protocol=,"], "name at least one protocol"),
         (["/nowhere"], "/nowhere cannot be read"),
+        (["hcsp:9x3:u_c_lolo", "--protocol=prices", "--topology=ring"], "prices lets all hear all: --topology is for"),
+        (["hcsp:9x3:u_c_lolo", "--protocol=cbba", "--topology=star"], "'star' is no topology: write full, ring"),
+        (["hcsp:9x3:u_c_lolo", "--protocol=assignment"], "assignment: hcsp:9x3:u_c_lolo is no assignment"),
+        (["gap:3x9:a:1", "--protocol=cbba"], "cbba: gap:3x9:a:1 has capacities"),
+        (["hcsp:9x3:u_c_lolo", "--on=processes", "--loss=0.1"], "nothing can be lost on purpose"),
+        (["hcsp:9x3:u_c_lolo", "--on=processes", "--protocol=cbba"], "cbba runs on the simulated fleet"),
+        (["hcsp:9x3:u_c_lolo", "--probes=few"], "--probes few: write how many are asked"),
+        (["hcsp:9x3:u_c_lolo", "--speed=1,0"], "--speed 1,0: write a speed above 0"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(words: list[str], said: str) -> None:
@@ -89,6 +98,85 @@ def test_what_is_wrong_is_one_sentence(words: list[str], said: str) -> None:
     assert isinstance(ended.exception, Problem)
     assert said in str(ended.exception)
     assert ended.exception.code == 2
+
+
+WIDE = {"tasks": [{"id": f"t{number}", "parents": []} for number in range(6)]}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Path:
+    """A folder with one of each kind, and what is none."""
+    (tmp_path / "LICENSE").write_text("words")
+    (tmp_path / "a.csv").write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+        + "".join(f"2023-11-16 18:15:{second:02}.5,100,{10 + second}\n" for second in range(60))
+    )
+    runs = {"tasks": [{"id": f"t{number}", "runtimeInSeconds": 1.0 + number} for number in range(6)]}
+    (tmp_path / "w.json").write_text(json.dumps({"workflow": {"specification": WIDE, "execution": runs}}))
+    (tmp_path / "assign4.txt").write_text("4\n" + "5 1 9 2\n2 9 4 4\n8 8 1 7\n3 2 6 5\n")
+    return tmp_path
+
+
+def test_everything_side_by_side(places: Path) -> None:
+    told = lines(str(places), "--protocol=all", "--seed=3", "--probes=2", "--speed=1,2,4")
+    by = {(str(line["instance"]), str(line["protocol"]), line.get("probes", 0)): line for line in told}
+    assert all(line["seed"] == 3 for line in told)
+    assert {protocol for instance, protocol, _ in by if instance == "assign4"} == {
+        "prices", "contract-net", "batched", "most-free", "longest-heaviest", "random", "assignment", "cbba",
+    }  # fmt: skip
+    exact = by["assign4", "assignment", 0]
+    assert (exact["value"], exact["detected"], exact["topology"]) == (7.0, True, "full")
+    assert by["a", "contract-net", 0]["ratio"] == 1.0
+    assert by["w", "contract-net", 0]["reference"] == by["w", "random", 0]["reference"]
+
+
+def test_the_table_of_families(places: Path) -> None:
+    words = [str(places), "gap:3x9:a:2", "--protocol=all", "--seed=0", "--probes=2", "--speed=1,2,4", "--topology=full"]
+    ended = bench(*words, "--by=markdown")
+    assert ended.exit_code == 0, ended.exception
+    head, rule, *rows = ended.stdout.splitlines()
+    assert head.startswith("| instances | prices | contract-net | batched | most-free |")
+    assert head.count("|") == rule.count("|")
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| assignment", "| GAP 3x9, type a", "| arrivals, 70 % load", "| workflows",
+    ]  # fmt: skip
+    assert all(row.count("|") == head.count("|") for row in rows)
+    table = bench(*words, "--by=family").stdout
+    assert all(row.split(" | ")[0][2:] in table for row in rows)
+
+
+def test_consensus_on_a_topology_that_loses_words(places: Path) -> None:
+    words = [str(places / "assign4.txt"), "--protocol=cbba", "--seed=1"]
+    [ring] = lines(*words, "--topology=ring", "--loss=0.5")
+    assert (ring["topology"], ring["loss"], ring["diameter"], ring["detected"]) == ("ring", 0.5, 2, True)
+    assert ring["feasible"]
+    [at_once] = lines(*words, "--topology=ring", "--loss=0.2", "--mode=gossip")
+    assert at_once["detected"]
+
+
+@pytest.mark.parametrize(("protocol", "mode"), [("prices", "rounds"), ("batched", "gossip")])
+def test_between_processes_it_is_as_on_the_simulated_fleet(protocol: str, mode: str) -> None:
+    words = ["hcsp:10x3:u_i_lolo:1", "--seed=1", f"--protocol={protocol}", f"--mode={mode}"]
+    [simulated], [real] = lines(*words), lines(*words, "--on=processes")
+    assert (real["on"], simulated["on"]) == ("processes", "simulated")
+    assert isinstance(real["deliveries"], int)
+    assert real["deliveries"] >= 2 * 10
+    assert (real["value"], real["bound"]) == (simulated["value"], simulated["bound"])
+    assert mode == "gossip" or real["rounds"] == simulated["rounds"]
+    assert real["feasible"]
+
+
+def test_a_picture(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["hcsp:9x3:u_c_lolo", "--protocol=batched,random", "--seed=0"]
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ended = bench(*words, f"--plot={places / 'p.png'}")
+    assert "--plot needs matplotlib: install parley[plot]" in str(ended.exception)
+    monkeypatch.undo()
+    pytest.importorskip("matplotlib")
+    for name, said in (("p.txt", "tells no kind of picture"), ("no/p.png", "there is no folder")):
+        assert said in str(bench(*words, f"--plot={places / name}").exception)
+    assert bench(*words, f"--plot={places / 'p.svg'}").exit_code == 0
+    assert "<svg" in (places / "p.svg").read_text()
 
 
 @data

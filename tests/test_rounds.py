@@ -191,6 +191,37 @@ def test_who_was_thought_dead_takes_part_again(seed: int) -> None:
     assert len(histories(made)) == 1
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2, 15, 19, 25, 26, 33, 78, 84])
+@pytest.mark.parametrize("who", ["pair", "many", "one"])
+def test_suspicions_that_nobody_refutes_do_not_keep_a_session_from_its_end(who: str, seed: int) -> None:
+    """Three times in its course; the seeds are those that once did not end, or not alike."""
+    rng = Random(seed)
+    made = world(5, turns=30, seed=seed, faults=LOSSY)
+    for _ in range(3):
+        made.wire.run(until=made.wire.now + rng.uniform(0.05, 0.3))
+        blamed, *blamers = rng.sample(made.members, 4 if who == "many" else 2)
+        for blamer in blamers:
+            made.wire.tell(blamer, PeerDown(blamed), blamer)
+        if who == "pair":
+            made.wire.tell(blamed, PeerDown(blamers[0]), blamed)
+    made.run()
+    assert all(driver.finished for driver in made.living)
+    assert len(histories(made)) == 1
+
+
+def test_who_closed_a_round_is_followed_by_its_last_word_in_it_only() -> None:
+    a = alone("a", ["a", "b", "c"])
+    a.wake(0.0)
+    for node in ("b", "c"):
+        a.receive(spoken(node, 1), node, 0.1)
+    a.receive(spoken("b", 2, without=("c",)), "b", 0.2)
+    ahead = Spoken(SESSION, "b", 3, 0, (), (), False, b"b2", closed=1)
+    assert said(a.receive(ahead, "b", 0.3)) == [], "b has spoken anew in round 2: its first word does not bind"
+    assert Send("b", Ask(SESSION, "b", 2)) in a.wake(0.4)
+    a.receive(spoken("b", 2, revision=1), "b", 0.5)
+    assert said(a.receive(spoken("c", 2), "c", 0.6))[0].round == 3
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_newcomer_is_told_all_and_speaks(seed: int) -> None:
     made = world(4, turns=25, seed=seed, faults=LOSSY)

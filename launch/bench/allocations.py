@@ -1,26 +1,26 @@
-"""What `parley bench` tells of a run: value, bound, certificate, reference; as JSON, or as a table."""
+"""One run of a protocol on an instance, and what `parley bench` tells of it: value, bound, certificate, reference."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import msgspec
 
 from ...protocols.dual_bound import certificate
+from . import consensus
+from .consensus import Record, Wire
 from .instances import Instance
 from .sessions import Played, finite, play
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 
 class Line(msgspec.Struct, frozen=True):
-    """One run, in the terms of its instance: of profits, value, bound and reference are profits.
+    """One run, in the terms of its instance: of profits (`sense` max), value, bound and reference are profits.
 
     `certificate_pct`: by its own bound the value is within so many per cent of the optimum. `ratio` is value over
-    reference. `feasible`: every task is placed, within every capacity. `seconds` are this machine's, for all agents.
+    reference. `feasible`: every task is placed, within every capacity, and by one node. `seconds` are this machine's,
+    for all agents. `converged`, `detected` and `diameter` are of consensus on a `topology`: after which round nothing
+    changed, whether all have seen the end themselves, and how far the graph reaches.
     """
 
     instance: str
@@ -28,6 +28,9 @@ class Line(msgspec.Struct, frozen=True):
     mode: str
     on: str
     seed: int
+    loss: float
+    topology: str
+    sense: str
     value: float | None
     bound: float | None
     certificate_pct: float | None
@@ -36,42 +39,64 @@ class Line(msgspec.Struct, frozen=True):
     feasible: bool
     rounds: int
     messages: int
-    bytes: int
+    bytes: int | None
     seconds: float
     deliveries: int
+    messages_per_task: float
+    diameter: int | None = None
+    converged: int | None = None
+    detected: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all runs of a comparison have in common. `topology` None: what is usual for the protocol."""
+
+    loss: float = 0.0
+    trade: bool = True
+    topology: str | None = None
+    scaling: bool = True
 
 
 def runs(
-    found: Sequence[Instance],
-    protocols: Sequence[str],
-    modes: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    loss: float,
-    trade: bool,
+    found: Sequence[Instance], protocols: Sequence[str], modes: Sequence[str], seeds: Sequence[int], setting: Setting
 ) -> Iterator[Line]:
     """One after the other, in the order of instances, protocols, modes and seeds."""
     for instance in found:
         for protocol in protocols:
             for mode in modes:
                 for seed in seeds:
-                    yield line(
-                        instance, protocol, mode, seed, play(instance, protocol, mode, seed, loss=loss, trade=trade)
-                    )
+                    yield run(instance, protocol, mode, seed, setting)
 
 
-def line(instance: Instance, protocol: str, mode: str, seed: int, played: Played) -> Line:
+def run(instance: Instance, protocol: str, mode: str, seed: int, setting: Setting) -> Line:
+    """On the simulated fleet. Raises Problem where they do not go together."""
+    if protocol in consensus.PROTOCOLS:
+        topology = setting.topology or consensus.usual_topology(protocol, len(instance.costs))
+        wire = Wire(topology, setting.loss, mode == "gossip")
+        record = consensus.play(instance, protocol, seed, wire, scaling=setting.scaling)
+        return consensus_line(instance, protocol, mode, seed, wire, record)
+    played = play(instance, protocol, mode, seed, loss=setting.loss, trade=setting.trade)
+    return line(instance, protocol, mode, seed, played, loss=setting.loss)
+
+
+def line(
+    instance: Instance, protocol: str, mode: str, seed: int, played: Played, *, on: str = "simulated", loss: float = 0.0
+) -> Line:
     division = played.division
-    placed = sum(len(tasks) for tasks in division.tasks.values()) == instance.costs.shape[1]
-    feasible = placed and division.overload == 0.0
+    tasks = instance.costs.shape[1]
+    feasible = sum(len(held) for held in division.tasks.values()) == tasks and division.overload == 0.0
     value = instance.sign * division.value
     share = certificate(division.value, division.bound) if feasible else None
     return Line(
         instance=instance.name,
         protocol=protocol,
         mode=mode,
-        on="simulated",
+        on=on,
         seed=seed,
+        loss=loss,
+        topology="full",
+        sense="max" if instance.sign < 0 else "min",
         value=finite(value),
         bound=finite(instance.sign * division.bound),
         certificate_pct=None if share is None else 100.0 * share,
@@ -83,50 +108,34 @@ def line(instance: Instance, protocol: str, mode: str, seed: int, played: Played
         bytes=played.bytes,
         seconds=played.seconds,
         deliveries=played.deliveries,
+        messages_per_task=played.messages / tasks,
     )
 
 
-def as_table(lines: Sequence[Line]) -> Table:
-    """A row per instance, protocol and mode: means over the seeds, and the mean of all below."""
-    from rich.table import Table
-
-    drawn = Table(box=None, header_style="bold", pad_edge=False)
-    drawn.add_column("instance")
-    drawn.add_column("protocol")
-    drawn.add_column("mode")
-    for title in ("value", "certificate", "of reference", "feasible", "rounds", "messages", "MB", "s"):
-        drawn.add_column(title, justify="right")
-    groups: dict[tuple[str, str, str], list[Line]] = {}
-    for told in lines:
-        groups.setdefault((told.instance, told.protocol, told.mode), []).append(told)
-    for (instance, protocol, mode), group in groups.items():
-        drawn.add_row(instance, protocol, mode, *_cells(group))
-    for protocol, mode in dict.fromkeys((told.protocol, told.mode) for told in lines):
-        group = [told for told in lines if (told.protocol, told.mode) == (protocol, mode)]
-        if len({told.instance for told in group}) > 1:
-            _, *rest = _cells(group)
-            drawn.add_row("mean", protocol, mode, "", *rest, style="bold")
-    return drawn
-
-
-def _mean(numbers: Sequence[float | None]) -> float | None:
-    known = [number for number in numbers if number is not None]
-    return math.fsum(known) / len(known) if known else None
-
-
-def _cells(group: Sequence[Line]) -> list[str]:
-    value, share, ratio = (
-        _mean([told.value for told in group]),
-        _mean([told.certificate_pct for told in group]),
-        _mean([told.ratio for told in group]),
+def consensus_line(instance: Instance, protocol: str, mode: str, seed: int, wire: Wire, record: Record) -> Line:
+    tasks = instance.costs.shape[1]
+    return Line(
+        instance=instance.name,
+        protocol=protocol,
+        mode=mode,
+        on="simulated",
+        seed=seed,
+        loss=wire.loss,
+        topology=wire.topology,
+        sense="min",
+        value=finite(record.value),
+        bound=None,
+        certificate_pct=None,
+        reference=instance.reference,
+        ratio=finite(record.value / instance.reference) if instance.reference else None,
+        feasible=record.conflict_free and record.placed == tasks,
+        rounds=record.rounds,
+        messages=record.messages,
+        bytes=None,
+        seconds=record.seconds,
+        deliveries=record.messages,
+        messages_per_task=record.messages / tasks,
+        diameter=record.diameter,
+        converged=record.converged,
+        detected=record.detected,
     )
-    return [
-        "-" if value is None else f"{value:,.1f}",
-        "-" if share is None else f"{share:.2f} %",
-        "-" if ratio is None else f"{ratio:.4f}",
-        f"{sum(told.feasible for told in group)}/{len(group)}",
-        f"{_mean([told.rounds for told in group]):.0f}",
-        f"{_mean([told.messages for told in group]):,.0f}",
-        f"{(_mean([told.bytes for told in group]) or 0.0) / 1e6:.1f}",
-        f"{_mean([told.seconds for told in group]):.1f}",
-    ]

@@ -7,6 +7,7 @@ neighbours (A. Steger, N. Wormald, Generating Random Regular Graphs Quickly, 199
 from __future__ import annotations
 
 import random
+import re
 from collections import deque
 from typing import TypeAlias
 
@@ -75,9 +76,15 @@ def diameter(graph: Graph) -> int:
     return max(max(distances(graph, node)) for node in range(len(graph)))
 
 
-GRAPHS = {
-    "full": lambda nodes, seed: full(nodes),
-    "ring": lambda nodes, seed: ring(nodes),
-    "4-regular": lambda nodes, seed: regular(nodes, 4, seed),
-}
-"""By name: of so many nodes, with a seed."""
+TOPOLOGIES = "full, ring or K-regular"
+
+
+def graph(name: str, nodes: int, seed: int) -> Graph:
+    """By its name, of so many nodes. Raises ValueError where there is none."""
+    if name == "full":
+        return full(nodes)
+    if name == "ring":
+        return ring(nodes)
+    if (match := re.fullmatch(r"(\d{1,3})-regular", name)) is not None:
+        return regular(nodes, int(match[1]), seed)
+    raise ValueError(f"{name!r} is no topology: write {TOPOLOGIES}")

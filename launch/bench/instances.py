@@ -10,6 +10,8 @@ Which it is shows in how many numbers there are. `gap1` to `gap12` are profits t
 others are costs; `--sense` says otherwise. A best-known value stands beside a Braun instance, in the name of its
 solution (`NAME_MS_7358942,8.sol`), or in `references.py`.
 
+Files and folders are sorted out in `comparison.py`.
+
 A generator is written like a file: `hcsp:512x16:u_c_hihi:7` (Braun's range based matrices: consistent, inconsistent or
 semi-consistent; task and machine heterogeneity), `gap:10x50:a:7` to `d` (Beasley's types), the last number the seed.
 """
@@ -18,7 +20,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -53,33 +54,6 @@ class Instance:
         if self.demands is None or self.capacities is None:
             return Column(self.costs[row])
         return Column(self.costs[row], self.demands[row], float(self.capacities[row]))
-
-
-def instances(places: Sequence[str], sense: str | None = None) -> list[Instance]:
-    """Of files, of folders (all that are in them and can be read) and of generators. Raises Problem."""
-    found: list[Instance] = []
-    for place in places:
-        path = Path(place)
-        if GENERATED.fullmatch(place):
-            found.append(generated(place))
-        elif path.is_dir():
-            inside = [instance for file in sorted(path.iterdir()) for instance in _tried(file, sense)]
-            if not inside:
-                raise Problem(f"{place} holds no instance of a known format", Exit.USAGE)
-            found += inside
-        else:
-            found += read(path, sense)
-    return found
-
-
-def _tried(file: Path, sense: str | None) -> list[Instance]:
-    """What is no instance is passed over: a folder holds licences and solutions, too."""
-    if not file.is_file() or file.suffix in (".sol", ".md"):
-        return []
-    try:
-        return read(file, sense)
-    except Problem:
-        return []
 
 
 def read(path: Path, sense: str | None = None) -> list[Instance]:

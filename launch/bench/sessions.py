@@ -53,21 +53,21 @@ class Played:
 def play(instance: Instance, protocol: str, mode: str, seed: int, *, loss: float = 0.0, trade: bool = True) -> Played:
     """Raises ProtocolError where agents disagree, or do not end: that is a bug."""
     began = time.perf_counter()
-    names = [f"n{row + 1:03d}" for row in range(len(instance.costs))]
+    names = names_of(len(instance.costs))
     fleet = SimulatedFleet(seed, Faults(loss=loss), Codec((*rounds.MESSAGES, *gossip.MESSAGES)))
     drivers: dict[NodeId, Rounds | Gossip] = {}
     for row, name in enumerate(names):
-        drivers[name] = _driver(names, row, instance, protocol, mode, seed, trade)
+        drivers[name] = driver(names, row, instance.column(row), protocol, mode, seed, trade)
         fleet.add(name, drivers[name])
     fleet.mesh()
-    fleet.run(until=VIRTUAL_S_MAX, while_=lambda: not all(driver.finished for driver in drivers.values()))
-    divisions = [_division(driver) for driver in drivers.values()]
-    if not all(driver.finished for driver in drivers.values()) or any(other != divisions[0] for other in divisions):
+    fleet.run(until=VIRTUAL_S_MAX, while_=lambda: not all(each.finished for each in drivers.values()))
+    divisions = [divided(each) for each in drivers.values()]
+    if not all(each.finished for each in drivers.values()) or any(other != divisions[0] for other in divisions):
         raise ProtocolError(f"{protocol} by {mode} on {instance.name}: the agents have not come to one result")
     counters = [fleet.links(name).counters for name in names]
     return Played(
         divisions[0],
-        max(driver.rounds if isinstance(driver, Rounds) else driver.periods for driver in drivers.values()),
+        max(each.rounds if isinstance(each, Rounds) else each.periods for each in drivers.values()),
         sum(counted.items_sent for counted in counters),
         fleet.frames,
         sum(counted.bytes_sent for counted in counters),
@@ -75,11 +75,11 @@ def play(instance: Instance, protocol: str, mode: str, seed: int, *, loss: float
     )
 
 
-def _driver(
-    names: Sequence[NodeId], row: int, instance: Instance, protocol: str, mode: str, seed: int, trade: bool
+def driver(
+    names: Sequence[NodeId], row: int, column: Column, protocol: str, mode: str, seed: int, trade: bool
 ) -> Rounds | Gossip:
     """The role of the node of this row, which is told its own column only."""
-    name, column = names[row], instance.column(row)
+    name = names[row]
     terms = Terms(seed) if trade else Terms(seed, trade_turns=0)
     if mode == "rounds":
 
@@ -97,9 +97,15 @@ def _listing(name: NodeId, column: Column, protocol: str, seed: int) -> Listing:
     return Listing(name, column, None if protocol == "batched" else RULES[protocol], seed)
 
 
-def _division(driver: Rounds | Gossip) -> Division:
-    assert isinstance(driver.player, (Batch, BatchByGossip, Listing))
-    return driver.player.division
+def divided(role: Rounds | Gossip) -> Division:
+    """What it has come to."""
+    assert isinstance(role.player, (Batch, BatchByGossip, Listing))
+    return role.player.division
+
+
+def names_of(count: int) -> list[NodeId]:
+    """Of so many nodes, in the order of their rows."""
+    return [f"n{row + 1:03d}" for row in range(count)]
 
 
 def finite(number: float) -> float | None:

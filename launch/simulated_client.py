@@ -89,6 +89,7 @@ class Client:
         self._cancels: dict[int, CancelTasks] = {}  # not answered
         self._waiting: list[Submit] = []  # for a connection
         self._connected = False
+        self._moving = False  # to another agent: the connection to it is not made yet
         self._quiet_since = 0.0  # it is asked whether it lives, and has not answered since
         self._ask_at: float | None = 0.0
         self.acked: dict[TaskId, float] = {}
@@ -99,6 +100,8 @@ class Client:
     # -- what comes
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        if self._moving:
+            return ()  # it came with the word that made us go: the connection is given up
         self._quiet_since = now
         match message:
             case Nodes(_, lines, holders, me):
@@ -130,8 +133,7 @@ class Client:
     def _refused(self, task: TaskId, error: str) -> list[Effect]:
         """Never taken, unless another agent may have taken it before."""
         if task in self.acked or self.connections > 1:
-            if self._connected:
-                self._go_over()
+            self._go_over()
         else:
             self.refused[task] = error
             self.open.pop(task, None)
@@ -194,12 +196,14 @@ class Client:
         if not self._connected:
             self._lines = ()  # what was known is of no use
         self._connected = False
+        self._moving = True
         self._results = 0
         self.connections += 1
         self._dial(self.agent)
 
     def dialled(self, now: float) -> None:
         """A new connection is made."""
+        self._moving = False
         self._ask_at = self._quiet_since = now
 
     def _say(self, message: Message) -> Send:

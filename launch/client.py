@@ -36,7 +36,7 @@ import msgspec
 from ..agents.agent import MESSAGES
 from ..agents.payload import unpack
 from ..protocols.core import ENDED, Message, NodeId, Outcome, PeerError, State, Task
-from ..protocols.holders import holders_count, holders_of
+from ..protocols.holders import holders_among
 from ..protocols.performatives import Credit, Output, Stream
 from ..protocols.requests import (
     UNREAD_BYTES_MAX,
@@ -66,7 +66,7 @@ from ..protocols.requests import (
     Tasks,
     Wait,
 )
-from ..protocols.swim_words import LIVING, Presence
+from ..protocols.swim_words import LIVING
 from ..transport.address import exact
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
@@ -362,14 +362,8 @@ class Connection:
         """Who is to hold it: chosen once, whatever becomes of the fleet."""
         if submit.holders:
             return submit
-        lines = [line for line in self._lines if line.holder and line.state is not Presence.LEFT]
-        entry = next((line.holder for line in lines if line.node == self._entry), None)
-        if entry is None:
-            return submit
-        dead = [line.holder for line in lines if line.state is Presence.DEAD]
-        living = [line.holder for line in lines if line.holder not in dead]
-        count = holders_count(self._holders, len(lines))
-        return msgspec.structs.replace(submit, holders=holders_of(submit.task.id, entry, living, count, dead))
+        holders = holders_among(submit.task.id, self._entry, self._lines, self._holders)
+        return msgspec.structs.replace(submit, holders=holders) if holders else submit
 
     def give_up(self, task: str) -> None:
         """Have a task of this connection cancelled, with all others of this turn; its handle tells how it ended."""
@@ -455,6 +449,16 @@ class Connection:
         else:
             self._end(outcome.task, outcome)
 
+    async def _end_elsewhere(self, task: str) -> None:
+        """An agent does not take what another has taken before: its holders see to it, and any agent can ask them."""
+        try:
+            outcome = await self.result(task)
+        except AgentUnreachable:
+            raise
+        except Problem as unknown:
+            outcome = Outcome(task, State.UNKNOWN, error=str(unknown))
+        self._end(task, outcome)
+
     def _on_turn(self) -> None:
         """Tell now and then how many results have been read: the agent waits for it when many were not."""
         if self._life is not None and self._links.knows(self._life[0]) != self._life[1]:
@@ -490,7 +494,11 @@ class Connection:
                     self._end(outcome.task, outcome)
             case Refused(task, error):
                 self._answered(task)
-                self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
+                handle = self._handles.get(task)
+                if handle is not None and handle.taken.done():
+                    self._go_on(self._end_elsewhere(task))
+                else:
+                    self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
             case Submitted(task):
                 self._answered(task)
                 handle = self._handles.get(task)

@@ -6,15 +6,12 @@ The names are those of the reliability page, of both files:
 
 | name | what holds | seen at |
 |---|---|---|
-| S1 | one outcome per task, and it is that of an attempt which was done where it was awarded | `task.commit` |
-| S2 | no client is told a second outcome of a task | `Result` |
-| S3 | per (task, epoch) one start, there where it was awarded; no more executions than epochs | `Run` |
-| S5 | an epoch that was superseded commits nothing | `task.commit` |
+| S1 | what an agent calls the end of a task is what its holders have chosen (see `promises.py`) | `task.commit` |
+| S2 | no client is told a second outcome of a task, nor one that was not chosen | `Result` |
+| S3 | one start per (task, epoch, node), answered on disk; no more executions than epochs, or than allowed | `Run` |
 | S6 | what runs on a node takes no more than it has: slots, amounts | `Run` |
-| S7 | done is stable: no award after the outcome | `auction.award` |
-| S9 | one winner per epoch, and epochs rise | `auction.award` |
-| S11 | nothing starts after it was given back, cancelled or has ended | `Run` |
-| S13 | what runs on a node is what its participant says runs there | every turn |
+| S11 | nothing starts after it was given back, declined or released | `Run` |
+| S13 | nothing runs on a node beside what its participant says runs there | every turn |
 | A1 | an award goes to a node that has bid for that task | `auction.award` |
 | G1 | every queue is bounded, and empty when all is over | twice a second; the end |
 | G2 | the record of an award replays to the same winner, cost, runner-up and margin | `auction.award` |
@@ -29,17 +26,18 @@ The names are those of the reliability page, of both files:
 | M2 | nobody who lives stays dead | the end |
 | M4 | the views of the living agree | the end |
 
-S4, S8, S10 and S12 speak of promises, majorities and what holders forget: of the register of `SAFETY`, which the
-agents do not keep yet.
+S1, S4, S5, S7, S8, S9, S10 and S12 speak of promises, majorities and what holders forget: `promises.py`.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..agents.resources import Resources
 from ..protocols.award_rules import RULES, Offer
+from ..protocols.commitment_words import AwardEntry, Pledge
 from ..protocols.contract_events import (
     AuctionAwarded,
     BidSubmitted,
@@ -47,37 +45,27 @@ from ..protocols.contract_events import (
     TaskEnded,
     TaskStarted,
 )
-from ..protocols.core import Event, Message, NodeId, Run, State, TaskId
-from ..protocols.requests import Result
+from ..protocols.core import Event, Message, NodeId, Outcome, Record, Run, State, TaskId
+from ..protocols.epochs import Epoch
+from ..protocols.requests import Result, Submit
 from ..protocols.swim_words import PeerState
 from ..transport.links import Cause
 from ..transport.simulated import Witness
+from .promises import Promises
+from .violation import Violation
 
 if TYPE_CHECKING:
     from ..agents.agent import Agent
 
 
-class Violation(Exception):
-    """An invariant does not hold: its name, and one sentence."""
-
-    def __init__(self, invariant: str, sentence: str) -> None:
-        super().__init__(f"{invariant}: {sentence}")
-        self.invariant = invariant
-        self.sentence = sentence
-
-
 class _Story:
     """What has become of one task so far."""
 
-    __slots__ = ("awards", "bidders", "ended", "outcome", "started", "told")
+    __slots__ = ("bidders", "started")
 
     def __init__(self) -> None:
         self.bidders: set[NodeId] = set()
-        self.awards: dict[int, NodeId] = {}  # epoch -> winner
-        self.started: dict[int, NodeId] = {}
-        self.ended: dict[int, bool] = {}  # epoch -> was it done?
-        self.outcome: State | None = None
-        self.told = False
+        self.started: set[tuple[Epoch, NodeId]] = set()
 
 
 class Invariants(Witness):
@@ -86,28 +74,28 @@ class Invariants(Witness):
     def __init__(self, resources: Mapping[NodeId, Resources], agents: Mapping[NodeId, Agent]) -> None:
         self._resources = resources
         self._agents = agents
-        self._stories: dict[TaskId, _Story] = {}
+        self.promises = Promises()
+        self._stories: defaultdict[TaskId, _Story] = defaultdict(_Story)
         self._running: dict[NodeId, dict[tuple[TaskId, int], Run]] = {node: {} for node in resources}
         self._changed: set[NodeId] = set()  # where an attempt has begun or ended, or is said to have
         self._lives: dict[NodeId, int] = {}
         self._heard: dict[tuple[NodeId, NodeId, int | None], tuple[int, int]] = {}
         self._seen: dict[tuple[NodeId, NodeId], int] = {}
+        self._told: dict[TaskId, Outcome] = {}
+        self._submitted: Counter[tuple[NodeId, NodeId, TaskId]] = Counter()  # by whom, to whom; not answered yet
         self.executions = 0
 
     def story(self, task: TaskId) -> _Story:
-        found = self._stories.get(task)
-        if found is None:
-            found = self._stories[task] = _Story()
-        return found
+        return self._stories[task]
 
     def outcome(self, task: TaskId) -> State | None:
         """How a task has ended; None: it has not."""
-        story = self._stories.get(task)
-        return story.outcome if story is not None else None
+        outcome = self.promises.chosen.get(task)
+        return outcome.state if outcome is not None else None
 
     def outcomes(self) -> dict[TaskId, State]:
         """Of all that has ended."""
-        return {task: story.outcome for task, story in self._stories.items() if story.outcome is not None}
+        return {task: outcome.state for task, outcome in self.promises.chosen.items()}
 
     def executions_of(self, tasks: Iterable[TaskId]) -> int:
         """How often these have been started, together."""
@@ -115,11 +103,11 @@ class Invariants(Witness):
 
     def stale(self) -> Iterable[tuple[NodeId, TaskId, int]]:
         """What runs and counts no more: where, and which attempt."""
+        promises = self.promises
         for node, running in self._running.items():
-            for task, epoch in running:
-                story = self._stories[task]
-                if story.outcome is not None or epoch != max(story.awards):
-                    yield node, task, epoch
+            for task, number in running:
+                if task in promises.chosen or promises.answers[node, task, number] != promises.latest[task]:
+                    yield node, task, number
 
     # --- lives ---------------------------------------------------------------------------------------------------
 
@@ -144,10 +132,30 @@ class Invariants(Witness):
                 raise Violation("T1", f"{node} is told {type(message).__name__} {cause} after {last}")
             self._heard[line] = place
         if type(message) is Result:
-            story = self.story(message.outcome.task)
-            if story.told:
-                raise Violation("S2", f"{node} is told a second outcome of {message.outcome.task}")
-            story.told = True
+            self._result(node, cause.sender, message.outcome)
+        elif type(message) is Submit:
+            self._submitted[cause.sender, node, message.task.id] += 1
+
+    def _result(self, client: NodeId, agent: NodeId, outcome: Outcome) -> None:
+        """It is told as often as it has handed the task in there, and always the same."""
+        task, left = outcome.task, self._submitted
+        if left[client, agent, task] < 1:
+            raise Violation("S2", f"{client} is told a second outcome of {task}")
+        left[client, agent, task] -= 1
+        if self._told.setdefault(task, outcome) != outcome:
+            raise Violation("S2", f"{client} is told another outcome of {task} than before")
+        if self.promises.chosen.get(task) != outcome:
+            raise Violation("S2", f"{client} is told an outcome of {task} that was not chosen")
+
+    # --- promises ------------------------------------------------------------------------------------------------
+
+    def said(self, now: float, node: NodeId, message: Message) -> None:
+        if type(message) is Pledge:
+            self.promises.leaves(now, message)
+
+    def recorded(self, now: float, node: NodeId, record: Record) -> None:
+        if record.kind is AwardEntry:
+            self.promises.wanted(node, record)
 
     # --- decisions -----------------------------------------------------------------------------------------------
 
@@ -157,55 +165,26 @@ class Invariants(Witness):
             look(self, node, event)
 
     def _bid(self, node: NodeId, event: BidSubmitted) -> None:
-        self.story(event.task).bidders.add(node)
+        self._stories[event.task].bidders.add(node)
 
     def _awarded(self, node: NodeId, event: AuctionAwarded) -> None:
-        task, epoch, winner = event.task, event.epoch, event.winner
-        story = self.story(task)
-        if story.outcome is not None:
-            raise Violation("S7", f"{node} awards {task}, which is {story.outcome}")
-        if epoch <= max(story.awards, default=0):
-            raise Violation("S9", f"{node} awards {task} in epoch {epoch} again")
-        if winner not in story.bidders:
+        task, winner = event.task, event.winner
+        if winner not in self._stories[task].bidders:
             raise Violation("A1", f"{node} awards {task} to {winner}, which has not bid for it")
-        story.awards[epoch] = winner
         if not replayed(event):
-            raise Violation("G2", f"the record of {task}, epoch {epoch}, does not lead to {winner}")
+            raise Violation("G2", f"the record of {task}, epoch {event.epoch}, does not lead to {winner}")
 
-    def _started(self, node: NodeId, event: TaskStarted) -> None:
-        task, epoch = event.task, event.epoch
-        story = self.story(task)
-        self._changed.add(node)
-        awarded = story.awards.get(epoch)
-        if awarded != node:
-            raise Violation("S3", f"{node} starts {task}, epoch {epoch}, which {awarded} was awarded")
-        if epoch in story.ended:
-            raise Violation("S11", f"{node} starts {task}, epoch {epoch}, after it has ended")
-
-    def _ended(self, node: NodeId, event: TaskEnded) -> None:
-        self.story(event.task).ended[event.epoch] = event.reason is None
+    def _changes(self, node: NodeId, event: TaskStarted | TaskEnded) -> None:
         self._changed.add(node)
 
     def _committed(self, node: NodeId, event: TaskCommitted) -> None:
-        task, epoch = event.task, event.epoch
-        story = self.story(task)
-        if story.outcome is not None:
-            raise Violation("S1", f"{node} commits {task} as {event.state}, and it is {story.outcome}")
-        story.outcome = event.state
-        if event.state is not State.DONE:
-            return
-        last = max(story.awards, default=0)
-        if epoch != last:
-            raise Violation("S5", f"{node} commits {task} in epoch {epoch}, and the last is {last}")
-        there = story.awards[epoch] == event.peer and story.ended.get(epoch, False)
-        if not there:
-            raise Violation(
-                "S1", f"{node} commits {task}, epoch {epoch}, as done by {event.peer}, which has not done it"
-            )
+        chosen = self.promises.chosen.get(event.task)
+        if chosen is None or (chosen.state, chosen.node, chosen.epoch) != (event.state, event.peer, event.epoch):
+            is_ = "it is open" if chosen is None else f"it is {chosen.state}, by {chosen.node}"
+            raise Violation("S1", f"{node} calls {event.task} {event.state}, by {event.peer}, and {is_}")
 
     def _peer(self, node: NodeId, event: PeerState) -> None:
-        views = self._agents[node].membership.members
-        seen = next((contact.incarnation for contact, _ in views if contact.node == event.peer), 0)
+        seen = self._agents[node].membership.life_of(event.peer)
         former = self._seen.get((node, event.peer), 0)
         if seen < former:
             raise Violation("M3", f"{node} sees {event.peer} fall from incarnation {former} to {seen}")
@@ -214,18 +193,21 @@ class Invariants(Witness):
     # --- work ----------------------------------------------------------------------------------------------------
 
     def ran(self, now: float, node: NodeId, run: Run) -> None:
-        task, epoch = run.task, run.epoch
-        story = self.story(task.id)
-        if epoch in story.started:
-            raise Violation("S3", f"{task.id}, epoch {epoch}, runs a second time, on {node}")
-        if epoch in story.ended:
-            raise Violation("S11", f"{task.id}, epoch {epoch}, runs on {node} after its end")
-        story.started[epoch] = node
+        task, number = run.task, run.epoch
+        promises, story = self.promises, self._stories[task.id]
+        epoch = promises.answers.get((node, task.id, number))
+        if epoch is None:
+            raise Violation("S3", f"{task.id}, epoch {number}, runs on {node}, which has no answer to it on its disk")
+        if (task.id, epoch) in promises.given_back:
+            raise Violation("S11", f"{task.id} runs on {node} in {epoch}, which it has given back")
+        if (epoch, node) in story.started:
+            raise Violation("S3", f"{task.id} runs a second time on {node} in {epoch}")
+        story.started.add((epoch, node))
         self.executions += 1
-        if len(story.started) > len(story.awards):
-            raise Violation("S3", f"{task.id} runs more often than it was awarded")
+        if len(story.started) > (1 if task.conditions.at_most_once else promises.epochs(task.id)):
+            raise Violation("S3", f"{task.id} runs {len(story.started)} times, in {promises.epochs(task.id)} epochs")
         running, has = self._running[node], self._resources[node]
-        running[task.id, epoch] = run
+        running[task.id, number] = run
         self._changed.add(node)
         if len(running) > has.slots:
             raise Violation("S6", f"{len(running)} attempts run on {node}, of {has.slots} slots")
@@ -244,15 +226,15 @@ class Invariants(Witness):
         self._changed.discard(node)
         running = self._running[node]
         said = self._agents[node].participant.load()[0]
-        if len(running) != said:
+        if len(running) > said:
             raise Violation("S13", f"{len(running)} attempts run on {node}, which speaks of {said}")
 
 
 _LOOKS: dict[type[Event], Callable[[Invariants, NodeId, Any], None]] = {
     BidSubmitted: Invariants._bid,
     AuctionAwarded: Invariants._awarded,
-    TaskStarted: Invariants._started,
-    TaskEnded: Invariants._ended,
+    TaskStarted: Invariants._changes,
+    TaskEnded: Invariants._changes,
     TaskCommitted: Invariants._committed,
     PeerState: Invariants._peer,
 }

@@ -4,12 +4,12 @@ Faults are chosen as in swarm testing (Groce, Zhang, Eide, Chen, Regehr, ISSTA 2
 and lacks the others altogether. A run where everything goes wrong at once hides what only a few faults together show,
 for one that crashes every node never has one that is merely slow.
 
-    0 .......... 1 s .................... 4.5 s .... 6 s ................................... end
+    0 ........ 0.6 s .................... 2.6 s .... 3.4 s ................................. end
     agents meet  tasks are handed in      the last   everything heals;                       all has ended, and
                  faults begin             task       those who died for good stay dead       all know who lives
 
 Invariants: the same arguments give the same scenario; one agent at least is never stopped for good; nothing but the
-dead and the drift of clocks outlasts FAULTS_UNTIL_S.
+dead and the drift of clocks outlasts FAULTS_UNTIL_S (harsh: 5 s).
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from ..transport.faults import Crash, Cut, Faults, Left, Pause, Trouble, Way
 Profile: TypeAlias = Literal["none", "default", "harsh"]
 PROFILES: tuple[Profile, ...] = ("none", "default", "harsh")
 
-FAULTS_FROM_S = 1.0
-FAULTS_UNTIL_S = 6.0
-TASKS_UNTIL_S = 4.5
+CLIENTS_FROM_S = 0.5
+"""When clients connect, and learn who could hold their tasks."""
+FAULTS_FROM_S = 0.6
+FAULTS_UNTIL_S: dict[Profile, float] = {"none": 0.0, "default": 3.4, "harsh": 5.0}
+TASKS_UNTIL_S = 2.6
 """When the last task is handed in."""
 SPEEDS = (0.5, 1.0, 1.0, 2.0, 4.0)
+HOLDERS = (3, 3, 3, 3, 1, 5)
 VRAM = (0.0, 1.0, 2.0, 4.0)
 
 
@@ -55,6 +58,8 @@ class Scenario:
     """How many times as long as it should each node takes."""
     dying: float = 0.0
     """How likely an attempt dies without its node."""
+    holders: int = 3
+    """How many nodes are to hold each task."""
 
     @property
     def entries(self) -> list[NodeId]:
@@ -69,16 +74,18 @@ def draw(seed: int, nodes: int, tasks: int, profile: Profile) -> Scenario:
     fleet = {name: _resources(random) for name in names}
     entries = random.sample(names, random.randint(1, min(3, nodes)))
     handed = tuple(_handed(number, entries, random) for number in range(1, tasks + 1))
+    holders = random.choice(HOLDERS)
     if profile == "none":
-        return Scenario(seed, fleet, handed, Faults(), dict.fromkeys(names, 1.0))
+        return Scenario(seed, fleet, handed, Faults(), dict.fromkeys(names, 1.0), holders=holders)
     slowness = {name: random.choice((1.0, 1.0, 1.5, 3.0)) for name in names}
     return Scenario(
         seed,
         fleet,
         handed,
-        _faults(names, entries, profile == "harsh", random),
+        _faults(names, entries, profile, random),
         slowness,
         random.choice((0.0, 0.0, 0.1)),
+        holders,
     )
 
 
@@ -94,16 +101,20 @@ def _resources(random: Random) -> Resources:
 
 def _handed(number: int, entries: list[NodeId], random: Random) -> Handed:
     """Mostly short tasks, some long, some that need what few nodes have, some that are given up."""
-    work = round(0.05 * 40.0 ** random.random() if random.random() < 0.8 else random.uniform(1.5, 6.0), 3)
+    work = round(0.05 * 40.0 ** random.random() if random.random() < 0.9 else random.uniform(1.0, 4.0), 3)
     terms = None
     if random.random() < 0.3:
         terms = Conditions(amounts=(("vram", random.choice((1.0, 1.0, 2.0))),), priority=random.randint(0, 1))
+    elif random.random() < 0.1:
+        terms = Conditions(at_most_once=True)
     at = random.uniform(FAULTS_FROM_S, TASKS_UNTIL_S)
     cancel_at = at + random.uniform(0.0, 3.0) if random.random() < 0.15 else None
     return Handed(Task(f"t{number}", "work", work, terms=terms), random.choice(entries), at, cancel_at)
 
 
-def _faults(names: list[NodeId], entries: list[NodeId], harsh: bool, random: Random) -> Faults:
+def _faults(names: list[NodeId], entries: list[NodeId], profile: Profile, random: Random) -> Faults:
+    harsh, until = profile == "harsh", FAULTS_UNTIL_S[profile]
+
     def some(likely: float) -> bool:
         return random.random() < likely
 
@@ -112,29 +123,29 @@ def _faults(names: list[NodeId], entries: list[NodeId], harsh: bool, random: Ran
 
     rough = some(0.9 if harsh else 0.6)
     low, high = random.choice(((0.0005, 0.0015), (0.001, 0.02), (0.01, 0.1) if harsh else (0.005, 0.04)))
-    crashes = _crashes(names, times(max(len(names) // 2, 1) if harsh else 2), random)
+    crashes = _crashes(names, times(max(len(names) // 2, 1) if harsh else 2), until, random)
     return Faults(
         loss=random.uniform(0.0, 0.3 if harsh else 0.1) if rough else 0.0,
         duplication=random.uniform(0.0, 0.2 if harsh else 0.1) if rough and some(0.7) else 0.0,
         delay_s=(low, high),
         late=random.uniform(0.0, 0.05) if rough and some(0.5) else 0.0,
-        cuts=tuple(_cut(names, entries, random) for _ in times(4 if harsh else 2)),
+        cuts=tuple(_cut(names, entries, until, random) for _ in times(4 if harsh else 2)),
         crashes=crashes,
-        pauses=_pauses(names, times(2), random),
-        troubles=tuple(_trouble(random.choice(names), random) for _ in times(2)),
+        pauses=_pauses(names, times(2), until, random),
+        troubles=tuple(_trouble(random.choice(names), until, random) for _ in times(2)),
         drift={name: 1.0 + random.uniform(-0.05, 0.05) for name in names} if some(0.3) else {},
-        until=FAULTS_UNTIL_S,
+        until=until,
     )
 
 
-def _span(longest_s: float, random: Random) -> tuple[float, float]:
-    at = random.uniform(FAULTS_FROM_S, FAULTS_UNTIL_S - 0.5)
-    return at, min(at + random.uniform(0.1, longest_s), FAULTS_UNTIL_S)
+def _span(longest_s: float, over: float, random: Random) -> tuple[float, float]:
+    at = random.uniform(FAULTS_FROM_S, over - 0.5)
+    return at, min(at + random.uniform(0.1, longest_s), over)
 
 
-def _cut(names: list[NodeId], entries: list[NodeId], random: Random) -> Cut:
+def _cut(names: list[NodeId], entries: list[NodeId], over: float, random: Random) -> Cut:
     """Halves, one node, one way out or in (deaf), with or without a bridge, steady or flapping."""
-    at, until = _span(5.0, random)
+    at, until = _span(5.0, over, random)
     many = random.choice((1, 1, max(len(names) // 2, 1)))
     side = random.sample(names, many)
     clients = [client_of(entry) for entry in entries if entry in side]  # a client stands beside its agent
@@ -144,11 +155,11 @@ def _cut(names: list[NodeId], entries: list[NodeId], random: Random) -> Cut:
     return Cut(at, until, frozenset([*side, *clients]), way, bridge, flap_s)
 
 
-def _crashes(names: list[NodeId], times: range, random: Random) -> tuple[Crash, ...]:
+def _crashes(names: list[NodeId], times: range, over: float, random: Random) -> tuple[Crash, ...]:
     """At most one crash a node, and one node that never dies."""
     crashes = []
     for name in random.sample(names, min(len(times), len(names) - 1)):
-        at, back_at = _span(4.0, random)
+        at, back_at = _span(4.0, over, random)
         for_good = random.random() < 0.4
         left = random.choice((Left.ALL, Left.SYNCED, Left.TORN, Left.COPY))
         copied_at = random.uniform(0.0, at)
@@ -156,10 +167,10 @@ def _crashes(names: list[NodeId], times: range, random: Random) -> tuple[Crash, 
     return tuple(crashes)
 
 
-def _pauses(names: list[NodeId], times: range, random: Random) -> tuple[Pause, ...]:
-    return tuple(Pause(name, *_span(4.0, random)) for name in random.sample(names, min(len(times), len(names))))
+def _pauses(names: list[NodeId], times: range, over: float, random: Random) -> tuple[Pause, ...]:
+    return tuple(Pause(name, *_span(4.0, over, random)) for name in random.sample(names, min(len(times), len(names))))
 
 
-def _trouble(node: NodeId, random: Random) -> Trouble:
-    at, until = _span(2.0, random)
+def _trouble(node: NodeId, over: float, random: Random) -> Trouble:
+    at, until = _span(2.0, over, random)
     return Trouble(node, at, until, random.random() < 0.5)

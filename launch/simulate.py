@@ -13,21 +13,29 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from ..agents.agent import MESSAGES, Agent
 from ..agents.executors.simulated import attempt
-from ..protocols.core import Effect, Local, Message, NodeId, Outcome, Run, Send, TaskId
+from ..agents.simulated_journal import SYNC_S, SimulatedJournal
+from ..protocols.commitment_words import majority
+from ..protocols.core import Local, NodeId, Record, Run, TaskId
+from ..protocols.gate import Recorded
+from ..protocols.holders import holder_id
 from ..protocols.performatives import Finished, Reason
-from ..protocols.requests import CancelTasks, Result, Submit, Submitted
 from ..protocols.swim_words import Contact, Disconnected, Subscribed
 from ..transport.codec import Codec
+from ..transport.disk import DiskError
+from ..transport.faults import RESTART_S, Crash, Left
 from ..transport.simulated import SimulatedFleet
-from .invariants import Invariants, Violation
-from .liveness import SETTLE_S, Rest, limit_s, quiet_from
-from .scenario import Handed, Scenario, client_of
+from .invariants import Invariants
+from .liveness import GO_OVER_S, SETTLE_S, Rest, limit_s, quiet_from
+from .scenario import CLIENTS_FROM_S, Handed, Scenario, client_of
+from .simulated_client import Client, alias_of
+from .violation import Violation
 
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.25
 JOIN_MAX = 2
 """The addresses in the list that all nodes of a fleet are started with; who comes back has the whole list."""
 
@@ -46,40 +54,6 @@ class Ran:
     steps: int
     virtual_s: float
     fingerprint: int
-
-
-class Client:
-    """Hands tasks to one agent, each at its time, cancels some, and keeps what it is told."""
-
-    def __init__(self, entry: NodeId, handed: Sequence[Handed]) -> None:
-        self._entry = entry
-        submits: list[tuple[float, Message]] = [(one.at, Submit(one.task, b"")) for one in handed]
-        cancels: list[tuple[float, Message]] = [
-            (one.cancel_at, CancelTasks(number, (one.task.id,)))
-            for number, one in enumerate(handed, 1)
-            if one.cancel_at is not None
-        ]
-        self._planned = sorted([*submits, *cancels], key=lambda planned: -planned[0])  # the next one is last
-        self.acked: dict[TaskId, float] = {}
-        self.outcomes: dict[TaskId, Outcome] = {}
-
-    def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
-        match message:
-            case Submitted(task):
-                self.acked[task] = now
-            case Result(outcome):
-                self.outcomes[outcome.task] = outcome
-        return ()
-
-    def wake(self, now: float) -> Sequence[Effect]:
-        effects: list[Effect] = []
-        while self._planned and self._planned[-1][0] <= now:
-            effects.append(Send(self._entry, self._planned.pop()[1]))
-        return effects
-
-    @property
-    def deadline(self) -> float | None:
-        return self._planned[-1][0] if self._planned else None
 
 
 def life_after(former: int) -> int:
@@ -105,30 +79,88 @@ class World:
             trace=trace,
         )
         self._work = Random(f"{scenario.seed}/work")
+        self._syncs = Random(f"{scenario.seed}/syncs")
         self._rest = Rest(self.fleet, self.agents, self.invariants, len(scenario.tasks))
         for name in scenario.nodes:
             self._start(name)
-        self.clients = {entry: Client(entry, self._handed_to(entry)) for entry in scenario.entries}
-        for entry, client in self.clients.items():
-            self.fleet.add(client_of(entry), client)
-            self.fleet.mesh([client_of(entry), entry])
+        self.clients = {entry: self._client(entry) for entry in scenario.entries}
+        for entry in self.clients:
+            self.fleet.at(CLIENTS_FROM_S, partial(self._connect, entry))
+
+    # --- clients -------------------------------------------------------------------------------------------------
+
+    def _client(self, entry: NodeId) -> Client:
+        def dial(agent: NodeId) -> None:
+            self.fleet.at(self.fleet.now, partial(self._connect, entry))
+
+        def life(agent: NodeId) -> int | None:
+            return self.fleet.links(client_of(entry)).knows(agent)
+
+        return Client(entry, self._handed_to(entry), list(self.scenario.nodes), dial, life)
 
     def _handed_to(self, entry: NodeId) -> list[Handed]:
         return [handed for handed in self.scenario.tasks if handed.entry == entry]
 
+    def _connect(self, entry: NodeId) -> None:
+        """A connection is a life of its own: what was on its way by the former is lost."""
+        name, client = client_of(entry), self.clients[entry]
+        if name in self.fleet.alive():
+            self.fleet.kill(name)
+        client.dialled(self.fleet.now)
+        links = self.fleet.add(name, client, incarnation=client.connections)
+        links.open(alias_of(client.agent), client.agent, self.fleet.now)
+
+    # --- nodes ---------------------------------------------------------------------------------------------------
+
     def _start(self, name: NodeId) -> None:
-        """A node is started, or started anew, with a list of those through whom it may join."""
-        resources = self.scenario.nodes[name]
+        """A node is started, or started anew, with a list of those through whom it may join; again a little later if
+        its disk does not take a journal."""
+        if name in self.fleet.alive():
+            return
+        resources, fleet = self.scenario.nodes[name], self.fleet
         former = self.agents.get(name)
         life = 1 if former is None else life_after(former.membership.contact.incarnation)
-        contact = Contact(name, life, f"sim://{name}", f"sim://{name}!", resources.slots, resources.speed)
-        agent = self.agents[name] = Agent(contact, resources, self.fleet.clock(name), seed=self.scenario.seed)
-        links = self.fleet.add(name, agent, self._executor(name), life)
+        try:
+            journal = SimulatedJournal(fleet.disks[name], str(life))
+        except DiskError:
+            fleet.at(fleet.now + RESTART_S, partial(self._start, name))
+            return
+        holder, now = holder_id(name, journal.nonce), fleet.clock(name)
+        self.invariants.promises.read(fleet.now, name, holder, journal.entries)
+        address = alias_of(name)
+        contact = Contact(name, life, address, f"{address}!", resources.slots, resources.speed, holder)
+        agent = self.agents[name] = Agent(
+            contact,
+            resources,
+            now,
+            seed=self.scenario.seed,
+            entries=journal.entries,
+            recording=True,
+            holders=self.scenario.holders,
+        )
+        links = fleet.add(name, agent, self._executor(name), life, journal)
+        self._begin_journal(name, agent, journal)
         listed = list(self.scenario.nodes)[: None if former is not None else JOIN_MAX]
         for other in listed:
             if other != name:
-                links.open(f"sim://{other}", other, self.fleet.clock(name))
-                self.fleet.perform(name, agent.join(f"sim://{other}", self.fleet.clock(name)))
+                links.open(alias_of(other), other, now)
+                fleet.perform(name, agent.join(alias_of(other), now))
+
+    def _begin_journal(self, name: NodeId, agent: Agent, journal: SimulatedJournal) -> None:
+        fleet, promises, holder = self.fleet, self.invariants.promises, agent.commitment.node
+
+        def durable(number: int, records: Sequence[Record]) -> None:
+            promises.durable(fleet.now, name, holder, records)
+            fleet.tell(name, Recorded(number), name)
+
+        def trouble(sentence: str | None, for_good: bool) -> None:
+            if for_good:  # nobody knows what is on disk: the node stops, as `runtime.py` does, and is started anew
+                left = self._syncs.choice((Left.ALL, Left.SYNCED))
+                fleet.fail(Crash(name, fleet.now, fleet.now + RESTART_S, noticed=True, left=left))
+            else:
+                agent.refuse(sentence or "")
+
+        journal.start(partial(fleet.later, name), lambda: self._syncs.uniform(*SYNC_S), durable, trouble)
 
     def _executor(self, name: NodeId) -> Callable[[Run, float], tuple[float, Local]]:
         speed = self.scenario.nodes[name].speed / self.scenario.slowness[name]
@@ -147,32 +179,44 @@ class World:
 
     def run(self) -> None:
         """Until all has ended and all know who lives. Raises Violation, or whatever an agent raises."""
-        scenario, fleet = self.scenario, self.fleet
+        scenario, fleet, rest = self.scenario, self.fleet, self._rest
         quiet, limit = quiet_from(scenario), limit_s(scenario)
         settled = scenario.faults.over_at + SETTLE_S
         while True:
             fleet.run(until=fleet.now + LOOK_EVERY_S)
-            self._rest.look()
+            rest.look()
             if fleet.now < quiet:
                 continue
-            self._rest.look_at_work()
-            unfinished = self._rest.unfinished(self.owed(), self.told())
-            if unfinished is None and fleet.now >= settled:
-                break
-            if unfinished is not None and fleet.now > limit:
+            stranded = self.stranded()
+            rest.look_at_work(stranded)
+            unsettled = rest.unsettled()
+            if unsettled is not None and fleet.now > settled:
+                raise unsettled
+            unfinished = rest.unfinished(self.owed(stranded), self.told(), not stranded)
+            if unfinished is not None and fleet.now > limit + (GO_OVER_S if unfinished.invariant == "L2" else 0.0):
                 raise unfinished
-        self._rest.judge(faultless=not scenario.faults.over_at and not scenario.dying)
+            if unsettled is None and unfinished is None:
+                break
+        rest.judge(faultless=not scenario.faults.over_at and not scenario.dying)
 
-    def owed(self) -> list[TaskId]:
-        """What was handed to an agent that never died, or was acknowledged by its last life."""
-        tasks: list[TaskId] = []
-        last = {crash.node: crash.back_at for crash in self.scenario.faults.crashes}
-        for handed in self.scenario.tasks:
-            back_at = last.get(handed.entry, 0.0)
-            acked_at = self.clients[handed.entry].acked.get(handed.task.id, -1.0)
-            if handed.entry not in last or (back_at is not None and acked_at > back_at):
-                tasks.append(handed.task.id)
-        return tasks
+    def stranded(self) -> set[TaskId]:
+        """What a majority of its holders, or of their journals, has been lost of: it waits for them."""
+        agents, alive = self.agents, set(self.fleet.alive())
+        holders = {agent.commitment.node for name, agent in agents.items() if name in alive}
+        return {
+            task
+            for client in self.clients.values()
+            for task, submit in client.submits.items()
+            if submit.holders and len(holders.intersection(submit.holders)) < majority(len(submit.holders))
+        }
+
+    def owed(self, stranded: set[TaskId]) -> list[TaskId]:
+        """What was handed in, was not refused, and has holders."""
+        return [
+            handed.task.id
+            for handed in self.scenario.tasks
+            if handed.task.id not in self.clients[handed.entry].refused and handed.task.id not in stranded
+        ]
 
     def told(self) -> list[TaskId]:
         """Whose end a client knows."""

@@ -314,7 +314,7 @@ class Auctioneer:
 
     @property
     def deadline(self) -> float | None:
-        return min((one.close_at for one in self._running.values()), default=None)
+        return min([one.close_at for one in self._running.values()]) if self._running else None
 
     def wake(self, now: float) -> Sequence[Effect]:
         due = [one for one in self._running.values() if one.close_at <= now]

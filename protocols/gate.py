@@ -9,13 +9,15 @@
       |                    | Pledge ---------------->|
 
 A pledge speaks of many tasks and waits for all that was recorded before it. What is done with one attempt (it runs, it
-stops, it was given back) waits for what was answered to its own award, and for no other: else a slot would stand idle
-while the disk is busy with its neighbour's result.
+was given back) waits for what was answered to its own award, and for no other: else a slot would stand idle while the
+disk is busy with its neighbour's result. That it stops promises nothing, and waits for nothing: else it would run on
+beside what has its slot now.
 
 Source: write-ahead logging; "save before send" of the raft library of etcd.
 
 Invariant: nothing leaves before the records that it stands on are on disk; pledges keep their order, and so do the
-effects on one attempt. Without a journal nothing is recorded and nothing waits.
+effects on one attempt; what is given up before it could start never starts. Without a journal nothing is recorded and
+nothing waits.
 """
 
 from __future__ import annotations
@@ -65,6 +67,8 @@ class Gate:
             return self._recording
         if self._durable == self._recorded:
             return True
+        if type(effect) is Stop and self._withdraw(effect):
+            return False
         needed = self._needed(effect)
         if needed > self._durable:
             self._held.append((needed, effect))
@@ -84,6 +88,15 @@ class Gate:
                 self._held.append((needed, effect))
         return freed
 
+    def _withdraw(self, stop: Stop) -> bool:
+        """An attempt that is given up while its start waits for the disk is never started."""
+        for held in self._held:
+            match held[1]:
+                case Run(task, epoch) if (task.id, epoch) == (stop.task, stop.epoch):
+                    self._held.remove(held)
+                    return True
+        return False
+
     def _record(self, record: Record) -> None:
         if not self._recording:
             return
@@ -101,6 +114,6 @@ class Gate:
                 return self._answers.get(message.task, 0) if isinstance(message, Failure) else 0
             case Run(task):
                 return self._answers.get(task.id, 0)
-            case Stop(task_id) | Resume(task_id):
+            case Resume(task_id):
                 return self._answers.get(task_id, 0)
         return 0

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 
 from .commitment_words import HOLDERS_MAX
 from .core import NodeId, TaskId
+from .requests import NodeLine
+from .swim_words import Presence
 
 
 def holders_count(asked: int, members: int) -> int:
@@ -41,6 +43,17 @@ def holders_of(
     others = [*ranked(task, set(living) - {entry}), *ranked(task, set(dead) - {entry})]
     chosen = [entry, *others[: count - 1]]
     return tuple(chosen[: holders_count(count, len(chosen))])
+
+
+def holders_among(task: TaskId, entry: NodeId | None, lines: Sequence[NodeLine], count: int) -> tuple[NodeId, ...]:
+    """Whom a client chooses, of the fleet as the agent `entry` tells it; nobody, if that holds nothing."""
+    lines = [line for line in lines if line.holder and line.state is not Presence.LEFT]
+    first = next((line.holder for line in lines if line.node == entry), None)
+    if first is None:
+        return ()
+    dead = [line.holder for line in lines if line.state is Presence.DEAD]
+    living = [line.holder for line in lines if line.state is not Presence.DEAD]
+    return holders_of(task, first, living, holders_count(count, len(lines)), dead)
 
 
 def holder_id(node: NodeId, nonce: str) -> NodeId:

@@ -188,6 +188,11 @@ class Membership:
         """Where a known node can be reached, and what it declares."""
         return self.contact if node == self.contact.node else self._peers[node].contact
 
+    def life_of(self, node: NodeId) -> int:
+        """The incarnation in which a node is known; 0: it is not."""
+        peer = self._peers.get(node)
+        return peer.contact.incarnation if peer is not None else 0
+
     @property
     def refuted(self) -> int:
         """How often this life of this node had to say that it lives."""
@@ -278,11 +283,11 @@ class Membership:
             return
         due = min(self._ping_at, self._report_at, self._compare_at, self._gossip_at)
         probe = self._probes.deadline
-        if probe is not None:
-            due = min(due, probe)
+        if probe is not None and probe < due:
+            due = probe
         for peer in self._peers.values():
-            if peer.suspicion is not None:
-                due = min(due, peer.suspicion.deadline)
+            if peer.suspicion is not None and (deadline := peer.suspicion.deadline) < due:
+                due = deadline
         self._due = due
 
     def wake(self, now: float) -> Sequence[Effect]:

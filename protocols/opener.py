@@ -331,7 +331,7 @@ class Opener:
         elif opening.stage is Stage.HOLDING and others and opening.asked > 1:
             # no epoch has a majority, or whoever has it is not known to live: ask for a later one
             self.prepare(opening.spec, opening.move, max(others), Why.ORPHAN, now)
-        elif opening.stage is Stage.PREPARING or opening.installs is not None:
+        elif opening.stage in (Stage.HOLDING, Stage.PREPARING) or opening.installs is not None:
             self._ask(opening)
             self._wait(opening, now)
 

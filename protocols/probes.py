@@ -73,9 +73,12 @@ class Probes:
     @property
     def deadline(self) -> float | None:
         """When something is due."""
-        times = [probe.until for probe in self._probes.values()]
-        times += [relay.until for relay in self._relays.values()]
-        return min(times, default=None)
+        earliest: float | None = None
+        for waiting in (self._probes, self._relays) if self._relays else (self._probes,):
+            for one in waiting.values():
+                if earliest is None or one.until < earliest:
+                    earliest = one.until
+        return earliest
 
     def ping(self, target: NodeId, now: float) -> list[Effect]:
         """Begin with a ping of our own, unless the target is being probed."""

@@ -45,6 +45,11 @@ from .proposer import Ears, Proposer, Say, Tell
 ANSWERS_MAX = 100_000
 """How many answers are remembered of awards that are over; the oldest is forgotten first."""
 
+ASK_EACH = 12
+"""Where no majority has answered for a lease, every renewal would keep the few that do answer from promising a later
+epoch. One in so many goes out all the same: in three leases the work has its lease again, or has heard that it counts
+no more."""
+
 BEGIN_S = 2 * LEASE_S
 """What is to be done at most once, and may not begin within this time, is given up: it keeps others from it."""
 
@@ -54,12 +59,13 @@ Key = tuple[TaskId, Epoch]
 class _Held:
     """An award that was accepted, and has not ended."""
 
-    __slots__ = ("began", "begin_by", "fenced", "heard_at", "holders", "move", "votes")
+    __slots__ = ("began", "begin_by", "fenced", "heard_at", "holders", "move", "unheard", "votes")
 
     def __init__(self, move: int, holders: Holders, now: float, once: bool) -> None:
         self.move = move
         self.holders = holders
         self.heard_at = dict.fromkeys(holders, now)  # when each holder has last answered
+        self.unheard = 0  # so often it was looked, and no majority had answered for a lease
         self.fenced: set[NodeId] = set()
         self.votes: set[NodeId] = set()
         self.began = not once  # a task to be done at most once waits for votes
@@ -173,7 +179,8 @@ class Winner:
                 continue
             if not held.began:
                 self._ask_to_begin(key, held)
-            if sum(now - heard < LEASE_S for heard in held.heard_at.values()) >= needed:
+            held.unheard = 0 if sum(now - at < LEASE_S for at in held.heard_at.values()) >= needed else held.unheard + 1
+            if held.unheard % ASK_EACH == 0:
                 for holder in held.holders:
                     self._say(holder, Renewal(key[0], held.move, key[1]))
         self._renew_at = now + LEASE_S / 4 if self._held else None

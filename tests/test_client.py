@@ -19,7 +19,8 @@ from parley.launch.fleet import Listening, LocalFleet
 from parley.launch.problems import Exit, Problem
 from parley.launch.submission import Submission
 from parley.protocols.core import Message, State
-from parley.protocols.requests import Follow, Result, Submit
+from parley.protocols.requests import Follow, Refused, Result, Submit
+from parley.transport.links import Cause
 
 LONG_S = 3_000.0
 
@@ -49,6 +50,18 @@ async def test_what_is_given_up_ends_cancelled(connection: Connection) -> None:
     outcomes = await asyncio.wait_for(asyncio.gather(*(handle.outcome for handle in handles)), 10)
     assert [outcome.state for outcome in outcomes] == [State.CANCELLED] * 3
     assert (await asyncio.wait_for(connection.submit("echo", [1]), 10)).state is State.DONE, "its slot is free"
+
+
+async def test_what_was_taken_once_is_not_refused_later(connection: Connection) -> None:
+    """As by an agent without room, to which the client has gone over."""
+    handle = connection.hand_in(sleep(0.3))
+    await handle.taken
+    connection._on_message("x", Refused(handle.task, "no room"), Cause("x", 1, 0))
+    assert not handle.outcome.done()
+    assert (await asyncio.wait_for(handle.outcome, 10)).state is State.DONE
+    never = connection.hand_in(sleep(0.0))
+    connection._on_message("x", Refused(never.task, "no room"), Cause("x", 2, 0))
+    assert (await never.outcome).error == "not taken: no room"
 
 
 async def test_what_was_not_sent_yet_is_never_sent(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,11 +45,23 @@ def test_pledges_wait_for_all_that_was_recorded_before_them() -> None:
 def test_an_attempt_waits_for_the_answer_to_its_own_award_only() -> None:
     gate = Gate(True)
     mine, other = Run(TASK, 1, b""), Run(Task("U", "k"), 1, b"")
-    stop = Stop("T", 1)
     assert passed(gate, answered("U")) == [answered("U")]
     assert list(gate.recorded(1)) == []
-    assert passed(gate, answered("T"), mine, stop, other) == [answered("T"), other]
-    assert list(gate.recorded(2)) == [mine, stop]
+    assert passed(gate, answered("T"), mine, other) == [answered("T"), other]
+    assert list(gate.recorded(2)) == [mine]
+
+
+def test_what_is_given_up_before_it_could_start_never_starts() -> None:
+    gate = Gate(True)
+    mine, later = Run(TASK, 1, b""), Run(TASK, 2, b"")
+    assert passed(gate, answered("T"), mine, answered("T"), Stop("T", 1)) == [answered("T"), answered("T")]
+    assert passed(gate, answered("T"), later) == [answered("T")]
+    assert list(gate.recorded(3)) == [later]
+
+
+def test_what_runs_is_stopped_at_once() -> None:
+    gate = Gate(True)
+    assert passed(gate, answered("T"), Stop("T", 1)) == [answered("T"), Stop("T", 1)]
 
 
 def test_without_a_journal_nothing_is_recorded_and_nothing_waits() -> None:

@@ -13,7 +13,20 @@ import pytest
 
 from parley.agents.agent import Agent
 from parley.agents.resources import Resources
-from parley.launch.invariants import Invariants, Violation, replayed
+from parley.launch.invariants import Invariants, replayed
+from parley.launch.violation import Violation
+from parley.protocols.commitment_words import (
+    Answer,
+    AwardEntry,
+    Choice,
+    Held,
+    KeptEntry,
+    Pledge,
+    RegisterEntry,
+    Spec,
+    SpecEntry,
+    Vote,
+)
 from parley.protocols.contract_events import (
     AuctionAwarded,
     BidLine,
@@ -23,13 +36,15 @@ from parley.protocols.contract_events import (
     TaskEnded,
     TaskStarted,
 )
-from parley.protocols.core import Conditions, Outcome, Run, State, Task
+from parley.protocols.core import Conditions, Outcome, Record, Run, State, Task
+from parley.protocols.epochs import Epoch
 from parley.protocols.performatives import Reason
-from parley.protocols.requests import Result
+from parley.protocols.requests import Result, Submit
 from parley.protocols.swim_words import Contact, Hello, PeerState, Ping, Presence
 from parley.transport.links import Cause
 
 NODES = {"a": Resources(slots=2, amounts={"vram": 2.0}), "b": Resources()}
+HOLDERS = ("a#1", "b#1", "c#1")
 BIDS = (
     BidLine("a", 3.0, {"queue": 1.0, "run": 2.0}, 0, 1.0),
     BidLine("b", 4.5, {"queue": 0.0, "run": 4.0, "transfer": 0.5}, 1, 1.0),
@@ -60,8 +75,29 @@ class Traced:
             self.seen.noted(0.0, node, BidSubmitted(auction="x.1.1", task="t", peer="x", cost=1.0, terms={}))
         return self
 
-    def awarded(self, epoch: int = 1, winner: str = "a") -> Traced:
-        self.seen.noted(0.0, "x", award(epoch, winner))
+    def awarded(self, epoch: int = 1, winner: str = "a", task: str = "t", behind: bool = True) -> Traced:
+        """The record of the award, a promise behind it, and its answer on the winner's disk."""
+        if task == "t":
+            self.seen.noted(0.0, "x", award(epoch, winner))
+        if behind:
+            self.promised(epoch, task)
+        return self.answers(epoch, winner, task=task)
+
+    def promised(self, epoch: int = 1, task: str = "t") -> Traced:
+        spec = SpecEntry(Spec(Task(task, "work"), b"", HOLDERS), 0)
+        register = RegisterEntry(task, fence(epoch), fence(epoch))
+        return self.durable("a", spec, register).durable("b", spec, register)
+
+    def answers(
+        self, epoch: int = 1, winner: str = "a", answer: Answer = Answer.ACCEPTED, task: str = "t", **more: Any
+    ) -> Traced:
+        entry = AwardEntry(task, fence(epoch), answer, HOLDERS, 0, **more)
+        self.seen.recorded(0.0, winner, Record(AwardEntry, entry.key, entry))
+        return self.durable(winner, entry)
+
+    def durable(self, node: str, *entries: Any) -> Traced:
+        records = [Record(type(entry), entry.key, entry) for entry in entries]
+        self.seen.promises.durable(0.0, node, f"{node}#1", records)
         return self
 
     def starts(self, node: str = "a", epoch: int = 1, amounts: float = 0.0, task: str = "t") -> Traced:
@@ -73,6 +109,25 @@ class Traced:
     def ends(self, node: str = "a", epoch: int = 1, reason: Reason | None = None) -> Traced:
         self.seen.ended(0.0, node, "t", epoch)
         self.seen.noted(0.0, node, TaskEnded(task="t", epoch=epoch, seconds=1.0, reason=reason, detail=""))
+        if reason is None:
+            return self.answers(epoch, node, Answer.RESULT, outcome=done(node, epoch))
+        return self.answers(epoch, node, Answer.RELEASED)
+
+    def accepts(self, *holders: str, epoch: int = 1, outcome: Outcome | None = None) -> Traced:
+        """Holders vote for what this epoch has come to."""
+        voted = (fence(epoch), Choice(outcome or done("a", epoch)))
+        for holder in holders:
+            self.durable(holder, RegisterEntry("t", fence(epoch), fence(epoch), voted))
+        return self
+
+    def reads(self, *registers: RegisterEntry) -> Traced:
+        """The holder on `a` is started anew and reads this."""
+        entries = [SpecEntry(Spec(Task("t", "work"), b"", HOLDERS), 0), *registers] if registers else []
+        self.seen.promises.read(2.0, "a", "a#1", entries)
+        return self
+
+    def leaves(self, word: Held | Vote, of: str = "a", now: float = 1.0) -> Traced:
+        self.seen.said(now, of, Pledge((word,), f"{of}#1", "x#1"))
         return self
 
     def commits(self, epoch: int = 1, peer: str | None = "a", state: State = State.DONE) -> Traced:
@@ -94,33 +149,77 @@ class Traced:
         return self
 
 
+def fence(number: int) -> Epoch:
+    return Epoch(number - 1, "x#1", 1)
+
+
+def done(node: str, epoch: int = 1) -> Outcome:
+    return Outcome("t", State.DONE, b"value", node=node, epoch=epoch, attempts=1)
+
+
 def once() -> Traced:
     return Traced().bids("a", "b").awarded().starts()
 
 
 def test_what_is_as_it_must_be_passes() -> None:
-    seen = once().ends().commits().tells(1).tells(2).seen
+    seen = once().ends().accepts("a", "b").commits().tells(1).tells(2).seen
     assert (seen.outcome("t"), seen.executions, list(seen.stale())) == (State.DONE, 1, [])
-    again = once().awarded(2, "b").starts("b", 2).ends("b", 2).commits(2, "b").seen
-    assert (again.outcomes(), again.executions_of(["t"])) == ({"t": State.DONE}, 2)
-    assert list(again.stale()) == [("a", "t", 1)], "the first still runs, and counts no more"
+    again = once().awarded(2, "b").starts("b", 2)
+    assert list(again.seen.stale()) == [("a", "t", 1)], "the first still runs, and counts no more"
+    seen = again.ends("b", 2).accepts("a", "b", epoch=2, outcome=done("b", 2)).commits(2, "b").seen
+    assert (seen.outcomes(), seen.executions_of(["t"])) == ({"t": State.DONE}, 2)
 
 
 def vram_for_two() -> Traced:
-    traced = once().ends()
-    traced.seen.story("u").awards[1] = traced.seen.story("v").awards[1] = "a"
+    traced = once().ends().awarded(task="u").awarded(task="v")
     return traced.starts(task="u", amounts=1.5).starts(task="v", amounts=1.0)
 
 
+def held(epoch: int) -> Held:
+    return Held("t", 0, fence(epoch))
+
+
+def voted(epoch: int = 1) -> Vote:
+    return Vote("t", 0, fence(epoch))
+
+
+def decided() -> Traced:
+    """In the first epoch; and a later one was promised before, by those who have not voted."""
+    traced = once().ends()
+    traced.seen.promises.promised["t", fence(2)] = {"b#1", "c#1"}
+    return traced.accepts("a", "b")
+
+
+def forgets() -> Traced:
+    traced = once().ends().accepts("a", "b").durable("a", KeptEntry("t", 0, Choice(done("a"))))
+    traced.seen.promises.durable(0.0, "a", "a#1", [Record(SpecEntry, "t", None), Record(RegisterEntry, "t", None)])
+    return traced
+
+
 BREAKS: dict[str, tuple[str, Callable[[], object]]] = {
-    "a second outcome": ("S1", lambda: once().ends().commits().commits()),
-    "an outcome of what was not done": ("S1", lambda: once().commits()),
-    "an outcome of what has failed": ("S1", lambda: once().ends(reason=Reason.DIED).commits()),
-    "an outcome of another node": ("S1", lambda: once().ends().commits(peer="b")),
-    "an outcome of an old epoch": ("S5", lambda: once().ends().awarded(2, "b").commits()),
-    "an award after the end": ("S7", lambda: once().ends().commits().awarded(2, "b")),
+    "an end that nobody has chosen": ("S1", lambda: once().ends().accepts("a").commits()),
+    "another end than was chosen": ("S1", lambda: once().ends().accepts("a", "b").commits(state=State.FAILED)),
+    "an end by another node": ("S1", lambda: once().ends().accepts("a", "b").commits(peer="b")),
+    "an outcome of what was not done": ("S1", lambda: once().accepts("a", "b")),
+    "two values in one epoch": ("S1", lambda: once().ends().accepts("a").accepts("b", outcome=done("b"))),
+    "a promise that falls": ("S4", lambda: once().promised(3).leaves(held(3)).leaves(held(2), now=2.0)),
+    "a promise that falls on the disk": ("S4", lambda: once().promised(3).promised(2)),
+    "a promise that is on no disk": ("S4", lambda: once().leaves(held(2))),
+    "a promise that a crash has lost": (
+        "S4",
+        lambda: once().promised(2).leaves(held(2)).reads(RegisterEntry("t", fence(1), fence(1))),
+    ),
+    "what was held is lost": ("S10", lambda: once().reads()),
+    "a vote below a promise": ("S5", lambda: once().promised(3).leaves(held(3)).leaves(voted(1), now=2.0)),
+    "a vote that is on no disk": ("S10", lambda: once().leaves(voted())),
+    "decided, and nobody has voted": (
+        "S10",
+        lambda: once().durable("a", RegisterEntry("t", fence(1), fence(1), (fence(1), Choice(done("a"))), True)),
+    ),
+    "an award after the decision": ("S7", lambda: decided().answers(2, "b")),
+    "an award without a majority": ("S8", lambda: Traced().bids("a").awarded(behind=False)),
     "two winners of an epoch": ("S9", lambda: once().awarded(1, "b")),
-    "an epoch that falls": ("S9", lambda: Traced().bids("a", "b").awarded(2).awarded(1, "b")),
+    "a promise of what was forgotten": ("S12", lambda: forgets().leaves(held(1))),
     "an award without a bid": ("A1", lambda: Traced().bids("b").awarded()),
     "a start elsewhere": ("S3", lambda: Traced().bids("a", "b").awarded().starts("b")),
     "a start without an award": ("S3", lambda: Traced().starts()),
@@ -150,11 +249,25 @@ def test_what_is_not_is_named(broken: str) -> None:
     assert str(found.value) == f"{invariant}: {found.value.sentence}"
 
 
-def test_a_client_is_told_an_outcome_once() -> None:
-    traced = Traced()
-    traced.seen.heard(0.0, "client", Result(Outcome("t", State.DONE)), Cause("x", 1, 0), 1)
+def told(traced: Traced, outcome: Outcome, seq: int) -> None:
+    traced.seen.heard(0.0, "client", Result(outcome), Cause("x", seq, 0), 1)
+
+
+def test_a_client_is_told_an_outcome_as_often_as_it_asks() -> None:
+    traced = once().ends().accepts("a", "b")
+    for seq in (1, 2):
+        traced.seen.heard(0.0, "x", Submit(Task("t", "work"), b""), Cause("client", seq, 0), 1)
+        told(traced, done("a"), seq)
     with pytest.raises(Violation, match="S2"):
-        traced.seen.heard(0.0, "client", Result(Outcome("t", State.FAILED)), Cause("x", 2, 0), 1)
+        told(traced, done("a"), 3)
+
+
+@pytest.mark.parametrize("other", [done("b"), Outcome("t", State.FAILED)])
+def test_a_client_is_told_what_was_chosen(other: Outcome) -> None:
+    traced = once().ends().accepts("a", "b")
+    traced.seen.heard(0.0, "x", Submit(Task("t", "work"), b""), Cause("client", 1, 0), 1)
+    with pytest.raises(Violation, match="S2"):
+        told(traced, other, 1)
 
 
 def test_numbers_begin_anew_with_another_life() -> None:

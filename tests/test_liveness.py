@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from parley.launch.invariants import Violation
 from parley.launch.liveness import QUEUED_MAX, SETTLE_S, Rest, limit_s, quiet_from
 from parley.launch.scenario import Handed, Scenario, draw
 from parley.launch.simulate import World
-from parley.protocols.core import Run, State, Task
+from parley.launch.violation import Violation
+from parley.protocols.core import Outcome, Run, State, Task
+from parley.protocols.epochs import Epoch
 from parley.protocols.requests import Submitted
 from parley.protocols.swim_words import Contact, Ping, Presence
 from parley.transport.faults import Faults, Pause
@@ -46,14 +47,15 @@ def test_a_fleet_at_rest() -> None:
     world = ended(TASK)
     rest = rest_of(world)
     rest.look()
-    rest.look_at_work()
+    rest.look_at_work(set())
     rest.judge(faultless=True)
-    assert rest.unfinished(world.owed(), world.told()) is None
+    assert rest.unfinished(world.owed(set()), world.told(), True) is None
+    assert rest.unsettled() is None
 
 
 def test_l1_and_l2() -> None:
     world = ended(TASK)
-    never, untold = rest_of(world).unfinished(["other"], []), rest_of(world).unfinished(["t"], [])
+    never, untold = rest_of(world).unfinished(["other"], [], True), rest_of(world).unfinished(["t"], [], True)
     assert never is not None
     assert untold is not None
     assert str(never) == "L1: other has not ended"
@@ -66,8 +68,7 @@ def test_g1() -> None:
         world.fleet.links("n1").send("n2", Ping(1), world.fleet.now)
     with pytest.raises(Violation, match="G1: 200 messages of n1 wait for one peer"):
         rest_of(world).look()
-    with pytest.raises(Violation, match="G1: 200 messages of n1 wait for n2"):
-        rest_of(world).judge(faultless=True)
+    assert "G1: 200 messages of n1 wait for n2" in str(rest_of(world).unfinished([], [], True))
 
 
 def test_p1() -> None:
@@ -81,32 +82,30 @@ def test_l4() -> None:
     world = ended(TASK)
     rest = rest_of(world)
     world.invariants._running["n2"]["t", 1] = Run(TASK.task, 1, b"")
-    rest.look_at_work()
+    world.invariants.promises.answers["n2", "t", 1] = Epoch(0, "n1#1", 1)
+    rest.look_at_work(set())
     world.fleet.run(until=world.fleet.now + SETTLE_S + 1.0)
     with pytest.raises(Violation, match="L4: n2 still runs t, epoch 1, which counts no more"):
-        rest.look_at_work()
+        rest.look_at_work(set())
 
 
 def test_m1_m2_m4() -> None:
     world = ended()
     world.agents["n1"].membership._peers["n2"].state = Presence.DEAD
-    with pytest.raises(Violation, match="M2: n2 lives, and n1 sees incarnation 1 of it dead"):
-        rest_of(world).judge(faultless=False)
+    assert "M2: n2 lives, and n1 sees incarnation 1 of it dead" in str(rest_of(world).unsettled())
     world = ended()
     world.agents["n1"].membership._peers["n2"].contact = Contact("n2", 1, "sim://elsewhere", "sim://n2!")
-    with pytest.raises(Violation, match="M4"):
-        rest_of(world).judge(faultless=False)
+    assert "M4" in str(rest_of(world).unsettled())
     world.fleet.kill("n3")
-    with pytest.raises(Violation, match="M1: n3 is dead, and alive as n1 sees it"):
-        rest_of(world).judge(faultless=False)
+    assert "M1: n3 is dead, and alive as n1 sees it" in str(rest_of(world).unsettled())
 
 
 def test_l3() -> None:
     world = ended(TASK)
-    world.invariants.story("t").started[2] = "n1"
+    world.invariants.story("t").started.add((Epoch(7, "x", 1), "n1"))
     with pytest.raises(Violation, match="L3: 2 executions for 1 tasks that are done"):
         rest_of(world).judge(faultless=True)
     rest_of(world).judge(faultless=False)
-    world.invariants.story("t").outcome = State.FAILED
+    world.invariants.promises.chosen["t"] = Outcome("t", State.FAILED)
     with pytest.raises(Violation, match="L3: t is failed, though nothing went wrong"):
         rest_of(world).judge(faultless=True)

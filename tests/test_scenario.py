@@ -7,7 +7,7 @@ import functools
 import pytest
 
 from parley.launch.scenario import FAULTS_UNTIL_S, PROFILES, TASKS_UNTIL_S, Profile, Scenario, draw
-from parley.transport.faults import Way
+from parley.transport.faults import RESTART_S, Way
 
 SEEDS = range(300)
 
@@ -29,7 +29,7 @@ def test_what_holds_of_each(profile: Profile) -> None:
         assert len(scenario.nodes) == 7
         assert len({handed.task.id for handed in scenario.tasks}) == 12
         assert all(handed.at <= TASKS_UNTIL_S and handed.entry in scenario.nodes for handed in scenario.tasks)
-        assert faults.over_at <= FAULTS_UNTIL_S
+        assert faults.over_at <= FAULTS_UNTIL_S[profile] + 2 * RESTART_S
         assert len({crash.node for crash in faults.crashes}) == len(faults.crashes) <= 3
         assert all(crash.copied_at <= crash.at for crash in faults.crashes)
         for cut in faults.cuts:

@@ -59,6 +59,8 @@ class Disk:
         self._durable = bytearray()
         self._unsynced: list[bytes] = []  # what a sync would add to what is durable
         self._copy = b""
+        self.number = 0
+        """Which disk this is: another one after it was replaced by a copy, as a restored file has another inode."""
 
     def append(self, record: bytes) -> None:
         """Write one record, of at least one byte. Raises DiskError; then nothing of it is written."""
@@ -105,5 +107,6 @@ class Disk:
                 self._durable += unsynced[: random.randrange(len(unsynced))] if unsynced else b""
             case Left.COPY:
                 self._durable = bytearray(self._copy)
+                self.number += 1
         self._view = bytearray(self._durable)
         self._unsynced = []

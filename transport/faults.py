@@ -31,6 +31,9 @@ from dataclasses import dataclass, field
 
 from ..protocols.core import NodeId
 
+RESTART_S = 0.5
+"""A node that its disk has stopped is started anew so much later, and again until the disk takes a journal."""
+
 
 class Way(enum.Enum):
     """Which frames a cut stops: all that cross its border, those that leave its side, or those that enter it."""
@@ -127,6 +130,6 @@ class Faults:
         """When the last of it is over."""
         times = [cut.until for cut in self.cuts] + [pause.until for pause in self.pauses]
         times += [max(crash.at, crash.back_at or 0.0) for crash in self.crashes]
-        times += [trouble.until for trouble in self.troubles]
+        times += [trouble.until + 2 * RESTART_S for trouble in self.troubles]
         rough = self.loss or self.duplication or self.late
         return max([*times, self.until] if rough else times, default=0.0)

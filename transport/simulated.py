@@ -23,6 +23,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Protocol as Shape
 from typing import TypeAlias
 
 import msgspec
@@ -40,6 +41,7 @@ from ..protocols.core import (
     Protocol,
     ProtocolError,
     Publish,
+    Record,
     Run,
     Send,
     Stop,
@@ -59,6 +61,13 @@ Execute: TypeAlias = Callable[[Run, float], tuple[float, Local] | None]
 """How an attempt goes on a node: after how many seconds which local message ends it (None: it never ends)."""
 
 
+class Recorder(Shape):
+    """Where a node's records go (`agents/simulated_journal.py`)."""
+
+    def write(self, number: int, records: Sequence[Record]) -> None:
+        """Have these on disk; `number` is that of the last of them, counted from the beginning of this life."""
+
+
 class Witness:
     """Sees all that happens, as it happens, in virtual seconds. This one looks away; the invariants do not."""
 
@@ -70,6 +79,12 @@ class Witness:
 
     def heard(self, now: float, node: NodeId, message: Message, cause: Cause, life: int | None) -> None:
         """The wire brought a message, from this life (incarnation) of its sender."""
+
+    def said(self, now: float, node: NodeId, message: Message) -> None:
+        """A message leaves a node, for good."""
+
+    def recorded(self, now: float, node: NodeId, record: Record) -> None:
+        """A node wants something on its disk, where it is not yet."""
 
     def noted(self, now: float, node: NodeId, event: Event) -> None:
         """A node logs something."""
@@ -97,15 +112,19 @@ class _Node:
 
     __slots__ = (
         "alive", "attempts", "backlog", "due", "execute", "id", "incarnation", "links", "listeners", "local", "paused",
-        "protocol", "rate", "touched", "wake_at", "wakes", "woken_at",
+        "protocol", "rate", "recorder", "records", "touched", "wake_at", "wakes", "woken_at",
     )  # fmt: skip
 
-    def __init__(self, links: Links, protocol: Protocol, execute: Execute | None, rate: float) -> None:
+    def __init__(
+        self, links: Links, protocol: Protocol, execute: Execute | None, recorder: Recorder | None, rate: float
+    ) -> None:
         self.id = links.node
         self.incarnation = links.incarnation
         self.links = links
         self.protocol = protocol
         self.execute = execute
+        self.recorder = recorder
+        self.records = 0  # so many in this life
         self.rate = rate
         self.local = 0.0  # its own clock, as it read it last
         self.alive = True
@@ -187,7 +206,14 @@ class SimulatedFleet:
 
     # --- who there is --------------------------------------------------------------------------------------------
 
-    def add(self, node: NodeId, protocol: Protocol, execute: Execute | None = None, incarnation: int = 1) -> Links:
+    def add(
+        self,
+        node: NodeId,
+        protocol: Protocol,
+        execute: Execute | None = None,
+        incarnation: int = 1,
+        recorder: Recorder | None = None,
+    ) -> Links:
         """A node begins to live; its deadline is looked at from now on. After a kill it takes a higher incarnation."""
         self._witness.born(self.now, node, incarnation)
         former = self._nodes.get(node)
@@ -195,7 +221,7 @@ class SimulatedFleet:
             raise ProtocolError(f"{node} lives already, or lived later than incarnation {incarnation}")
         rate = self._faults.drift.get(node, 1.0)
         links = Links(node, incarnation, self._codec, HybridClock(lambda: self.now * rate))
-        added = self._nodes[node] = _Node(links, protocol, execute, rate)
+        added = self._nodes[node] = _Node(links, protocol, execute, recorder, rate)
         self._tell_trace(node, f"is born, incarnation {incarnation}")
         self._local(added)
         self._at(self.now, partial(self._settle, added))
@@ -214,6 +240,20 @@ class SimulatedFleet:
         self._nodes[node].alive = False
         self._tell_trace(node, "dies")
         self._witness.died(self.now, node)
+
+    def fail(self, crash: Crash) -> None:
+        """Something more has gone wrong than was planned: a node dies now, and comes back when it is said to."""
+        self._crash(crash)
+        if crash.back_at is not None:
+            self._at(crash.back_at, partial(self._come_back, crash.node))
+
+    def later(self, node: NodeId, after_s: float, happen: Callable[[], None]) -> None:
+        """What this life of a node waits for happens, but not while it pauses, nor after its death."""
+        self._at(self.now + after_s, partial(self._happen, self._nodes[node], happen))
+
+    def at(self, time: float, happen: Callable[[], None]) -> None:
+        """Something happens, whoever lives."""
+        self._at(time, happen)
 
     def alive(self) -> list[NodeId]:
         return sorted(name for name, node in self._nodes.items() if node.alive)
@@ -254,6 +294,14 @@ class SimulatedFleet:
     def _at(self, time: float, happen: Callable[[], None]) -> None:
         self._number += 1
         heapq.heappush(self._heap, (time, self._number, happen))
+
+    def _happen(self, node: _Node, happen: Callable[[], None]) -> None:
+        if not node.alive:
+            return
+        if node.paused:
+            node.backlog.append(partial(self._happen, node, happen))
+        else:
+            happen()
 
     def _local(self, node: _Node) -> float:
         """Let a node look at its own clock, which never runs backwards."""
@@ -383,26 +431,41 @@ class SimulatedFleet:
     # --- effects -------------------------------------------------------------------------------------------------
 
     def _perform(self, node: _Node, effects: Sequence[Effect]) -> None:
+        """In order. By type, as there are many: a pattern that is matched in vain costs as much as one that is met."""
+        records: list[Record] = []
+        links = node.links
         for effect in effects:
-            match effect:
-                case Send(to, message):
-                    node.links.send(to, message, node.local)
-                case Datagram(to, message):
-                    node.links.datagram(to, message)
-                case Publish(message):
-                    node.links.publish(message, node.local)
-                case Event():
-                    self._note(node, effect)
-                case Run():
-                    self._run(node, effect)
-                case Stop(task, epoch):
-                    self._end(node, (task, epoch))
-                case Connect(peer, incarnation, _, _):
-                    self._connect(node, peer, incarnation)
-                case Disconnect(peer):
-                    self._disconnect(node, peer)
-                case _:
-                    raise ProtocolError(f"{node.id} wants a {type(effect).__name__}, which no fleet can perform")
+            kind = type(effect)
+            if kind is Datagram:
+                links.datagram(effect.to, effect.message)  # type: ignore[attr-defined]
+            elif kind is Send:
+                self._witness.said(self.now, node.id, effect.message)  # type: ignore[attr-defined]
+                links.send(effect.to, effect.message, node.local)  # type: ignore[attr-defined]
+            elif kind is Record and node.recorder is not None:
+                self._witness.recorded(self.now, node.id, effect)  # type: ignore[arg-type]
+                records.append(effect)  # type: ignore[arg-type]
+            elif isinstance(effect, Event):
+                self._note(node, effect)
+            else:
+                self._perform_rare(node, effect)
+        if records and node.recorder is not None:
+            node.records += len(records)
+            node.recorder.write(node.records, records)
+
+    def _perform_rare(self, node: _Node, effect: Effect) -> None:
+        match effect:
+            case Publish(message):
+                node.links.publish(message, node.local)
+            case Run():
+                self._run(node, effect)
+            case Stop(task, epoch):
+                self._end(node, (task, epoch))
+            case Connect(peer, incarnation, _, _):
+                self._connect(node, peer, incarnation)
+            case Disconnect(peer):
+                self._disconnect(node, peer)
+            case _:
+                raise ProtocolError(f"{node.id} wants a {type(effect).__name__}, which no fleet can perform")
 
     def _note(self, node: _Node, event: Event) -> None:
         self.events.append((self.now, node.id, event))

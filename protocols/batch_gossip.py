@@ -7,7 +7,8 @@
 
 Prices need no agreement on the way: every vector of prices gives a bound, and a step at somewhat old prices still leads
 there (asynchronous subgradient steps; Nedić, Bertsekas, Borkar 2001). Only the last prices are cleared at, and those
-never change, so all clear alike.
+never change, so all clear alike; and where that leaves somebody overloaded, all work out alike what trade in rounds
+would make of it, before they bargain over the rest.
 
 Invariant: players that have heard the same last words know the same division, and the best bound that anybody has seen.
 """
@@ -24,14 +25,14 @@ import numpy as np
 from msgspec import Meta
 
 from .bargain import Bargain, Stand
-from .batch import SLACK, Division, Terms
+from .batch import CAPACITY_TURNS, SLACK, Division, Terms
 from .clearing import cleared
 from .columns import Column, Opening, Owners, Table, column, table
 from .core import NodeId, PeerError
 from .dual_bound import bound_of, tightened, trivial_bound
 from .prices import PRICE_MAX, Amount, first_price, priced, raised, wanted
 from .session import ROUNDS_MAX
-from .trading import Market, pack, tasks_of
+from .trading import Market, pack, relieved, tasks_of
 
 AVERAGED = 1.0 / 3.0
 """The part of the steps, the last ones, of whose prices the mean is taken."""
@@ -186,6 +187,8 @@ class BatchByGossip:
             if not stands or all(stand.version == 0 for stand in stands.values()):
                 nobody: Owners = np.full(self._table.tasks, -1, np.intp)
                 owners = cleared(self._table, self._market.bids, self._market.limits, nobody, range(self._table.tasks))
+                if self._terms.trade_turns != 0 and self._table.overload(self._table.loads(owners)) > 0.0:
+                    owners = relieved(self._market, owners, turns=CAPACITY_TURNS, seed=self._terms.seed)
                 tasks = pack(np.flatnonzero(owners == self._table.nodes.index(self.node)))  # type: ignore[arg-type]
             self._bargain = Bargain(self.node, self._terms.seed, Stand(0, tasks))
         elif self._terms.trade_turns != 0:

@@ -9,7 +9,7 @@ import pytest
 from tables import small_table, unpack
 
 from parley.protocols.core import NodeId
-from parley.protocols.trading import Holding, Market, Trading, pack, trading
+from parley.protocols.trading import Holding, Market, Trading, pack, relieved, trading
 
 
 def market(seed: int, *, limited: bool, tasks: int = 24) -> Market:
@@ -78,3 +78,14 @@ def test_an_aim_is_halfway_between_bound_and_largest_load() -> None:
     of = replace(market(2, limited=False), bound=10.0)
     state = begin(of)["n0"]
     assert state.aim == pytest.approx((10.0 + max(of.table.loads(state.owners))) / 2.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_overloads_is_traded_without_a_word_by_all_alike(seed: int) -> None:
+    of = market(seed, limited=True)
+    everything = np.zeros(24, np.intp)
+    assert of.table.value(everything)[0] > 0.0
+    owners = relieved(of, everything, turns=60, seed=seed)
+    assert of.table.value(owners)[0] == 0.0
+    assert relieved(of, everything, turns=60, seed=seed).tolist() == owners.tolist()
+    assert relieved(of, owners, turns=60, seed=seed).tolist() == owners.tolist()

@@ -21,7 +21,7 @@ HELD_KB = 0.75
 BID_KB = 0.3
 """What a bid takes until its fate is known."""
 MEMORY_SLACK_MB = 4.0
-DESCRIPTORS_SLACK = 8.0
+DESCRIPTORS_SLACK = 6.0
 """A peer that is killed and comes back is worth a few, for a moment."""
 CHILDREN_SLACK = 2.0
 

@@ -139,3 +139,14 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value o
 
 run_folder = click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[RUN]")
 """Where the logs lie; without it the newest of this machine (`places.newest_logs`)."""
+
+
+def run(help: str) -> Callable[[C], C]:
+    """The same for commands that take other arguments."""
+    return click.option("--run", "folder", type=click.Path(path_type=Path), metavar="FOLDER", help=help)
+
+
+def output(default: str) -> Callable[[C], C]:
+    """A file to write to; `default` is said of where it goes without."""
+    kind = click.Path(path_type=Path, dir_okay=False)
+    return click.option("-o", "--output", type=kind, metavar="FILE", help=f"Where to.  [default: {default}]")

@@ -1,7 +1,7 @@
 """Where logs lie: those of local fleets below `./runs`, those of this machine's own agents in the user's state folder.
 
-runs/20261123T203813Z-8e36/n1.jsonl, n2.jsonl, ...     runs/last -> the newest
-~/.local/state/parley/NAME/NAME.jsonl                  a folder for each agent
+    runs/20261123T203813Z-8e36/n1.jsonl, n2.jsonl, ...     runs/last -> the newest
+    ~/.local/state/parley/NAME/NAME.jsonl                  a folder for each agent
 """
 
 from __future__ import annotations

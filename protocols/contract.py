@@ -303,27 +303,25 @@ def awarded(
 class PlanRecord:
     """A plan as it is made, for the log: with it its awards can be recomputed, the queues they met included."""
 
-    __slots__ = ("_begun", "_bidders", "_steps")
+    __slots__ = ("_begun", "_steps")
 
     def __init__(self, outlooks: Mapping[NodeId, Outlook]) -> None:
         self._begun = {
             node: (outlook.slots_ready_s, outlook.waiting, outlook.waiting_s) for node, outlook in outlooks.items()
         }
-        self._bidders: dict[NodeId, float] = {}  # and their speeds
-        self._steps: list[tuple[Contract, Offer | None]] = []
+        self._steps: list[tuple[Contract, Sequence[Offer], Offer | None]] = []
 
     def step(self, contract: Contract, offers: Sequence[Offer], offer: Offer | None) -> None:
         """The plan has come to this task; whether it was awarded is looked at in the end."""
-        self._steps.append((contract, offer))
-        for other in offers:
-            self._bidders[other.node] = other.speed
+        self._steps.append((contract, offers, offer))
 
     def told(self, rule: str, seed: int) -> AuctionPlanned:
+        speeds = {offer.node: offer.speed for _, offers, _ in self._steps for offer in offers}
         return AuctionPlanned(
             rule=rule,
             seed=seed,
-            outlooks=tuple([OutlookLine(node, *self._begun[node], speed) for node, speed in self._bidders.items()]),
-            steps=tuple([_step_line(contract, offer) for contract, offer in self._steps]),
+            outlooks=tuple([OutlookLine(node, *self._begun[node], speed) for node, speed in speeds.items()]),
+            steps=tuple([_step_line(contract, offer) for contract, _, offer in self._steps]),
         )
 
 

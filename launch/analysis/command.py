@@ -27,6 +27,7 @@ from .why import why as find_out
 from .words import clean
 
 if TYPE_CHECKING:
+    from .logs import Wanted
     from .verify import Verdict
 
 WIDTH_MAX = 120
@@ -70,18 +71,10 @@ def _being_written(path: Path) -> bool:
         return False
 
 
-def logs(
-    folder: Path | None,
-    task: str,
-    nodes: tuple[str, ...],
-    events: tuple[str, ...],
-    last: int | None,
-    follow: bool,
-    as_jsonl: bool,
-) -> None:
+def logs(folder: Path | None, wanted: Wanted, last: int | None, follow: bool, as_jsonl: bool) -> None:
     """Print the lines that are wanted. Raises RunError."""
-    from .logs import Wanted, for_people, named
     from .logs import follow as go_on
+    from .logs import for_people
     from .logs import logs as read
 
     colored = _colored() and not as_jsonl
@@ -96,7 +89,6 @@ def logs(
         if follow:
             out.flush()
 
-    wanted = Wanted(nodes, named(events), task)
     path = logs_of(folder)
     if follow:
         try:
@@ -105,7 +97,7 @@ def logs(
             sys.exit(Exit.INTERRUPTED)
     notes = read(path, wanted, last, tell)
     out.flush()
-    _tell_notes(notes)
+    tell_notes(notes)
 
 
 def trace(folder: Path | None, output: Path | None) -> None:
@@ -121,7 +113,7 @@ def trace(folder: Path | None, output: Path | None) -> None:
             file.write((b"\n" if first else b",\n") + msgspec.json.encode(event))
             first = False
         file.write(b"\n]}\n")
-    _tell_notes(told.notes)
+    tell_notes(told.notes)
 
 
 def report(folder: Path | None, output: Path | None) -> None:
@@ -191,7 +183,7 @@ def _to(output: Path | None) -> Iterator[IO[bytes]]:
         raise Problem(f"{output} cannot be written: {(error.strerror or str(error)).lower()}", Exit.USAGE) from None
 
 
-def _tell_notes(notes: list[str]) -> None:
+def tell_notes(notes: list[str]) -> None:
     for note in notes:
         click.echo(f"note: {note}", err=True)
 

@@ -26,8 +26,8 @@ import psutil
 
 from ...transport.clock import COUNTER_BITS
 from ..analysis.run import open_run
+from ..submission import CROCKFORD
 
-DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 LOOK_S = 0.01
 LIMITS_S = {"why": 3.0, "tasks": 3.0, "report": 30.0, "verify": None}
 MEMORY_MAX_MB = 1000.0
@@ -83,7 +83,7 @@ def _later(fields: dict[str, Any], number: int, later: timedelta) -> dict[str, A
 def _renamed(task: str, number: int) -> str:
     """An id as random as all are."""
     value = int.from_bytes(hashlib.blake2b(f"{task} {number}".encode(), digest_size=8).digest())
-    return "".join(DIGITS[value >> 5 * place & 31] for place in range(12))
+    return "".join(CROCKFORD[value >> 5 * place & 31] for place in range(12))
 
 
 def measure(words: Sequence[str]) -> tuple[float, float]:

@@ -49,5 +49,6 @@ def logs(
     RUN is the folder of a run, such as runs/last, or one log.
     """
     from ..analysis import command
+    from ..analysis.logs import Wanted, named
 
-    command.logs(folder, task, nodes, events, last, follow, as_jsonl)
+    command.logs(folder, Wanted(nodes, named(events), task), last, follow, as_jsonl)

@@ -11,13 +11,7 @@ from .. import options
 
 @click.command()
 @options.run_folder
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Where to.  [default: report.html beside the logs]",
-)
+@options.output("report.html beside the logs")
 def report(folder: Path | None, output: Path | None) -> None:
     """A run as one HTML file, to be opened from disk: who did what when, who bid what, and a card for every task.
 

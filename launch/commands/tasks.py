@@ -21,13 +21,7 @@ from ..running import run
     help="Only these; may be repeated.",
 )
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="One JSON object a line.")
-@click.option(
-    "--run",
-    "folder",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Those of a run, by its logs, instead of an agent's.",
-)
+@options.run("Those of a run, by its logs, instead of an agent's.")
 @options.agents
 @options.as_json
 def tasks(
@@ -52,12 +46,12 @@ def tasks(
             return await agent.tasks(tasks or [ALL])
 
     def logged(path: Path) -> list[TaskLine]:
+        from ..analysis.command import tell_notes
         from ..analysis.tally import tally
         from ..places import logs_of
 
         told, notes = tally(logs_of(path))
-        for note in notes:
-            click.echo(f"note: {note}", err=True)
+        tell_notes(notes)
         return [line for line in told if not tasks or line.task.startswith(tasks)]
 
     told = run(ask()) if folder is None else logged(folder)

@@ -11,13 +11,7 @@ from .. import options
 
 @click.command()
 @options.run_folder
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Where to.  [default: stdout]",
-)
+@options.output("stdout")
 def trace(folder: Path | None, output: Path | None) -> None:
     """A run as a Chrome trace: a track per slot, an arrow from each award to its start.
 

@@ -11,13 +11,7 @@ from .. import options
 
 @click.command()
 @click.argument("task", default="last")
-@click.option(
-    "--run",
-    "folder",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="The logs.  [default: the newest of this machine]",
-)
+@options.run("The logs.  [default: the newest of this machine]")
 @options.as_json
 def why(task: str, folder: Path | None, as_json: bool) -> None:
     """Who bid what for a task, who declined, who won, and by how much.

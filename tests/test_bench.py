@@ -90,6 +90,14 @@ def test_what_rises_steadily_grows(leak: object) -> None:
     assert seen([leak(second) for second in range(200)]).growth(ended=0, held=0, bids=0).is_growth
 
 
+def test_what_comes_back_is_no_growth() -> None:
+    """A peer was killed, and is there again with its connections."""
+    series = seen([of(descriptors=40 if 90 <= second < 160 else 60) for second in range(200)])
+    assert series.growth(ended=0, held=0, bids=0).descriptors_grew == 0.0
+    higher = seen([of(descriptors=40 if second < 150 else 60) for second in range(200)])
+    assert higher.growth(ended=0, held=0, bids=0).is_growth
+
+
 def test_what_is_remembered_on_purpose_is_no_growth() -> None:
     series = seen([of(memory_mb=50.0 + 0.1 * second) for second in range(200)])
     growth = series.growth(ended=4_000, held=0, bids=0)

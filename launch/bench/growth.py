@@ -2,13 +2,15 @@
 
 Memory may grow by what an agent remembers on purpose, up to limits of its own: tasks that have ended, for whoever asks,
 where they were handed in and at their holders; and bids, until their fate is known. Of what was seen a straight line is
-made (least squares), so that one large moment does not decide.
+made (least squares), so that one large moment does not decide; and descriptors and processes that come back, with a
+peer that was killed, are none that it has not held before.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -21,9 +23,10 @@ HELD_KB = 0.75
 BID_KB = 0.3
 """What a bid takes until its fate is known."""
 MEMORY_SLACK_MB = 4.0
-DESCRIPTORS_SLACK = 6.0
-"""A peer that is killed and comes back is worth a few, for a moment."""
+DESCRIPTORS_SLACK = 4.0
 CHILDREN_SLACK = 2.0
+
+_Seen: TypeAlias = list[tuple[float, Holding]]
 
 
 class Growth(msgspec.Struct, frozen=True):
@@ -51,7 +54,7 @@ class Series:
     """What was seen of one process, and when."""
 
     def __init__(self) -> None:
-        self._seen: list[tuple[float, Holding]] = []
+        self._seen: _Seen = []
 
     def add(self, now: float, held: Holding) -> None:
         self._seen.append((now, held))
@@ -60,20 +63,31 @@ class Series:
         """In the second half `ended` tasks were handed in here, `held` were held here, and `bids` made."""
         if not self._seen:
             raise ValueError("nothing was seen of it")
-        half = self._seen[len(self._seen) // 2 :]
+        before, half = self._seen[: len(self._seen) // 2], self._seen[len(self._seen) // 2 :]
         last = half[-1][1]
         return Growth(
             round(last.memory_mb, 1),
             round(_rise(half, lambda held: held.memory_mb), 2),
             round((ended * BOOK_KB + held * HELD_KB + bids * BID_KB) / 1e3, 2),
             last.descriptors,
-            round(_rise(half, lambda held: held.descriptors), 2),
+            round(_beyond(before, half, lambda held: held.descriptors), 2),
             last.children,
-            round(_rise(half, lambda held: held.children), 2),
+            round(_beyond(before, half, lambda held: held.children), 2),
         )
 
 
-def _rise(seen: list[tuple[float, Holding]], what: Callable[[Holding], float]) -> float:
+def _beyond(before: _Seen, half: _Seen, what: Callable[[Holding], float]) -> float:
+    """Its rise, as far as it goes beyond what the process held before, but for its highest moments."""
+    rise = _rise(half, what)
+    return min(rise, _high(half, what) - _high(before, what)) if len(before) > 1 else rise
+
+
+def _high(seen: _Seen, what: Callable[[Holding], float]) -> float:
+    """Nine in ten times it was less."""
+    return statistics.quantiles([float(what(held)) for _, held in seen], n=10, method="inclusive")[-1]
+
+
+def _rise(seen: _Seen, what: Callable[[Holding], float]) -> float:
     """By how much the line through these rises from the first to the last."""
     times = [at for at, _ in seen]
     if len(set(times)) < 2:

@@ -103,6 +103,8 @@ class Guard:
         for end in (rings, bell):
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGINT, signal.SIGQUIT):  # a shell that starts an agent in the background ignores them
+            signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(bell.fileno(), warn_on_full_buffer=False)
         ready = selectors.DefaultSelector()
         ready.register(self._control, selectors.EVENT_READ)

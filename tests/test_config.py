@@ -47,7 +47,8 @@ def faults(text: str | bytes) -> list[str]:
 
 def parsed(*arguments: str) -> dict[str, object]:
     """What `up` is told, after all layers."""
-    with click.Context(parley, info_name="parley") as root:
+    settings = parley.context_settings  # a command keeps what its help was first called
+    with click.Context(parley, info_name="parley", **settings) as root:
         root.default_map = {"up": config.defaults_of(up)}
         return up.make_context("up", list(arguments), parent=root).params
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+import commitment_mistakes
 import msgspec
 import pytest
 
@@ -23,11 +24,10 @@ from parley.agents.simulated_journal import SimulatedJournal
 from parley.launch import simulate
 from parley.launch.scenario import Profile
 from parley.launch.simulated_client import Client
-from parley.protocols import commitment_words, proposer, winner
 from parley.protocols.award_rules import Offer
 from parley.protocols.book import Tray
 from parley.protocols.commitment import Commitment
-from parley.protocols.commitment_words import Choice, Chosen, Fence, Overruled, Promise, Spec, Vote, Why, Word
+from parley.protocols.commitment_words import Choice, Chosen, Fence, Overruled, Vote, Word
 from parley.protocols.contract import Contract, Standing
 from parley.protocols.contract_events import TaskCommitted
 from parley.protocols.contract_net import Initiator
@@ -37,8 +37,6 @@ from parley.protocols.gate import Gate
 from parley.protocols.holder import Holder
 from parley.protocols.holders import holders_among
 from parley.protocols.membership import Membership, _Peer
-from parley.protocols.opener import Opener, _Opening
-from parley.protocols.opener import Stage as OpenerStage
 from parley.protocols.participant import Participant, _Attempt
 from parley.protocols.performatives import Cancel, Decline, Fenced, Reason
 from parley.protocols.proposer import Proposer
@@ -176,67 +174,22 @@ def before_the_end(patch: pytest.MonkeyPatch) -> None:
 # --- holders, openers, winners ----------------------------------------------------------------------------------------
 
 
-@bug("a promise falls: a holder promises whatever it was asked for last", "S4", "S5", "S8", first=7)
-def a_promise_falls(patch: pytest.MonkeyPatch) -> None:
-    def prepare(self: Register, epoch: Epoch, why: Why, now: float, lease_s: float) -> Word | None:
-        if self.decided:
-            return self.hold()
-        self.promised, self.changed = epoch, True
-        return Promise(self.task, self.move, epoch, self.floor, self.accepted, self.started is not None)
-
-    patch.setattr(Register, "prepare", prepare)
-
-
-@bug("not adopted: an opener does as it likes, whatever was accepted before", "S1", "S7", "S4", first=10)
-def not_adopted(patch: pytest.MonkeyPatch) -> None:
-    promised = Opener._promised
-
-    def deaf(self: Opener, opening: _Opening, promise: Promise, sender: NodeId, now: float) -> None:
-        promised(self, opening, msgspec.structs.replace(promise, accepted=None), sender, now)
-
-    patch.setattr(Opener, "_promised", deaf)
-
-
-@bug("begun again: what is to be done at most once is awarded again after it was begun", "S3", first=11)
-def begun_again(patch: pytest.MonkeyPatch) -> None:
-    promised = Opener._promised
-
-    def deaf(self: Opener, opening: _Opening, promise: Promise, sender: NodeId, now: float) -> None:
-        promised(self, opening, msgspec.structs.replace(promise, started=False), sender, now)
-
-    patch.setattr(Opener, "_promised", deaf)
-
-
-@bug("no majority: one holder is enough", "S8", "S1", "S10")
-def no_majority(patch: pytest.MonkeyPatch) -> None:
-    for place in (proposer, winner):
-        patch.setattr(place, "majority", lambda holders: 1)
-    patch.setattr(commitment_words.Spec, "majority", property(lambda spec: 1))
-
-
-@bug("epoch 0 is shared: two agents that are handed a task take its first epoch for their own", "S9", profile="harsh")
-def epoch_0_is_shared(patch: pytest.MonkeyPatch) -> None:
-    nobody = Epoch(0, "entry", 0)
-
-    def opened(self: Opener, spec: Spec, now: float) -> None:
-        if spec.task.id not in self._openings:
-            opening = _Opening(spec, 0, nobody, OpenerStage.HOLDING)
-            opening.installs = nobody
-            self._begin(opening, now)
-
-    patch.setattr(Opener, "open", opened)
-
-
-@bug("forgets too early: a holder forgets a task as soon as it knows how it ended", "S12", "S1", "S10", "L2")
-def forgets_too_early(patch: pytest.MonkeyPatch) -> None:
-    answer = Holder._answer
-
-    def forgetful(self: Holder, register: Register, word: Word | None, sender: NodeId, now: float) -> None:
-        answer(self, register, word, sender, now)
-        if register.choice is not None and register.choice.outcome is not None and register.task in self.registers:
-            self._erase_register(register)
-
-    patch.setattr(Holder, "_answer", forgetful)
+bug("a promise falls: a holder promises whatever it was asked for last", "S4", "S5", "S8", first=7)(
+    commitment_mistakes.a_promise_falls
+)
+bug("not adopted: an opener does as it likes, whatever was accepted before", "S1", "S7", "S4", first=10)(
+    commitment_mistakes.accepted_not_adopted
+)
+bug("begun again: what is to be done at most once is awarded again after it was begun", "S3", first=11)(
+    commitment_mistakes.started_not_heeded
+)
+bug("no majority: one holder is enough", "S8", "S1", "S10")(commitment_mistakes.no_majority)
+bug("epoch 0 is shared: two agents that are handed a task take its first epoch for their own", "S9", profile="harsh")(
+    commitment_mistakes.epoch_0_is_shared
+)
+bug("forgets too early: a holder forgets a task as soon as it knows how it ended", "S12", "S1", "S10", "L2")(
+    commitment_mistakes.forgets_too_early
+)
 
 
 @bug("hops on silence: a winner that says nothing is taken for one that has given back", "S9", first=2)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from . import online, workflows
 from .allocations import Line
 from .comparison import Line as AnyLine
+from .families import geometric_mean
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -134,6 +135,7 @@ def _workflows(lines: Sequence[workflows.Line]) -> Table:
     for protocol in dict.fromkeys(line.protocol for line in lines):
         ratios = [line.ratio for line in lines if line.protocol == protocol]
         if len(ratios) > 1:
-            geometric = math.exp(math.fsum(math.log(ratio) for ratio in ratios) / len(ratios))
-            drawn.add_row("geometric mean", protocol, "", "", "", f"{geometric:.3f}", "", "", style="bold")
+            drawn.add_row(
+                "geometric mean", protocol, "", "", "", f"{geometric_mean(ratios):.3f}", "", "", style="bold"
+            )
     return drawn

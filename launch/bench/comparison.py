@@ -1,9 +1,9 @@
 """`parley bench`: what lies at the places that were named, which protocols it is asked of, and all runs of them.
 
-instances    divisions and assignments (instances.py): sessions on the simulated fleet or between processes, or a
-             consensus on a topology
-traces       arrivals over time (online.py)
-workflows    tasks after tasks (workflows.py)
+    instances    divisions and assignments (instances.py): sessions on the simulated fleet or between processes, or a
+                 consensus on a topology
+    traces       arrivals over time (online.py)
+    workflows    tasks after tasks (workflows.py)
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from pathlib import Path
 from ..problems import Exit, Problem, did_you_mean
 from . import allocations, consensus, instances, online, processes, sessions, workflows
 from .allocations import Setting
+from .contractors import POLICIES
 from .instances import GENERATED, Instance
 
 PROTOCOLS = (*sessions.PROTOCOLS, *consensus.PROTOCOLS)
 ALL = "all"
 USUAL = {"instances": "prices", "traces": "contract-net", "workflows": "contract-net"}
-KNOWN = {"instances": PROTOCOLS, "traces": online.POLICIES, "workflows": workflows.POLICIES}
+KNOWN = {"instances": PROTOCOLS, "traces": POLICIES, "workflows": POLICIES}
 
 Line = allocations.Line | online.Line | workflows.Line
 

@@ -45,6 +45,8 @@ TO_PARTICIPANT = (
     performatives.Fenced, performatives.Finished, performatives.Kept, Gathered,
 )  # fmt: skip
 
+POLICIES = ("contract-net", "most-free", "longest-heaviest", "random")
+"""The award rules that such a fleet is asked about."""
 START_S = 1.0
 """By then all hear each other; nothing should arrive before."""
 

@@ -92,11 +92,11 @@ def grid(lines: Sequence[AnyLine]) -> tuple[list[str], list[str], dict[tuple[str
 def cell(found: Sequence[float | None]) -> str:
     """The geometric mean, and how many were feasible if not all were."""
     known = [score for score in found if score is not None and score > 0.0]
-    mean = f"{mean_of(known):.3f}" if known else "-"
+    mean = f"{geometric_mean(known):.3f}" if known else "-"
     return mean if len(known) == len(found) else f"{mean} ({len(known)}/{len(found)})"
 
 
-def mean_of(known: Sequence[float]) -> float:
+def geometric_mean(known: Sequence[float]) -> float:
     return math.exp(math.fsum(math.log(score) for score in known) / len(known))
 
 
@@ -150,7 +150,7 @@ def plot(lines: Sequence[AnyLine], path: Path) -> None:
     for place, column in enumerate(columns):
         known = [[score for score in cells.get((row, column), []) if score is not None and score > 0.0] for row in rows]
         at = [number + place * width for number, found in enumerate(known) if found]
-        axes.bar(at, [mean_of(found) for found in known if found], width, label=column)
+        axes.bar(at, [geometric_mean(found) for found in known if found], width, label=column)
     axes.axhline(1.0, color="black", linewidth=0.8)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")

@@ -44,7 +44,6 @@ GENERATED = re.compile(r"arrivals:(\d{1,6})x(\d{1,6})(?::(\d{1,9}))?")
 NODES_MAX = 10_000
 LOOKS = 20
 """So often a run is asked how much memory it takes."""
-POLICIES = ("contract-net", "most-free", "longest-heaviest", "random")
 REQUESTS_MAX = 1_000_000
 
 

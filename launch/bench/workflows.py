@@ -34,7 +34,6 @@ from ...protocols.participant import Asked, Pricing
 from ..problems import Exit, Problem
 from .contractors import START_S, Contractor, Contractors
 
-POLICIES = ("contract-net", "most-free", "longest-heaviest", "random")
 TASKS_MAX = 20_000
 FILE_BYTES_MAX = 256 * 1024 * 1024
 PRIORITY_MAX = 1000

@@ -17,23 +17,29 @@ from random import Random
 
 from ..protocols import (
     auctions,
+    batch_words,
     blobs,
     carrier,
     commitment,
     commitment_events,
     commitment_words,
     contract_net,
+    gossip,
     membership,
     participant,
     performatives,
     planning,
     requests,
+    rounds,
     seeking,
     service,
+    sessions,
     swim_words,
 )
 from ..protocols.auctions import KnockedDown
 from ..protocols.award_rules import CONTRACT_NET, Rule
+from ..protocols.batch_words import CloseBatch, Divided, OpenBatch
+from ..protocols.batches import NEVER, Policy
 from ..protocols.commitment_words import Begin, Chosen, Entry, HeldFast, Overruled, Permitted, Pledge, Talk
 from ..protocols.contract_events import EVENTS as CONTRACT_EVENTS
 from ..protocols.core import (
@@ -86,6 +92,9 @@ MESSAGES: tuple[type[Message], ...] = (
     *commitment_words.MESSAGES,
     *seeking.MESSAGES,
     *auctions.MESSAGES,
+    *batch_words.MESSAGES,
+    *rounds.MESSAGES,
+    *gossip.MESSAGES,
 )
 """All that may come over the wire."""
 EVENTS: tuple[type[Event], ...] = (
@@ -94,6 +103,9 @@ EVENTS: tuple[type[Event], ...] = (
     *CONTRACT_EVENTS,
     *auctions.EVENTS,
     *commitment_events.EVENTS,
+    *batch_words.EVENTS,
+    *rounds.EVENTS,
+    *gossip.EVENTS,
 )
 """All that its roles may tell the log."""
 
@@ -104,7 +116,8 @@ class Agent:
     `now` is the monotonic time at which it begins; `seed` decides every random choice it makes; `shop` is what its
     executors offer (default: what its resources list), `own` what its owner makes of its usual valuation; `shelf` is
     where its large values lie (default: it takes none). `entries` are what its former lives recorded, and `recording`
-    whether this one does: `Record` must then be answered with `Recorded`. A task handed in here is to have `holders`.
+    whether this one does: `Record` must then be answered with `Recorded`. A task handed in here is to have `holders`;
+    `policy` says how batches of them are divided.
     """
 
     def __init__(
@@ -121,6 +134,7 @@ class Agent:
         entries: Sequence[Entry] = (),
         recording: bool = False,
         holders: int = 1,
+        policy: Policy = NEVER,
     ) -> None:
         shelf = shelf if shelf is not None else NoShelf()
         self.node = contact.node
@@ -145,7 +159,9 @@ class Agent:
             recording=recording,
             contracted=lambda task: self.initiator.standing(task) is not None,
         )
-        self.initiator = contract_net.Initiator(contact.node, contact.incarnation, seed, rule, self.commitment)
+        self.initiator = contract_net.Initiator(
+            contact.node, contact.incarnation, seed, rule, self.commitment, policy=policy
+        )
         self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
         self.carrier = carrier.Carrier(contact.node, shelf.holds)
         usual = earliest_finish(contact.node, resources, self._shop, self.estimator, shelf.knows)
@@ -160,6 +176,7 @@ class Agent:
         )
         self.auctioneer = auctions.Auctioneer(contact.node, contact.incarnation)
         self.bidder = auctions.Bidder(contact.node, self.participant.quote, self.participant.lose)
+        self.sessions = sessions.Sessions(contact.node, self.participant.column)
         self.service = service.Service(
             self.initiator,
             self.participant,
@@ -180,6 +197,7 @@ class Agent:
             self.carrier,
             self.auctioneer,
             self.bidder,
+            self.sessions,
         )
         self._gatherers: dict[str, Protocol] = {
             "run": self.participant,
@@ -207,7 +225,8 @@ class Agent:
                 self.service,
                 (*requests.QUESTIONS, Credit, Printed, Completed, HeldFast, Permitted, Overruled, Chosen, Seek, Sought),
             ),
-            (self.initiator, (Permitted, Overruled, Chosen)),
+            (self.initiator, (Permitted, Overruled, Chosen, Divided)),
+            (self.sessions, (OpenBatch, CloseBatch, *rounds.MESSAGES, *gossip.MESSAGES, PeerUp, PeerDown)),
             (self.participant, (Begin, Overruled, Chosen)),
             (self.carrier, carrier.LISTENS),
             (self.auctioneer, auctions.TO_AUCTIONEER),

@@ -203,5 +203,5 @@ def _late(market: Market, stands: Mapping[NodeId, Stand]) -> set[NodeId] | None:
     return {
         node
         for row, node in enumerate(table.nodes)
-        if float(table.sizes[row, tasks_of(stands[node].tasks, table.tasks)].sum()) > aim
+        if table.with_base(row, float(table.sizes[row, tasks_of(stands[node].tasks, table.tasks)].sum())) > aim
     }

@@ -28,7 +28,7 @@ import numpy as np
 from .clearing import cleared
 from .columns import Column, Opening, Owners, Table, column, table
 from .core import NodeId, PeerError
-from .dual_bound import bound_of, certificate, tightened, trivial_bound
+from .dual_bound import bound_of, certificate, tightened, trivial_bound, with_bases
 from .prices import Quote, first_price, priced, raised, wanted
 from .trading import Holding, Market, Trading, trading
 
@@ -145,6 +145,11 @@ class Batch:
         }
         return Division(held, value, overload, self.bound)
 
+    @property
+    def prices(self) -> Mapping[NodeId, float]:
+        """Those of the best bound."""
+        return self._best_prices
+
     # -- who takes part
 
     @property
@@ -195,12 +200,12 @@ class Batch:
         self._prices = {node: prices.get(node, usual) for node in self.table.nodes}
         at = list(self._prices.values())
         owners = wanted(self.table, at)
-        self._loads = self.table.loads(owners)
+        self._loads = self.table.shares(owners)
         costs = self.table.costs[owners, np.arange(self.table.tasks)]
         self._costs = [math.fsum(costs[owners == row]) for row in range(len(at))]
         row = self._row
         if row is not None:
-            self._price = raised(self.table, row, at[row], self._loads, self._step)
+            self._price = raised(self.table, row, at[row], with_bases(self.table, self._loads), self._step)
 
     def _quoted(self, quotes: Mapping[NodeId, Quote]) -> None:
         """All have quoted: the bound of the last step, and the prices of this one."""
@@ -209,7 +214,7 @@ class Batch:
         if all(node in quotes for node in nodes):
             bound = bound_of(
                 [self._prices[node] for node in nodes],
-                [quotes[node].load for node in nodes],
+                with_bases(self.table, [quotes[node].load for node in nodes]),
                 [quotes[node].cost for node in nodes],
                 None if self.table.capacities is None else list(self.table.capacities),
             )

@@ -29,7 +29,7 @@ from .batch import CAPACITY_TURNS, SLACK, Division, Terms
 from .clearing import cleared
 from .columns import Column, Opening, Owners, Table, column, table
 from .core import NodeId, PeerError
-from .dual_bound import bound_of, tightened, trivial_bound
+from .dual_bound import bound_of, tightened, trivial_bound, with_bases
 from .prices import PRICE_MAX, Amount, first_price, priced, raised, wanted
 from .session import ROUNDS_MAX
 from .trading import Market, pack, relieved, tasks_of
@@ -132,6 +132,15 @@ class BatchByGossip:
         overload, value = self._table.value(owners)
         return Division(held, value, overload, tightened(self._table, bound))
 
+    @property
+    def table(self) -> Table | None:
+        return self._table
+
+    @property
+    def prices(self) -> Mapping[NodeId, float]:
+        """The last ones, at which all have cleared."""
+        return dict(self._market_of)
+
     # -- prices
 
     def _is_last(self, marks: Mapping[NodeId, Mark], node: NodeId) -> bool:
@@ -165,7 +174,7 @@ class BatchByGossip:
     def _see_bound(self, known: Table, at: list[float]) -> list[float]:
         """The loads at these prices; the bound that they give is kept if it is the best."""
         owners = wanted(known, at)
-        loads = known.loads(owners)
+        loads = with_bases(known, known.shares(owners))
         costs = known.costs[owners, np.arange(known.tasks)]
         shares = [math.fsum(costs[owners == row]) for row in range(len(at))]
         limits = None if known.capacities is None else list(known.capacities)
@@ -198,7 +207,7 @@ class BatchByGossip:
     def _new_market(self, known: Table, at: list[float]) -> Market:
         self._see_bound(known, at)
         owners = wanted(known, at)
-        loads = known.loads(owners)
+        loads = with_bases(known, known.shares(owners))
         if known.capacities is not None:
             limits = [float(limit) for limit in known.capacities]
         else:

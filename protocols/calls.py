@@ -89,6 +89,18 @@ class Calls:
         if contract.stage is Stage.PRICED:
             self.priced.remove(contract)
 
+    def withdraw(self, contracts: Sequence[Contract]) -> None:
+        """They are no longer to be called, or awarded by what was bid in calls."""
+        out = {id(contract) for contract in contracts}
+        self.priced = [contract for contract in self.priced if id(contract) not in out]
+        self._uncalled = [contract for contract in self._uncalled if id(contract) not in out]
+        heapq.heapify(self._uncalled)
+
+    @property
+    def waiting(self) -> int:
+        """About how many wait to be called, or priced to be awarded."""
+        return len(self._uncalled) + len(self.priced)
+
     @property
     def deadline(self) -> float | None:
         earliest = self._price_at
@@ -134,13 +146,15 @@ class Calls:
             yield self._uncalled[0]
             heapq.heappop(self._uncalled)
 
-    def price_anew(self, now: float) -> list[Effect]:
-        """All are asked again for what is next in order: bids get old, and a load may have been missed."""
-        if self.priced and self._price_at is not None and self._price_at > now:
+    def price_anew(self, now: float, divided: Sequence[Contract] = ()) -> list[Effect]:
+        """All are asked again for what is next in order: bids get old, and a load may have been missed. Of what was
+        `divided`, for the loads alone."""
+        next_in_order = self.priced or divided
+        if next_in_order and self._price_at is not None and self._price_at > now:
             return []
         due = self._price_at is not None
-        self._price_at = now + BID_LIFE_S if self.priced else None
-        return self._call(_fitting(self.priced), None, BID_LIFE_S, now) if due and self.priced else []
+        self._price_at = now + BID_LIFE_S if next_in_order else None
+        return self._call(_fitting(next_in_order), None, BID_LIFE_S, now) if due and next_in_order else []
 
     def invite(self, node: NodeId, now: float) -> list[Effect]:
         """A node that has not bid for what waits is asked directly."""
@@ -206,7 +220,7 @@ class Calls:
             contract = call.contracts[bid.task] if call else None
             if contract is not None and call is not None and call.revised and contract.outbid(sender):
                 contract = None  # rejected for good
-            if contract is None or contract.stage not in (Stage.CALLED, Stage.PRICED):
+            if contract is None or contract.stage not in (Stage.CALLED, Stage.PRICED, Stage.DIVIDED):
                 late.append(bid.task)
             else:
                 contract.bid(sender, bid)

@@ -36,7 +36,8 @@ def cleared(table: Table, bids: Numbers, limits: Sequence[float], owners: Owners
     left = np.asarray(sorted(open_tasks), np.intp)
     kept = np.ones(table.tasks, np.bool_)
     kept[left] = False
-    loads = np.asarray([math.fsum(table.sizes[row, kept & (result == row)]) for row in range(len(table.nodes))])
+    rows = range(len(table.nodes))
+    loads = np.asarray([table.base(row) + math.fsum(table.sizes[row, kept & (result == row)]) for row in rows])
     room = np.asarray(limits, np.float64)
     awards_max = max(1, len(left) // (len(table.nodes) * ROUNDS))
     while left.size:

@@ -31,6 +31,7 @@ class Stage(enum.Enum):
     UNCALLED = enum.auto()  # to be called as soon as there is room in the window
     CALLED = enum.auto()  # its first call is open
     PRICED = enum.auto()  # bids are in; waits until a node that should have it has room
+    DIVIDED = enum.auto()  # a session has named its node, and it waits until that has room (batches.py)
     PARKED = enum.auto()  # nobody bid; to be called again later
     AWARDED = enum.auto()
     ENDING = enum.auto()  # its holders are asked to decide on its end
@@ -162,6 +163,8 @@ class Contract:
                 return State.OPEN, f"all that should have it are busy; {best or 'nobody'} would do it fastest"
             case Stage.CALLED:
                 return State.OPEN, "its call is open"
+            case Stage.DIVIDED:
+                return State.OPEN, "is one of a batch that was divided, and waits for its turn"
         if self.lost is not None:
             return State.OPEN, f"lost on {self.winner} ({self.lost}), to be awarded again"
         return State.OPEN, "its call comes when those before it are placed"
@@ -196,7 +199,7 @@ def unplaced_sentence(declines: Mapping[NodeId, Decline]) -> str:
     return f"0/{len(declines)} nodes can run this: {', '.join(reasons)}"[:SENTENCE_CHARS_MAX]
 
 
-class Replicas:
+class _Siblings:
     """Replicas of one task: how many have not ended, and on which node each is, or was done."""
 
     __slots__ = ("open", "sites")
@@ -204,6 +207,40 @@ class Replicas:
     def __init__(self) -> None:
         self.open = 0
         self.sites: dict[TaskId, NodeId] = {}
+
+
+class Replicas:
+    """Where replicas are, so that no two of a task come to one node. What is no replica is none of its business."""
+
+    def __init__(self) -> None:
+        self._siblings: dict[TaskId, _Siblings] = {}  # by what they have in common
+
+    def opened(self, task: Task) -> None:
+        if task.id != task.origin:
+            self._siblings.setdefault(task.origin, _Siblings()).open += 1
+
+    def sites(self, task: Task) -> Iterable[NodeId]:
+        """Nodes that have one of its siblings, or it."""
+        return self._siblings[task.origin].sites.values() if task.id != task.origin else ()
+
+    def placed(self, task: Task, node: NodeId) -> None:
+        if task.id != task.origin:
+            self._siblings[task.origin].sites[task.id] = node
+
+    def vacated(self, task: Task) -> None:
+        if task.id != task.origin:
+            self._siblings[task.origin].sites.pop(task.id, None)
+
+    def ended(self, task: Task, state: State) -> None:
+        """Its node stays taken if it was done there; where all have ended, nothing needs to be known."""
+        siblings = self._siblings.get(task.origin)
+        if siblings is None or task.id == task.origin:
+            return
+        siblings.open -= 1
+        if state is not State.DONE:
+            siblings.sites.pop(task.id, None)
+        if not siblings.open:
+            del self._siblings[task.origin]
 
 
 class Rejects:

@@ -33,6 +33,8 @@ from collections.abc import Mapping, Sequence
 
 from .auctions import KnockedDown
 from .award_rules import CONTRACT_NET, Offer, Rule
+from .batch_words import PROTOCOL, Divided
+from .batches import NEVER, Batches, Policy
 from .blobs import Gather, Gathered, Key, Release
 from .calls import Calls
 from .commitment import Commitment
@@ -116,24 +118,25 @@ class Initiator:
         rule: Rule = CONTRACT_NET,
         commitment: Commitment | None = None,
         probes: Probes | None = None,
+        policy: Policy = NEVER,
     ) -> None:
         self._node = node
         self._commitment = commitment
         self._prefix = f"{node}.{incarnation:x}."
         self._seed = seed
         self._rule = rule
-        self._awards_made = 0
-        self._arrivals = 0
+        self._awards_made = self._arrivals = 0
         self._accounts: dict[NodeId, Account] = {}  # of all that may be invited, this node among them
         self._contracts: dict[TaskId, Contract] = {}
         self._calls = Calls(self._prefix, rule, self._prospect, self._unbid, probes)
+        self._batches = Batches(node, self._prefix, seed, policy, self._accounts, self._calls.withdraw)
         self._cries = OpenCry(node, self._prefix, rule)
         self._awarded: dict[NodeId, dict[TaskId, Contract]] = {}
-        self._replicas: dict[TaskId, Replicas] = {}  # by what they have in common
+        self._replicas = Replicas()
         self._rejects = Rejects()
         self._reject_at: float | None = None
-        self._timers: list[tuple[float, int, Contract]] = []  # leases to end, recalls
         self._timers_set = 0
+        self._timers: list[tuple[float, int, Contract]] = []  # leases to end, recalls
         self._due: float | None = None  # when to award and call; None: nothing has changed
 
     # -- told by the agent
@@ -161,9 +164,9 @@ class Initiator:
         key = (-float(terms.priority), -terms.reward, *self._rule.order(task, self._arrivals))
         contract = Contract(task, payload, key, follow=follow, waits=waits, due=due, blobs=blobs)
         self._contracts[task.id] = contract
-        if task.id != task.origin:
-            self._replicas.setdefault(task.origin, Replicas()).open += 1
+        self._replicas.opened(task)
         self._await_bids(contract)
+        self._batches.arrived(now)
         self._due = now
         return ()
 
@@ -177,7 +180,7 @@ class Initiator:
         if contract.stage is Stage.AWARDED:
             contract.ending = (state, reason, detail)
             return [Send(contract.winner, Cancel(contract.auction, task, contract.epoch))]
-        if contract.stage in (Stage.CALLED, Stage.PRICED):
+        if contract.stage in (Stage.CALLED, Stage.PRICED, Stage.DIVIDED):
             self._reject(contract, Reason.CANCELLED, now)
         self._calls.remove(contract)
         return self._commit(contract, state, now, error=detail, reason=reason)
@@ -233,6 +236,9 @@ class Initiator:
             case Permitted():
                 self._due = now
                 return ()
+            case Divided():
+                self._due = now
+                return self._batches.divided(message, now)
             case Overruled(task, _):
                 return self._overruled(task)
             case Chosen(task, outcome):
@@ -244,7 +250,7 @@ class Initiator:
         while self._timers and self._timers[0][2].timer != self._timers[0][1]:
             heapq.heappop(self._timers)
         earliest = self._timers[0][0] if self._timers else None
-        for time in (self._due, self._reject_at, self._calls.deadline):
+        for time in (self._due, self._reject_at, self._calls.deadline, self._batches.deadline):
             if time is not None and (earliest is None or time < earliest):
                 earliest = time
         return earliest
@@ -270,7 +276,8 @@ class Initiator:
             effects += self._award_all(now)
             effects += self._calls.call_next(now)
             effects += self._cries.sell_next(self._calls.peers, now, self._may_award)
-        effects += self._calls.price_anew(now)
+        effects += self._batches.wake(self._contracts.values(), self._calls.waiting, now)
+        effects += self._calls.price_anew(now, self._batches.heads)
         if self._reject_at is not None and self._reject_at <= now:
             effects += self._rejects.leave()
             self._reject_at = None
@@ -309,10 +316,13 @@ class Initiator:
 
     def _award_all(self, now: float) -> list[Effect]:
         """Late binding: plan all that is priced, in the rule's order; transfer what would start now or next."""
-        if not (priced := self._calls.priced):
+        if not (priced := self._calls.priced) and not self._batches.divides:
             return []
         effects: list[Effect] = []
         outlooks = {node: account.outlook(now) for node, account in sorted(self._accounts.items()) if account.known}
+        for contract, offer, offers in self._batches.next(outlooks, self._may_award):
+            effects += self._award(contract, offer, offers, PROTOCOL, self._seed, now)
+        effects += self._batches.trade(outlooks, now)
         roomy = {node for node, outlook in outlooks.items() if not outlook.full}
         kept: list[Contract] = []
         seen, made, record = 0, self._awards_made, PlanRecord(outlooks)
@@ -333,7 +343,7 @@ class Initiator:
                 continue
             record.step(contract, offers, offer)
             if outlook.room(offer.own_s) and self._may_award(contract):
-                effects += self._award(contract, offer, offers, seed, now)
+                effects += self._award(contract, offer, offers, self._rule.name, seed, now)
             else:
                 kept.append(contract)
             outlook.take(offer.own_s)
@@ -349,8 +359,7 @@ class Initiator:
 
     def _offers(self, contract: Contract, outlooks: Mapping[NodeId, Outlook]) -> list[Offer]:
         """The bids as they stand in the plan."""
-        replica = contract.task.id != contract.task.origin
-        contract.sift(self._replicas[contract.task.origin].sites.values() if replica else (), self._reserve(contract))
+        contract.sift(self._replicas.sites(contract.task), self._reserve(contract))
         return [
             Offer(node, outlook.ready_s, bid.own_s, outlook.free, self._accounts[node].speed)
             for node, outlook in outlooks.items()
@@ -372,12 +381,15 @@ class Initiator:
         if end.winner not in self._accounts or not self._may_award(contract):
             return self._reopen(contract, now)
         offer = Offer(end.winner, 0.0, end.price, 0, 0.0)
-        return self._award(contract, offer, [offer], self._seed, now)
+        return self._award(contract, offer, [offer], self._rule.name, self._seed, now)
 
     def _await_bids(self, contract: Contract) -> None:
-        (self._cries if self._cries.sells(contract) else self._calls).add(contract)
+        if not self._batches.take_back(contract):
+            (self._cries if self._cries.sells(contract) else self._calls).add(contract)
 
-    def _award(self, contract: Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float) -> list[Effect]:
+    def _award(
+        self, contract: Contract, offer: Offer, offers: Sequence[Offer], rule: str, seed: int, now: float
+    ) -> list[Effect]:
         task, winner = contract.task, offer.node
         contract.stage = Stage.AWARDED
         contract.running = False
@@ -395,13 +407,12 @@ class Initiator:
         self._awards_made += 1
         contract.number = self._awards_made
         self._accounts[winner].award(contract.number, offer.own_s)
-        if task.id != task.origin:
-            self._replicas[task.origin].sites[task.id] = winner
+        self._replicas.placed(task, winner)
         if len(offers) > 1:
             self._reject(contract, Reason.OUTBID, now)
         reserve = self._reserve(contract)
         payment = self._rule.pay(offer, offers, reserve) if self._rule.pay is not None else None
-        effects: list[Effect] = [awarded(contract, offer, offers, self._rule.name, seed, payment, reserve)]
+        effects: list[Effect] = [awarded(contract, offer, offers, rule, seed, payment, reserve)]
         if contract.lost is not None:
             effects.append(TaskReassigned(task=task.id, epoch=contract.epoch, peer=winner, reason=contract.lost))
         asked, number, follow = contract.asked(now), contract.number, contract.follow
@@ -435,6 +446,7 @@ class Initiator:
         contract = self._held(message.task, message.epoch, sender)
         if contract is None:
             return self._fence(message.task, message.epoch, sender)
+        self._batches.ended(contract, message.seconds, now)
         if message.blobs and contract.informed is None:
             contract.informed = message
             contract.timer = 0  # the lease lasts as long as the fetch does, and that ends by itself
@@ -554,8 +566,7 @@ class Initiator:
     def _reopen(self, contract: Contract, now: float) -> list[Effect]:
         """It is to be called again: its award came to nothing, or all that bid for it are gone."""
         contract.timer = 0
-        if contract.task.id != contract.task.origin:
-            self._replicas[contract.task.origin].sites.pop(contract.task.id, None)
+        self._replicas.vacated(contract.task)
         self._await_bids(contract)
         self._due = now
         return []
@@ -597,7 +608,9 @@ class Initiator:
         """It is ours no longer."""
         del self._contracts[contract.task.id]
         self._take_back(contract)
-        self._replica_ended(contract, state)
+        self._batches.forget(contract.task.id)
+        contract.stage = Stage.ENDED
+        self._replicas.ended(contract.task, state)
 
     def _chosen(self, task: TaskId, outcome: Outcome | None) -> list[Effect]:
         """Its holders have decided. Whoever still works at it need not."""
@@ -619,18 +632,6 @@ class Initiator:
         self._calls.remove(contract)
         self._forget(contract, State.UNKNOWN)
         return self._let_go(contract)
-
-    def _replica_ended(self, contract: Contract, state: State) -> None:
-        """Its node stays taken if it was done there; where all have ended, nothing needs to be known."""
-        contract.stage = Stage.ENDED
-        replicas = self._replicas.get(contract.task.origin)
-        if replicas is None or contract.task.id == contract.task.origin:
-            return
-        replicas.open -= 1
-        if state is not State.DONE:
-            replicas.sites.pop(contract.task.id, None)
-        if not replicas.open:
-            del self._replicas[contract.task.origin]
 
     # -- who is there
 
@@ -662,6 +663,7 @@ class Initiator:
         insort(self._calls.peers, node)
         self._accounts[node] = Account()
         self._due = now
+        self._batches.moved(now)
         self._reopen_parked(now)
         return self._calls.invite(node, now)
 
@@ -676,6 +678,8 @@ class Initiator:
         for contract in list(self._awarded.get(node, {}).values()):
             effects += self._lose(contract, Reason.VANISHED, now)
         self._awarded.pop(node, None)
+        for contract in self._batches.gone(node, now):
+            effects += self._reopen(contract, now)
         return effects + self._calls.gone(node, now)
 
     # -- time

@@ -9,6 +9,11 @@ Where each task goes to the least priced bid, the sums over tasks are sums over 
 and cost_i + λ_i (load_i - b_i). So whoever hears the quotes of one step knows a bound, whatever the prices were, and
 with a division of value v the certificate: it is within (v - bound) / |bound| of the optimum.
 
+Of nodes that have work already, the k slots of each are busy for b_s seconds: a slot that gets a task ends no sooner
+than b_s and its work, one that gets none says nothing. But no division is better than L, the time before which some
+task ends nowhere; so each slot can count as busy for min(b_s, L), whether it gets a task or not, and the mean over the
+slots of those is added to a node's load.
+
 Invariant: the bound is never above the optimum; what rounding could have added is taken off.
 """
 
@@ -45,9 +50,18 @@ def bound_of(
 
 
 def trivial_bound(table: Table) -> float:
-    """Every task where it is cheapest: the longest of them, or what all cost together."""
+    """Every task where it is cheapest: the longest of them, or what all cost together; begun when a slot is free."""
+    if table.ready:
+        return table.floor
     least = table.costs.min(axis=0)
     return float(least.max()) if table.capacities is None else math.fsum(least)
+
+
+def with_bases(table: Table, shares: Sequence[float]) -> list[float]:
+    """(nodes,): these shares of a batch, with what the nodes have to do already, as far as a bound may count it."""
+    if table.sure is None:
+        return list(shares)
+    return [share + sure for share, sure in zip(shares, table.sure.tolist(), strict=True)]
 
 
 def tightened(table: Table, bound: float) -> float:

@@ -46,7 +46,7 @@ EXCHANGE_BYTES_MAX = 1024 * 1024
 """Of words in one exchange; what is left over goes with the next."""
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What the sender knows of a node: the version of its word that it has (0: none), and the newest that it heard of
     how many periods that node has lived, and of the digest of all versions it had then."""
 
@@ -56,7 +56,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     digest: Annotated[int, Meta(ge=0, lt=2**32)]
 
 
-class Rumour(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Rumour(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The word of a node, on its way from one to the other."""
 
     node: NodeId

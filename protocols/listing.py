@@ -90,7 +90,7 @@ def _listed(known: Table, rule: Rule, seed: int) -> Owners:
     means = known.costs.mean(axis=0)
     tasks = [Task(str(task), "batch", min(1e9, max(0.0, float(mean)))) for task, mean in enumerate(means)]
     order = sorted(range(known.tasks), key=lambda task: rule.order(tasks[task], task))
-    loads = [0.0] * len(known.nodes)
+    loads = [known.base(row) for row in range(len(known.nodes))]
     owners = np.zeros(known.tasks, np.intp)
     for task in order:
         chosen = rule.choose(list(_offers(known, task, loads)), (seed * known.tasks + task) * SPREAD % 2**63)
@@ -100,7 +100,7 @@ def _listed(known: Table, rule: Rule, seed: int) -> Owners:
 
 
 def _least_first(known: Table) -> Owners:
-    loads = np.zeros(len(known.nodes))
+    loads = np.asarray([known.base(row) for row in range(len(known.nodes))])
     owners = np.zeros(known.tasks, np.intp)
     left = list(range(known.tasks))
     while left:

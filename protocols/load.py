@@ -139,6 +139,11 @@ class Account:
         return self._load.speed
 
     @property
+    def slots(self) -> int:
+        """How many it has told of; 1, if nothing."""
+        return len(self._load.ready_s) if self._load is not None else 1
+
+    @property
     def unheard(self) -> bool:
         """Awards are on their way that its load does not count yet."""
         return bool(self._unheard)

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from .batch_words import Priced
 from .blobs import Gather, Gathered, Key, Release
 from .commitment import Commitment
 from .commitment_words import Begin, Chosen, Overruled
@@ -369,6 +370,16 @@ class Participant:
             return Decline(task.id, Reason.BUSY, "have work for now and next")
         return cost
 
+    def column(self, tasks: Sequence[Task], initiator: NodeId, now: float) -> Priced:
+        """What each of a batch would cost here, the queue not counted, each a bid that stands; and our load."""
+        costs: list[float | None] = []
+        for task in tasks:
+            pricing = self._price(Asked(task, initiator), 0.0, now)
+            costs.append(None if pricing.decline else max(sum([term[1] for term in pricing.terms]), RUN_S_MIN))
+            if pricing.decline is None:
+                self._offer(initiator, task.id)
+        return Priced(tuple(costs), self._load(initiator, now).ready_s)
+
     def lose(self, initiator: NodeId, task: TaskId) -> None:
         """What was quoted went to somebody else."""
         self._close(initiator, task)
@@ -551,8 +562,7 @@ class Participant:
     def _too_late(self, auction: AuctionId, task: TaskId, epoch: int, to: NodeId, now: float) -> Send:
         """What is not held cannot be cancelled: its end is on the way already."""
         load, heard = self._load(to, now), self._heard.get(to, 0)
-        detail = "it has ended here already"
-        return Send(to, Failure(auction, task, epoch, Reason.LATE, detail, 0.0, load, heard))
+        return Send(to, Failure(auction, task, epoch, Reason.LATE, "it has ended here already", 0.0, load, heard))
 
     # -- what is large
 

@@ -32,6 +32,8 @@ from .session import ROUNDS_MAX
 STEP = 0.5
 EXCESS_MAX = 3.0
 PRICE_MAX = 1e100
+UNPRICED = 1e200
+"""The bid of a node that refuses: above all that others can bid."""
 
 Amount = Annotated[float, Meta(ge=-COST_MAX * 1e4, le=COST_MAX * 1e4)]
 
@@ -53,7 +55,10 @@ def first_price(table: Table) -> float:
 def priced(table: Table, prices: Sequence[float]) -> Numbers:
     """(nodes, tasks): what each node bids for each task at these prices."""
     factors = np.asarray(prices, np.float64)[:, None]
-    return factors * table.costs if table.capacities is None else table.costs + factors * table.sizes
+    if table.capacities is not None:
+        return table.costs + factors * table.sizes
+    bids = factors * table.sizes
+    return bids if table.refused is None else np.where(table.refused, UNPRICED, bids)
 
 
 def wanted(table: Table, prices: Sequence[float]) -> Owners:

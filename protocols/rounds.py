@@ -43,7 +43,7 @@ ASK_S = 0.2
 ASK_S_MAX = 1.0
 PULLS_MAX = 8
 """So often a node asks in one round before it doubts itself."""
-LOG_SPOKEN_MAX = 1024
+LOG_SPOKEN_MAX = 256
 LOG_BYTES_MAX = 1024 * 1024
 """A log travels in pieces of about this size."""
 

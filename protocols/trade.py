@@ -51,9 +51,14 @@ class Pool:
     limits: tuple[float, float] | None
     least_gain: float = LEAST_GAIN
     """Relative: a smaller gain is none. Where a meeting costs much, only what is worth it should be changed."""
+    bases: tuple[float, float] = (0.0, 0.0)
+    """What each has to do already: it counts for who gets something of the pool."""
 
     def score(self, first: Numbers | float, second: Numbers | float, price: Numbers | float) -> tuple[Numbers, Numbers]:
-        """What must fall, and what must fall where that stays: of these loads and this price of all."""
+        """What must fall, and what must fall where that stays: of these shares and this price of all."""
+        if self.bases != (0.0, 0.0):
+            first = np.where(np.asarray(first) > 0.0, np.add(first, self.bases[0]), 0.0)
+            second = np.where(np.asarray(second) > 0.0, np.add(second, self.bases[1]), 0.0)
         if self.limits is None:
             return np.maximum(first, second), np.asarray(price)
         left, right = self.limits

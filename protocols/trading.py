@@ -81,7 +81,8 @@ class Market:
             limits: tuple[float, float] | None = (float(table.capacities[one]), float(table.capacities[other]))
             return Pool(sizes, (table.costs[one, tasks], table.costs[other, tasks]), limits, least_gain)
         limits = None if aim is None else (aim, aim)
-        return Pool(sizes, (self.bids[one, tasks], self.bids[other, tasks]), limits, least_gain)
+        bases = (table.base(one), table.base(other))
+        return Pool(sizes, (self.bids[one, tasks], self.bids[other, tasks]), limits, least_gain, bases)
 
     def meet(
         self, one: int, other: int, owners: Owners, aim: float | None, least_gain: float = LEAST_GAIN

@@ -151,9 +151,9 @@ def wrong_record(patch: pytest.MonkeyPatch) -> None:
     award = Initiator._award
 
     def awarded(
-        self: Initiator, contract: Contract, offer: Offer, offers: Sequence[Offer], seed: int, now: float
+        self: Initiator, contract: Contract, offer: Offer, offers: Sequence[Offer], rule: str, seed: int, now: float
     ) -> list[Effect]:
-        return award(self, contract, offers[-1], offers, seed, now)
+        return award(self, contract, offers[-1], offers, rule, seed, now)
 
     patch.setattr(Initiator, "_award", awarded)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -56,7 +56,7 @@ class Fleet:
     def __init__(
         self,
         speeds: Sequence[float],
-        tasks: dict[NodeId, Sequence[Task]],
+        tasks: Mapping[NodeId, Sequence[Task]],
         *,
         seed: int = 0,
         faults: Faults | None = None,

@@ -665,11 +665,11 @@ def test_a_replica_does_not_follow_one_that_was_done_there_but_may_follow_one_th
     replicas(one, 2)
     one.receive(proposal("a.1.1", ("t/1", 1.0), load=FREE), "b", 0.0)
     assert awards(one.wake(0.0)) == [("b", "t/1", 1)]
-    assert one._replicas["t"].sites == {"t/1": "b"}
+    assert one._replicas._siblings["t"].sites == {"t/1": "b"}
     one.receive(failure("t/1", 1, Reason.ERROR), "b", 0.1)
-    assert one._replicas["t"].sites == {}
+    assert one._replicas._siblings["t"].sites == {}
     one.cancel("t/2", State.CANCELLED, Reason.CANCELLED, "", 0.1)
-    assert not one._replicas
+    assert not one._replicas._siblings
 
 
 # --- iterated (FIPA SC00030H)

@@ -283,7 +283,7 @@ def test_every_line_fits_the_schema_and_gives_its_event_back(
     told = cast("Event", data.draw(values(msgspec.inspect.type_info(event))))
     path = tmp_path / "n1.jsonl"
     path.unlink(missing_ok=True)
-    log = open_log(path)
+    log = open_log(path, "debug")
     log.write(told, 0.5, data.draw(st.none() | st.just("n2:1.0")))
     log.close()
     line = path.read_bytes()

@@ -1,0 +1,151 @@
+"""What a desk and the members of its session say to each other, and what is told of a batch.
+
+    desk -> each member   OpenBatch(session, members, tasks)     in pieces, if there are many tasks
+    member -> all         the words of rounds or gossip          (`rounds.py`, `gossip.py`)
+    desk -> each member   CloseBatch(session)                    it takes too long: the desk goes on without it
+
+The numbers that a certificate is made of are in the log of every member: what each task costs on it (`batch.column`),
+and with what prices, bound and division the session ended (`batch.divided`).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, ClassVar, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from .core import Count, Event, Local, Message, NodeId, TaskId
+from .performatives import Tasks
+from .session import Nodes, SessionId
+
+PROTOCOL = "prices"
+"""The rule of an award that a session has decided."""
+BATCH_TASKS_MAX = 4_096
+PIECES_MAX = BATCH_TASKS_MAX
+SEED_MAX = 2**53
+
+
+class Mode(enum.StrEnum):
+    """How the words of a session reach the others."""
+
+    ROUNDS = "rounds"
+    GOSSIP = "gossip"
+
+
+class OpenBatch(Message, frozen=True, array_like=True):
+    """Price these tasks of the sender, and divide them with the other members. `piece` of `pieces`, from 0."""
+
+    session: SessionId
+    members: Nodes
+    mode: Mode
+    seed: Annotated[int, Meta(ge=0, le=SEED_MAX)]
+    trade: bool
+    tasks: Tasks
+    piece: Annotated[int, Meta(ge=0, lt=PIECES_MAX)]
+    pieces: Annotated[int, Meta(ge=1, le=PIECES_MAX)]
+
+
+class CloseBatch(Message, frozen=True, array_like=True):
+    """The sender waits for this session no longer."""
+
+    session: SessionId
+
+
+class Priced(NamedTuple):
+    """A node's column: seconds per task (None: refused), and per slot the seconds until it is free."""
+
+    costs: tuple[float | None, ...]
+    ready_s: tuple[float, ...]
+
+
+class Share(msgspec.Struct, frozen=True, gc=False):
+    """What one member got: numbers of tasks, from 0, in the order in which the desk has named them."""
+
+    node: NodeId
+    tasks: tuple[int, ...]
+    price: float
+
+
+class Divided(Local, frozen=True, array_like=True):
+    """A session has ended here. `columns`: what every task costs on each member, None where it is refused.
+
+    `value` is the makespan in seconds, `bound` what no division can beat.
+    """
+
+    session: SessionId
+    shares: tuple[Share, ...]
+    columns: tuple[tuple[NodeId, tuple[float | None, ...]], ...]
+    value: float
+    bound: float
+    rounds: Count
+
+
+# --- what the log is told --------------------------------------------------------------------------------------------
+
+
+class BatchOpened(Event, frozen=True, kw_only=True):
+    """A desk has opened a session. `work_s`: the least seconds of work per slot that it expects; `spread`: how far the
+    nodes' times for the tasks are from proportional (0: each node is so many times as fast as another)."""
+
+    name: ClassVar[str] = "batch.open"
+    session: str
+    tasks: tuple[TaskId, ...]
+    members: tuple[NodeId, ...]
+    mode: Mode
+    again: bool
+    work_s: float
+    spread: float
+
+
+class BatchColumn(Event, frozen=True, kw_only=True):
+    """What a member opens with: per slot the seconds until it is free, per task its seconds here (None: refused)."""
+
+    name: ClassVar[str] = "batch.column"
+    session: str
+    peer: NodeId
+    ready_s: tuple[float, ...]
+    costs: tuple[float | None, ...]
+
+
+class BatchDivided(Event, frozen=True, kw_only=True):
+    """A session has ended at this member: who gets what, how long that takes, and what no division can beat. The bound
+    is that of these prices over the columns; the division is within `certificate` of the optimum."""
+
+    name: ClassVar[str] = "batch.divided"
+    session: str
+    peer: NodeId
+    mode: Mode
+    rounds: int
+    seconds: float
+    shares: tuple[Share, ...]
+    value: float
+    bound: float
+    certificate: float | None
+
+
+class BatchDropped(Event, frozen=True, kw_only=True):
+    """A desk's session has come to nothing, or to no better division than it has."""
+
+    name: ClassVar[str] = "batch.drop"
+    session: str
+    reason: str
+
+
+class TradeMet(Event, frozen=True, kw_only=True):
+    """Two nodes have divided anew what they had not started of this desk's: tasks that changed hands, and the larger of
+    their loads before and after, in seconds."""
+
+    name: ClassVar[str] = "trade.meet"
+    session: str
+    one: NodeId
+    other: NodeId
+    tasks: tuple[TaskId, ...]
+    to: tuple[NodeId, ...]
+    before_s: float
+    after_s: float
+
+
+MESSAGES: tuple[type[Message], ...] = (OpenBatch, CloseBatch)
+EVENTS: tuple[type[Event], ...] = (BatchOpened, BatchColumn, BatchDivided, BatchDropped, TradeMet)

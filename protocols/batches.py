@@ -1,0 +1,484 @@
+"""A desk's batch: when what waits here is worth a session, what came of it, and trade on what has not started.
+
+    tasks wait, none comes any more         are they worth it?  -> OpenBatch to the living who take such work
+    Divided                                 each task has its node; it stays here until it would start there now or next
+    a slot there is free, now or next       the longest of that node's tasks is awarded, as ever
+    a node dies, or gives a task back       its tasks go where they would end soonest: nothing is called again
+    a node runs out of tasks                it and the node that has most left divide anew what both have (`trade.py`)
+    a node takes longer than it said,       a new session about all that has not started
+    has died, or has come
+
+A session costs about ROUNDS_S per member, while the contract net goes on; so it is worth it only where there is work
+for much longer, and where it can help. Nodes that are each so many times as fast as another are served as well by late
+binding, longest first. It helps where the times of tasks differ otherwise from node to node: `spread` is the root mean
+square of what is left of their logarithms, when the means of tasks and nodes are taken off (Friedman's two-way layout),
+or infinite, where some node takes some tasks only. Both are told from the bids of the tasks that wait priced.
+
+Sources: Sandholm 1998 (re-allocation by local contracts). Invariants: a task stands in the queue of one node at most; a
+meeting is kept only if the larger of the two loads falls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from .award_rules import Offer
+from .batch_words import BATCH_TASKS_MAX, BatchDropped, BatchOpened, CloseBatch, Divided, Mode, OpenBatch, TradeMet
+from .contract import Contract, Stage, Standing
+from .core import Effect, NodeId, Send, Task, TaskId
+from .load import Account, Outlook
+from .performatives import CALL_BYTES_MAX, TASKS_PER_CALL_MAX
+
+SETTLE_S = 0.2
+"""A batch is complete when nothing has been handed in for so long."""
+LOOK_S = 1.0
+"""What is not worth a session now is looked at again after this time."""
+TASKS_MIN = 16
+ROUNDS_S = 0.25
+"""What a session may take, for each member: rounds and the arithmetic of all members on one machine."""
+WORTH = 8.0
+"""The work of each slot must last so many times as long as its session."""
+SPREAD_MIN = 0.1
+MEMBERS_MAX = 64
+"""In larger fleets no session is opened: every member hears all the others in every round."""
+WAIT_S = 30.0
+"""So long a desk waits for its session; after that it calls it off."""
+DRIFT = 1.25
+"""A node whose tasks take so many times as long as it said, or as much shorter, has moved."""
+OBSERVED_MIN = 3
+"""Tasks that must have ended before it counts as moved."""
+AGAIN_S = 2.0
+"""So long after a session another may be opened."""
+TRY_S = 0.1
+"""So often a node without tasks looks for some, at most."""
+POOL_MAX = 512
+WAITING = (Stage.UNCALLED, Stage.CALLED, Stage.PRICED, Stage.DIVIDED)
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """How batches are divided. `prices`: None: by a session where it is worth it; True: wherever there is a choice;
+    False: never, each task by the contract net."""
+
+    prices: bool | None = None
+    mode: Mode = Mode.ROUNDS
+    trade: bool = True
+
+
+NEVER = Policy(prices=False)
+
+
+class _Lot:
+    """A task that was divided: its seconds on each node that takes it, and where it stands now."""
+
+    __slots__ = ("contract", "costs", "node", "session")
+
+    def __init__(self, contract: Contract, costs: dict[NodeId, float], node: NodeId, session: str) -> None:
+        self.contract = contract
+        self.costs = costs
+        self.node = node
+        self.session = session
+
+    @property
+    def waits(self) -> bool:
+        return self.contract.stage is Stage.DIVIDED
+
+    @property
+    def key(self) -> tuple[float, float, float, int]:
+        """Its place in the queue of its node: the longest first."""
+        priority, reward, _, arrival = self.contract.key
+        return priority, reward, -self.costs[self.node], arrival
+
+
+class Batches:
+    """What a desk divides. `accounts` are the initiator's, of all that may be invited; `withdraw` takes contracts out
+    of its calls."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        prefix: str,
+        seed: int,
+        policy: Policy,
+        accounts: Mapping[NodeId, Account],
+        withdraw: Callable[[Sequence[Contract]], None],
+    ) -> None:
+        self._node = node
+        self._prefix = f"{prefix}b"
+        self._seed = seed
+        self._policy = policy
+        self._accounts = accounts
+        self._withdraw = withdraw
+        self._opened = 0
+        self._session = ""  # the one that is open; "": none
+        self._members: tuple[NodeId, ...] = ()
+        self._batch: list[Contract] = []
+        self._look_at: float | None = None
+        self._closes_at = 0.0
+        self._again_at = 0.0
+        self._moved = False  # so that what is divided should be divided anew
+        self._lots: dict[TaskId, _Lot] = {}
+        self._queues: dict[NodeId, list[_Lot]] = {}  # the next one last
+        self._drift: dict[NodeId, tuple[int, float]] = {}  # ended since the division, mean log of observed / said
+        self._tried_at: dict[NodeId, float] = {}
+
+    # -- told by the initiator
+
+    def arrived(self, now: float) -> None:
+        """A task has come to wait."""
+        if self._policy.prices is not False:
+            self._look_at = now + SETTLE_S
+
+    def forget(self, task: TaskId) -> None:
+        """It has ended."""
+        self._lots.pop(task, None)
+
+    def ended(self, contract: Contract, seconds: float, now: float) -> None:
+        """An attempt was done after so many seconds."""
+        lot = self._lots.get(contract.task.id)
+        if lot is None or contract.winner not in lot.costs:
+            return
+        count, mean = self._drift.get(contract.winner, (0, 0.0))
+        said = max(lot.costs[contract.winner], 1e-6)
+        count += 1
+        mean += (math.log(max(seconds, 1e-6) / said) - mean) / min(count, 2 * OBSERVED_MIN)
+        self._drift[contract.winner] = count, mean
+        if count >= OBSERVED_MIN and abs(mean) > math.log(DRIFT):
+            self.moved(now)
+
+    def moved(self, now: float) -> None:
+        """Who is there, or how fast, is not what it was when the batch was divided."""
+        if self._lots and self._policy.trade:
+            self._moved = True
+            at = max(now, self._again_at)
+            self._look_at = at if self._look_at is None else min(self._look_at, at)
+
+    def take_back(self, contract: Contract) -> bool:
+        """It is open again: if it was divided, it goes to another node, where it would end soonest."""
+        lot = self._lots.get(contract.task.id)
+        if lot is None:
+            return False
+        lot.costs.pop(contract.winner, None)
+        return self._place(lot)
+
+    def gone(self, node: NodeId, now: float) -> list[Contract]:
+        """It has died: what it was to get goes to others; those that nobody else takes are to be called."""
+        left = [lot for lot in self._queues.pop(node, ()) if lot.waits and lot.node == node]
+        for lot in self._lots.values():
+            lot.costs.pop(node, None)
+        self._drift.pop(node, None)
+        self.moved(now)
+        return [lot.contract for lot in left if not self._place(lot)]
+
+    @property
+    def deadline(self) -> float | None:
+        if self._session:
+            return self._closes_at
+        return self._look_at
+
+    @property
+    def divides(self) -> bool:
+        """Something waits by a division."""
+        return any(self._queues.values())
+
+    @property
+    def heads(self) -> list[Contract]:
+        """What is next at each node: asked about now and then, so that no load stays unheard."""
+        return [queue[-1].contract for _, queue in sorted(self._queues.items()) if queue and queue[-1].waits]
+
+    # -- opening
+
+    def wake(self, contracts: Iterable[Contract], waiting: int, now: float) -> list[Effect]:
+        """Open a session, if there is cause to. `contracts` are all of this desk; `waiting` of them are in calls."""
+        if self._session:
+            return self._give_up(now) if self._closes_at <= now else []
+        if self._look_at is None or self._look_at > now:
+            return []
+        self._look_at = None
+        again = self._moved and bool(self._lots)
+        if self._policy.prices is False or (waiting < TASKS_MIN and not again):
+            return []
+        batch = sorted(contract for contract in contracts if _divisible(contract))[:BATCH_TASKS_MAX]
+        members, work_s, spread = self._outlook(batch)
+        worth = work_s >= WORTH * ROUNDS_S * len(members) and spread >= SPREAD_MIN
+        if self._policy.prices is True:
+            worth = len(batch) > 1
+        if not worth or len(members) > MEMBERS_MAX or len(members) < 2:
+            self._moved = False
+            self._look_at = now + LOOK_S if waiting >= TASKS_MIN else None
+            return []
+        return self._open(batch, members, again, work_s, spread, now)
+
+    def _outlook(self, batch: Sequence[Contract]) -> tuple[tuple[NodeId, ...], float, float]:
+        """Who takes part; the least work of each slot, in seconds; the spread. From what is known of some of them."""
+        known = {contract.task.id: self._known(contract) for contract in batch}
+        told = [costs for costs in known.values() if costs]
+        if self._policy.prices is True and not told:
+            return tuple(sorted(self._accounts)), 0.0, 0.0
+        members = {node for costs in told for node in costs}.intersection(self._accounts)
+        slots = sum([self._accounts[node].slots for node in members])
+        if not told or not slots:
+            return (), 0.0, 0.0
+        best = [min(costs.values()) for costs in told]
+        work_s = math.fsum(best) + (len(batch) - len(best)) * min(best)
+        return tuple(sorted({*members, self._node})), work_s / slots, spread_of(told)
+
+    def _known(self, contract: Contract) -> dict[NodeId, float]:
+        lot = self._lots.get(contract.task.id)
+        if lot is not None:
+            return lot.costs
+        return {node: bid.own_s for node, bid in contract.bids.items()} if contract.stage is Stage.PRICED else {}
+
+    def _open(
+        self, batch: list[Contract], members: tuple[NodeId, ...], again: bool, work_s: float, spread: float, now: float
+    ) -> list[Effect]:
+        self._opened += 1
+        self._moved = False
+        self._session = session = f"{self._prefix}{self._opened}"
+        self._members, self._batch, self._closes_at = members, batch, now + WAIT_S
+        self._look_at = None
+        pieces = _pieces(batch, now)
+        opened = BatchOpened(
+            session=session,
+            tasks=tuple([contract.task.id for contract in batch]),
+            members=members,
+            mode=self._policy.mode,
+            again=again,
+            work_s=work_s,
+            spread=min(spread, 1e9),
+        )
+        effects: list[Effect] = [opened]
+        seed = (self._seed + self._opened) & 0xFFFFFFFF
+        for number, piece in enumerate(pieces):
+            word = OpenBatch(
+                session, members, self._policy.mode, seed, self._policy.trade, tuple(piece), number, len(pieces)
+            )
+            effects += [Send(node, word) for node in members]
+        return effects
+
+    def _give_up(self, now: float) -> list[Effect]:
+        session, members = self._session, self._members
+        self._end(now + WAIT_S)
+        told = [Send(node, CloseBatch(session)) for node in members if node in self._accounts]
+        return [BatchDropped(session=session, reason=f"no end within {WAIT_S:g} s"), *told]
+
+    def _end(self, again_at: float) -> None:
+        self._session, self._members, self._batch = "", (), []
+        self._again_at = again_at
+        if self._moved:
+            self._look_at = again_at
+
+    # -- divided
+
+    def divided(self, told: Divided, now: float) -> list[Effect]:
+        """What still waits goes to the node that its session has named, if that lives."""
+        if told.session != self._session:
+            return []
+        batch = self._batch
+        self._end(now + AGAIN_S)
+        self._drift.clear()
+        taken: list[_Lot] = []
+        for share in told.shares:
+            for number in share.tasks:
+                if number >= len(batch) or batch[number].stage not in WAITING:
+                    continue
+                costs = {
+                    node: cost
+                    for node, column in told.columns
+                    if (cost := column[number]) is not None and cost > 0.0 and node in self._accounts
+                }
+                if share.node in costs:
+                    taken.append(_Lot(batch[number], costs, share.node, told.session))
+        self._withdraw([lot.contract for lot in taken])
+        for lot in taken:
+            lot.contract.auction = told.session
+            lot.contract.stage = Stage.DIVIDED
+            self._lots[lot.contract.task.id] = lot
+        lots = {lot.contract.task.id: lot for queue in self._queues.values() for lot in queue if self._stands(lot)}
+        lots.update({lot.contract.task.id: lot for lot in taken})
+        self._queues = {}
+        for lot in lots.values():
+            self._queues.setdefault(lot.node, []).append(lot)
+        for queue in self._queues.values():
+            queue.sort(key=lambda lot: lot.key, reverse=True)
+        return []
+
+    def _stands(self, lot: _Lot) -> bool:
+        """It is the division that counts, and it waits by it."""
+        return lot.waits and self._lots.get(lot.contract.task.id) is lot
+
+    def _place(self, lot: _Lot) -> bool:
+        """Put it where it would end soonest; False: nobody takes it any more, so it is to be called."""
+        nodes = [node for node in lot.costs if node in self._accounts]
+        if not nodes:
+            del self._lots[lot.contract.task.id]
+            return False
+        lot.node = min(nodes, key=lambda node: (self._load_s(node) + lot.costs[node], node))
+        lot.contract.stage = Stage.DIVIDED
+        queue = self._queues.setdefault(lot.node, [])
+        queue.append(lot)
+        queue.sort(key=lambda one: one.key, reverse=True)
+        return True
+
+    def _left(self, node: NodeId) -> list[_Lot]:
+        """What waits for this node."""
+        return [lot for lot in self._queues.get(node, ()) if self._stands(lot) and lot.node == node]
+
+    def _load_s(self, node: NodeId) -> float:
+        """Seconds of work, mean over its slots, that wait here for a node."""
+        return math.fsum([lot.costs[node] for lot in self._left(node)]) / max(self._accounts[node].slots, 1)
+
+    # -- awarding
+
+    def next(
+        self, outlooks: Mapping[NodeId, Outlook], may_award: Callable[[Contract], bool]
+    ) -> Iterator[tuple[Contract, Offer, list[Offer]]]:
+        """What would start now or next at the node it was divided to, with all bids; each is taken in `outlooks`."""
+        for node, queue in sorted(self._queues.items()):
+            outlook = outlooks.get(node)
+            if outlook is None:
+                continue
+            held: list[_Lot] = []
+            while queue:
+                lot = queue[-1]
+                if not self._stands(lot) or lot.node != node:
+                    queue.pop()
+                    continue
+                if not outlook.room(lot.costs[node]):
+                    break
+                queue.pop()
+                if not may_award(lot.contract):
+                    held.append(lot)
+                    continue
+                offers = self._offers(lot, outlooks)
+                yield lot.contract, next(offer for offer in offers if offer.node == node), offers
+                outlook.take(lot.costs[node])
+            queue.extend(reversed(held))
+
+    def _offers(self, lot: _Lot, outlooks: Mapping[NodeId, Outlook]) -> list[Offer]:
+        """Its columns as bids."""
+        bids = {node: cost for node, cost in sorted(lot.costs.items()) if node in outlooks and node in self._accounts}
+        lot.contract.bids = {node: Standing(cost, {"run": cost}, None) for node, cost in bids.items()}
+        lot.contract.declines = {}
+        return [
+            Offer(node, outlooks[node].ready_s, cost, outlooks[node].free, self._accounts[node].speed)
+            for node, cost in bids.items()
+        ]
+
+    # -- trade
+
+    def trade(self, outlooks: Mapping[NodeId, Outlook], now: float) -> list[Effect]:
+        """Nodes that have run out of tasks meet the one that has most left."""
+        if not self._policy.trade or not any(self._queues.values()):
+            return []
+        effects: list[Effect] = []
+        for node, outlook in outlooks.items():
+            if outlook.full or self._left(node) or now < self._tried_at.get(node, -math.inf) + TRY_S:
+                continue
+            self._tried_at[node] = now
+            others = [other for other in sorted(self._queues) if other in outlooks and other != node]
+            other = max(others, key=lambda one: self._end_s(one, outlooks), default=None)
+            if other is not None and (met := self._meet(node, other, outlooks)) is not None:
+                effects.append(met)
+        return effects
+
+    def _end_s(self, node: NodeId, outlooks: Mapping[NodeId, Outlook]) -> float:
+        ready = outlooks[node].slots_ready_s
+        return math.fsum(ready) / len(ready) + self._pace(node) * self._load_s(node)
+
+    def _pace(self, node: NodeId) -> float:
+        """How many times as long as it has said its tasks take, as far as was seen."""
+        count, mean = self._drift.get(node, (0, 0.0))
+        return math.exp(mean) if count >= OBSERVED_MIN else 1.0
+
+    def _meet(self, one: NodeId, other: NodeId, outlooks: Mapping[NodeId, Outlook]) -> TradeMet | None:
+        """Both put what waits for them into one pool, and divide it anew; None: that is no better."""
+        import numpy as np
+
+        from .columns import REFUSED
+        from .prices import UNPRICED
+        from .trade import Pool, redivide
+
+        lots = [*self._left(one), *self._left(other)]
+        if not 0 < len(lots) <= POOL_MAX:
+            return None
+        costs = [
+            np.asarray([lot.costs[node] * self._pace(node) if node in lot.costs else REFUSED for lot in lots])
+            / max(self._accounts[node].slots, 1)
+            for node in (one, other)
+        ]
+        prices = [np.where(each >= REFUSED / 64, UNPRICED, each) for each in costs]
+        ready = [outlooks[node].slots_ready_s for node in (one, other)]
+        bases = (math.fsum(ready[0]) / len(ready[0]), math.fsum(ready[1]) / len(ready[1]))
+        mine = np.asarray([lot.node == one for lot in lots])
+        after = redivide(Pool((costs[0], costs[1]), (prices[0], prices[1]), None, LEAST_GAIN, bases), mine)
+        if after is None:
+            return None
+        loads = [
+            (bases[0] + float(costs[0][held].sum()), bases[1] + float(costs[1][~held].sum())) for held in (mine, after)
+        ]
+        if not max(loads[1]) < max(loads[0]) or any(
+            (one if to else other) not in lot.costs for lot, to in zip(lots, after, strict=True)
+        ):
+            return None
+        moved = [(lot, one if to else other) for lot, was, to in zip(lots, mine, after, strict=True) if was != to]
+        for lot, node in moved:
+            lot.node = node
+        for node in (one, other):
+            mine_now = [lot for lot in lots if lot.node == node]
+            self._queues[node] = sorted(mine_now, key=lambda lot: lot.key, reverse=True)
+        return TradeMet(
+            session=lots[0].session,
+            one=one,
+            other=other,
+            tasks=tuple(lot.contract.task.id for lot, _ in moved),
+            to=tuple(node for _, node in moved),
+            before_s=max(loads[0]),
+            after_s=max(loads[1]),
+        )
+
+
+LEAST_GAIN = 0.01
+"""A meeting must lower the larger load by this part of it."""
+
+
+def spread_of(told: Sequence[Mapping[NodeId, float]]) -> float:
+    """How far the times of tasks are from proportional over nodes; infinite where nodes take different tasks."""
+    nodes = sorted({node for costs in told for node in costs})
+    if any(len(costs) < len(nodes) for costs in told):
+        return math.inf
+    if len(nodes) < 2 or len(told) < 2:
+        return 0.0
+    logs = [[math.log(max(costs[node], 1e-9)) for node in nodes] for costs in told]
+    of_task = [math.fsum(row) / len(nodes) for row in logs]
+    of_node = [math.fsum([row[place] for row in logs]) / len(logs) for place in range(len(nodes))]
+    mean = math.fsum(of_task) / len(of_task)
+    left = [
+        (cost - task - node + mean) ** 2
+        for row, task in zip(logs, of_task, strict=True)
+        for cost, node in zip(row, of_node, strict=True)
+    ]
+    return math.sqrt(math.fsum(left) / len(left))
+
+
+def _divisible(contract: Contract) -> bool:
+    """It waits, and its time and its slot are all that counts: no deadline, nothing that it takes beside them."""
+    terms = contract.task.conditions
+    if contract.stage not in WAITING or contract.task.id != contract.task.origin or contract.ending is not None:
+        return False
+    return terms.deadline_s is None and contract.due is None and not terms.amounts and terms.reward == 0.0
+
+
+def _pieces(batch: Sequence[Contract], now: float) -> list[list[Task]]:
+    """Tasks as they are told, as many in a piece as one message may hold."""
+    pieces: list[list[Task]] = [[]]
+    size = 0
+    for contract in batch:
+        size += contract.told_bytes
+        if pieces[-1] and (size > CALL_BYTES_MAX or len(pieces[-1]) == TASKS_PER_CALL_MAX):
+            pieces.append([])
+            size = contract.told_bytes
+        pieces[-1].append(contract.asked(now))
+    return pieces

@@ -77,6 +77,7 @@ from ..protocols.performatives import (
     Rejection,
     Renew,
 )
+from ..protocols.probing import Probes
 from ..protocols.requests import AskPlan, NodeLine
 from ..protocols.seeking import Seek, Sought
 from .estimator import Estimator
@@ -117,7 +118,7 @@ class Agent:
     executors offer (default: what its resources list), `own` what its owner makes of its usual valuation; `shelf` is
     where its large values lie (default: it takes none). `entries` are what its former lives recorded, and `recording`
     whether this one does: `Record` must then be answered with `Recorded`. A task handed in here is to have `holders`;
-    `policy` says how batches of them are divided.
+    `policy` says how batches of them are divided, and `probes` who is asked about the others (None: all).
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class Agent:
         recording: bool = False,
         holders: int = 1,
         policy: Policy = NEVER,
+        probes: Probes | None = None,
     ) -> None:
         shelf = shelf if shelf is not None else NoShelf()
         self.node = contact.node
@@ -160,7 +162,7 @@ class Agent:
             contracted=lambda task: self.initiator.standing(task) is not None,
         )
         self.initiator = contract_net.Initiator(
-            contact.node, contact.incarnation, seed, rule, self.commitment, policy=policy
+            contact.node, contact.incarnation, seed, rule, self.commitment, probes, policy
         )
         self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
         self.carrier = carrier.Carrier(contact.node, shelf.holds)

@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..protocols.award_rules import CONTRACT_NET, Rule
+from ..protocols.batches import Policy
 from ..protocols.blobs import CheckBlob, DropParts, ReadPart, WritePart
 from ..protocols.contract_events import MessageDropped
 from ..protocols.core import (
@@ -44,6 +45,7 @@ from ..protocols.holders import holder_id
 from ..protocols.local_health import LAG_LEAST_S
 from ..protocols.participant import Valuation
 from ..protocols.performatives import Finished, Output, Reason
+from ..protocols.probing import Probes
 from ..protocols.swim_words import Contact, Disconnected, Lag, Subscribed
 from ..transport.address import advertised
 from ..transport.clock import HybridClock
@@ -102,6 +104,8 @@ class Node:
         executors: Sequence[str] = (),
         seed: int = 0,
         rule: Rule = CONTRACT_NET,
+        policy: Policy = Policy(),  # noqa: B008 -- a frozen value
+        probes: int = 0,
         level: Level = "info",
         blobs_bytes_max: int = BLOBS_BYTES_MAX,
         holders: int = 1,
@@ -156,6 +160,8 @@ class Node:
                 time.monotonic(),
                 seed=seed,
                 rule=rule,
+                policy=policy,
+                probes=Probes(probes, f"{seed} {name}") if probes else None,
                 shop=self._workshop,
                 own=own,
                 shelf=self._blobs,

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..agents.resources import Resources
 from ..protocols.award_rules import RULES, Offer
+from ..protocols.batch_words import PROTOCOL, BatchColumn, BatchOpened
 from ..protocols.commitment_words import AwardEntry, Pledge
 from ..protocols.contract_events import (
     AuctionAwarded,
@@ -82,6 +83,8 @@ class Invariants(Witness):
         self._heard: dict[tuple[NodeId, NodeId, int | None], tuple[int, int]] = {}
         self._seen: dict[tuple[NodeId, NodeId], int] = {}
         self._told: dict[TaskId, Outcome] = {}
+        self._batches: dict[str, tuple[TaskId, ...]] = {}  # the tasks of each session
+        self._columns: dict[tuple[str, NodeId], tuple[float | None, ...]] = {}
         self._submitted: Counter[tuple[NodeId, NodeId, TaskId]] = Counter()  # by whom, to whom; not answered yet
         self.executions = 0
 
@@ -169,10 +172,26 @@ class Invariants(Witness):
 
     def _awarded(self, node: NodeId, event: AuctionAwarded) -> None:
         task, winner = event.task, event.winner
-        if winner not in self._stories[task].bidders:
+        if event.rule == PROTOCOL:
+            self._divided(node, event)
+        elif winner not in self._stories[task].bidders:
             raise Violation("A1", f"{node} awards {task} to {winner}, which has not bid for it")
         if not replayed(event):
             raise Violation("G2", f"the record of {task}, epoch {event.epoch}, does not lead to {winner}")
+
+    def _divided(self, node: NodeId, event: AuctionAwarded) -> None:
+        """The winner has priced it in its column, and so."""
+        tasks, column = self._batches.get(event.auction, ()), self._columns.get((event.auction, event.winner), ())
+        costs = [cost for task, cost in zip(tasks, column, strict=True) if task == event.task] if column else []
+        terms = next((bid.terms for bid in event.bids if bid.node == event.winner), {})
+        if not costs or costs[0] is None or costs[0] != terms.get("run"):
+            raise Violation("A1", f"{node} awards {event.task} to {event.winner}, which has not priced it so")
+
+    def _opened(self, node: NodeId, event: BatchOpened) -> None:
+        self._batches[event.session] = event.tasks
+
+    def _column(self, node: NodeId, event: BatchColumn) -> None:
+        self._columns[event.session, node] = event.costs
 
     def _changes(self, node: NodeId, event: TaskStarted | TaskEnded) -> None:
         self._changed.add(node)
@@ -233,6 +252,8 @@ class Invariants(Witness):
 _LOOKS: dict[type[Event], Callable[[Invariants, NodeId, Any], None]] = {
     BidSubmitted: Invariants._bid,
     AuctionAwarded: Invariants._awarded,
+    BatchOpened: Invariants._opened,
+    BatchColumn: Invariants._column,
     TaskStarted: Invariants._changes,
     TaskEnded: Invariants._changes,
     TaskCommitted: Invariants._committed,
@@ -254,7 +275,10 @@ def replayed(event: AuctionAwarded) -> bool:
     ]
     if not offers:
         return False
-    chosen = RULES[event.rule].choose(offers, event.seed)
+    if event.rule == PROTOCOL:  # its session has named it
+        chosen = next((offer for offer in offers if offer.node == event.winner), offers[0])
+    else:
+        chosen = RULES[event.rule].choose(offers, event.seed)
     second = min([offer for offer in offers if offer is not chosen], key=lambda o: (o.cost, o.node), default=None)
     costs = [offer.cost == bid.cost for offer, bid in zip(offers, event.bids, strict=True)]
     declined = {decline.node for decline in event.declines}

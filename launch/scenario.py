@@ -14,12 +14,17 @@ dead and the drift of clocks outlasts FAULTS_UNTIL_S (harsh: 5 s).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from random import Random
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from ..agents.resources import Resources
-from ..protocols.core import Conditions, NodeId, Task
+from ..protocols.batch_words import Mode
+from ..protocols.batches import NEVER, Policy
+from ..protocols.core import Conditions, Dividing, NodeId, Task
 from ..transport.faults import Crash, Cut, Faults, Left, Pause, Trouble, Way
 
 Profile: TypeAlias = Literal["none", "default", "harsh"]
@@ -33,6 +38,13 @@ TASKS_UNTIL_S = 2.6
 """When the last task is handed in."""
 SPEEDS = (0.5, 1.0, 1.0, 2.0, 4.0)
 HOLDERS = (3, 3, 3, 3, 1, 5)
+POLICIES = (
+    *(5 * [(Dividing.CALLS,)]),
+    *(5 * [(Dividing.AUTO,)]),
+    (Dividing.PRICES,),
+    (Dividing.PRICES, Mode.GOSSIP),
+)
+"""Every sixth seed hands in batches that sessions divide, half of them by gossip."""
 VRAM = (0.0, 1.0, 2.0, 4.0)
 
 
@@ -60,6 +72,8 @@ class Scenario:
     """How likely an attempt dies without its node."""
     holders: int = 3
     """How many nodes are to hold each task."""
+    policy: Policy = NEVER
+    """How what waits together is divided."""
 
     @property
     def entries(self) -> list[NodeId]:
@@ -70,13 +84,17 @@ class Scenario:
 def draw(seed: int, nodes: int, tasks: int, profile: Profile) -> Scenario:
     """The scenario of a seed."""
     random = Random(f"{seed}/{nodes}/{tasks}/{profile}")
+    policy = Policy(*Random(f"{seed}/policy").choice(POLICIES))
     names = [f"n{number}" for number in range(1, nodes + 1)]
     fleet = {name: _resources(random) for name in names}
     entries = random.sample(names, random.randint(1, min(3, nodes)))
     handed = tuple(_handed(number, entries, random) for number in range(1, tasks + 1))
+    if policy.dividing is Dividing.PRICES:
+        handed = _together(handed, Random(f"{seed}/batch"))
+        fleet = {name: dataclasses.replace(resources, slots=1) for name, resources in fleet.items()}
     holders = random.choice(HOLDERS)
     if profile == "none":
-        return Scenario(seed, fleet, handed, Faults(), dict.fromkeys(names, 1.0), holders=holders)
+        return Scenario(seed, fleet, handed, Faults(), dict.fromkeys(names, 1.0), holders=holders, policy=policy)
     slowness = {name: random.choice((1.0, 1.0, 1.5, 3.0)) for name in names}
     return Scenario(
         seed,
@@ -86,6 +104,7 @@ def draw(seed: int, nodes: int, tasks: int, profile: Profile) -> Scenario:
         slowness,
         random.choice((0.0, 0.0, 0.1)),
         holders,
+        policy,
     )
 
 
@@ -110,6 +129,20 @@ def _handed(number: int, entries: list[NodeId], random: Random) -> Handed:
     at = random.uniform(FAULTS_FROM_S, TASKS_UNTIL_S)
     cancel_at = at + random.uniform(0.0, 3.0) if random.random() < 0.15 else None
     return Handed(Task(f"t{number}", "work", work, terms=terms), random.choice(entries), at, cancel_at)
+
+
+def _together(handed: tuple[Handed, ...], random: Random) -> tuple[Handed, ...]:
+    """A batch, or two, of twice as many tasks: all of an entry at once, nothing that only calls can place."""
+    at = {one.entry: random.uniform(FAULTS_FROM_S, TASKS_UNTIL_S) for one in handed}
+    first = handed[0].entry
+    batch = []
+    for number, one in enumerate([*handed, *handed], 1):
+        entry = one.entry if random.random() < 0.3 else first
+        terms = None if one.task.conditions.amounts else one.task.terms
+        cancel_at = None if one.cancel_at is None else at[entry] + random.uniform(0.0, 3.0)
+        task = msgspec.structs.replace(one.task, id=f"t{number}", terms=terms)
+        batch.append(Handed(task, entry, at[entry], cancel_at))
+    return tuple(batch)
 
 
 def _faults(names: list[NodeId], entries: list[NodeId], profile: Profile, random: Random) -> Faults:

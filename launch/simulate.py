@@ -137,6 +137,7 @@ class World:
             entries=journal.entries,
             recording=True,
             holders=self.scenario.holders,
+            policy=self.scenario.policy,
         )
         links = fleet.add(name, agent, self._executor(name), life, journal)
         self._begin_journal(name, agent, journal)

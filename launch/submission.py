@@ -23,7 +23,7 @@ from types import MappingProxyType
 
 from ..agents.blobs import references
 from ..agents.payload import Handed, PayloadError, lift
-from ..protocols.core import NO_CONDITIONS, Conditions, Reference, Task
+from ..protocols.core import NO_CONDITIONS, Conditions, Dividing, Reference, Task
 from ..protocols.requests import AFTER_MAX, Follow, Submit
 from . import units
 from .problems import Exit, Problem
@@ -84,6 +84,7 @@ class Submission:
     after: Sequence[str] = ()
     replicas: int = 1
     at_most_once: bool = False
+    protocol: str = Dividing.AUTO
     about: Mapping[str, float | str] = field(default_factory=lambda: _NO_FACTS)
     label: str = ""
     waits: bool = False
@@ -161,12 +162,20 @@ class Submission:
             float(self.reward),
             _facts(self.kind, self.arguments, self.about),
             bool(self.at_most_once),
+            _dividing(self.protocol),
         )
         return None if terms == NO_CONDITIONS else terms
 
 
 OPTIONS = frozenset(one.name for one in dataclasses.fields(Submission) if one.init) - {"kind", "arguments"}
 """What may be said of a task beside what it is."""
+
+
+def _dividing(name: str) -> Dividing:
+    try:
+        return Dividing(name)
+    except ValueError:
+        raise _refused(f"protocol is one of {', '.join(Dividing)}, not {name!r}") from None
 
 
 def _refused(sentence: str) -> TaskRefused:

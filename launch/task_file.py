@@ -48,6 +48,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     gang: int | None = None
     bytes: int | None = None
     at_most_once: bool | None = None
+    protocol: str | None = None
 
 
 T = TypeVar("T")
@@ -99,6 +100,7 @@ def submission(line: bytes, terms: Terms, follow: Follow = Follow.RESULT) -> Sub
         after=_words(said.after, terms.after),
         replicas=_or(said.replicas, terms.replicas),
         at_most_once=_or(said.at_most_once, terms.at_most_once),
+        protocol=_or(said.protocol, terms.protocol),
         about={} if said.bytes is None else {BYTES_FACT: float(said.bytes)},
         label=_or(said.id, terms.label),
         waits=terms.waits,

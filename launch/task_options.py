@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeVar
 
 import click
 
+from ..protocols.core import Dividing
 from ..protocols.requests import Follow
 from . import units
 from .submission import ATTEMPTS_MAX, PRIORITY_MAX, REPLICAS_MAX, Submission
@@ -44,6 +45,7 @@ class Terms:
     after: tuple[str, ...] = ()
     replicas: int = 1
     at_most_once: bool = False
+    protocol: str = Dividing.AUTO
     label: str = ""
     waits: bool = False
 
@@ -63,6 +65,7 @@ class Terms:
             after=self.after,
             replicas=self.replicas,
             at_most_once=self.at_most_once,
+            protocol=self.protocol,
             label=self.label,
             waits=self.waits,
             follow=follow,
@@ -130,6 +133,14 @@ def flags(*, timeout_s: float = TIMEOUT_S, many: bool = True) -> Callable[[F], F
     if many:
         number = click.IntRange(1, REPLICAS_MAX)
         options.append(click.option("--replicas", type=number, default=1, help="So many, each on a node of its own."))
+        options.append(
+            click.option(
+                "--protocol",
+                type=click.Choice([one.value for one in Dividing]),
+                default=Dividing.AUTO.value,
+                help="How it is divided with others that wait: by prices, by calls.  [default: as its agent does]",
+            )
+        )
 
     def decorate(command: F) -> F:
         for option in reversed(options):

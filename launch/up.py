@@ -37,6 +37,9 @@ from ..agents.journal import JournalError
 from ..agents.resources import Resources
 from ..agents.runtime import Node
 from ..protocols.award_rules import RULES
+from ..protocols.batch_words import Mode
+from ..protocols.batches import Policy
+from ..protocols.core import Dividing
 from ..protocols.membership import MISSED_S
 from ..protocols.swim_words import LIVING
 from ..transport.address import AddressError, exact
@@ -78,6 +81,10 @@ class Settings:
     valuation: str | None
     executors: tuple[str, ...]
     rule: str
+    dividing: str
+    mode: str
+    trade: bool
+    probes: int
     folder: Path | None
     log_level: Level
     holders: int
@@ -331,6 +338,8 @@ def _start(settings: Settings, ring: Ring | None) -> Node:
             executors=settings.executors,
             seed=settings.seed,
             rule=RULES[settings.rule],
+            policy=Policy(Dividing(settings.dividing), Mode(settings.mode), settings.trade),
+            probes=settings.probes,
             level=settings.log_level,
             holders=settings.holders,
             journal=settings.home / "journals" / settings.name if settings.journal else None,

@@ -126,11 +126,20 @@ class BatchDivided(Event, frozen=True, kw_only=True):
 
 
 class BatchDropped(Event, frozen=True, kw_only=True):
-    """A desk's session has come to nothing, or to no better division than it has."""
+    """A desk's session has come to nothing: its tasks go on by the contract net."""
 
     name: ClassVar[str] = "batch.drop"
     session: str
     reason: str
+
+
+class BatchMoved(Event, frozen=True, kw_only=True):
+    """What was divided goes elsewhere, since its node gave it back, or is gone: where it would end soonest."""
+
+    name: ClassVar[str] = "batch.move"
+    session: str
+    task: TaskId
+    peer: NodeId
 
 
 class TradeMet(Event, frozen=True, kw_only=True):
@@ -148,4 +157,4 @@ class TradeMet(Event, frozen=True, kw_only=True):
 
 
 MESSAGES: tuple[type[Message], ...] = (OpenBatch, CloseBatch)
-EVENTS: tuple[type[Event], ...] = (BatchOpened, BatchColumn, BatchDivided, BatchDropped, TradeMet)
+EVENTS: tuple[type[Event], ...] = (BatchOpened, BatchColumn, BatchDivided, BatchDropped, BatchMoved, TradeMet)

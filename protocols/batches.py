@@ -26,9 +26,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from .award_rules import Offer
-from .batch_words import BATCH_TASKS_MAX, BatchDropped, BatchOpened, CloseBatch, Divided, Mode, OpenBatch, TradeMet
+from .batch_words import (
+    BATCH_TASKS_MAX,
+    BatchDropped,
+    BatchMoved,
+    BatchOpened,
+    CloseBatch,
+    Divided,
+    Mode,
+    OpenBatch,
+    TradeMet,
+)
 from .contract import Contract, Stage, Standing
-from .core import Effect, NodeId, Send, Task, TaskId
+from .core import Dividing, Effect, NodeId, Send, Task, TaskId
 from .load import Account, Outlook
 from .performatives import CALL_BYTES_MAX, TASKS_PER_CALL_MAX
 
@@ -59,15 +69,14 @@ WAITING = (Stage.UNCALLED, Stage.CALLED, Stage.PRICED, Stage.DIVIDED)
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How batches are divided. `prices`: None: by a session where it is worth it; True: wherever there is a choice;
-    False: never, each task by the contract net."""
+    """How the batches of a desk are divided, where their tasks do not say otherwise."""
 
-    prices: bool | None = None
+    dividing: Dividing = Dividing.AUTO
     mode: Mode = Mode.ROUNDS
     trade: bool = True
 
 
-NEVER = Policy(prices=False)
+NEVER = Policy(Dividing.CALLS)
 
 
 class _Lot:
@@ -123,12 +132,13 @@ class Batches:
         self._queues: dict[NodeId, list[_Lot]] = {}  # the next one last
         self._drift: dict[NodeId, tuple[int, float]] = {}  # ended since the division, mean log of observed / said
         self._tried_at: dict[NodeId, float] = {}
+        self._told: list[Effect] = []  # for the log
 
     # -- told by the initiator
 
-    def arrived(self, now: float) -> None:
+    def arrived(self, contract: Contract, now: float) -> None:
         """A task has come to wait."""
-        if self._policy.prices is not False:
+        if self._dividing(contract) is not Dividing.CALLS:
             self._look_at = now + SETTLE_S
 
     def forget(self, task: TaskId) -> None:
@@ -192,30 +202,48 @@ class Batches:
 
     def wake(self, contracts: Iterable[Contract], waiting: int, now: float) -> list[Effect]:
         """Open a session, if there is cause to. `contracts` are all of this desk; `waiting` of them are in calls."""
+        told, self._told = self._told, []
         if self._session:
-            return self._give_up(now) if self._closes_at <= now else []
+            return [*told, *self._give_up(now)] if self._closes_at <= now else told
         if self._look_at is None or self._look_at > now:
-            return []
+            return told
         self._look_at = None
+        return [*told, *self._look(contracts, waiting, now)]
+
+    def _look(self, contracts: Iterable[Contract], waiting: int, now: float) -> list[Effect]:
         again = self._moved and bool(self._lots)
-        if self._policy.prices is False or (waiting < TASKS_MIN and not again):
+        if waiting < 2 and not again:
             return []
-        batch = sorted(contract for contract in contracts if _divisible(contract))[:BATCH_TASKS_MAX]
-        members, work_s, spread = self._outlook(batch)
-        worth = work_s >= WORTH * ROUNDS_S * len(members) and spread >= SPREAD_MIN
-        if self._policy.prices is True:
-            worth = len(batch) > 1
-        if not worth or len(members) > MEMBERS_MAX or len(members) < 2:
+        batch = sorted(contract for contract in contracts if self._divisible(contract))[:BATCH_TASKS_MAX]
+        asked = any(self._dividing(contract) is Dividing.PRICES for contract in batch)
+        if len(batch) < (2 if asked else TASKS_MIN):
             self._moved = False
-            self._look_at = now + LOOK_S if waiting >= TASKS_MIN else None
+            return []
+        members, work_s, spread = self._outlook(batch, asked)
+        worth = work_s >= WORTH * ROUNDS_S * len(members) and spread >= SPREAD_MIN
+        if not (worth or asked) or len(members) > MEMBERS_MAX or len(members) < 2:
+            self._moved = False
+            self._look_at = now + LOOK_S
             return []
         return self._open(batch, members, again, work_s, spread, now)
 
-    def _outlook(self, batch: Sequence[Contract]) -> tuple[tuple[NodeId, ...], float, float]:
+    def _dividing(self, contract: Contract) -> Dividing:
+        asked = contract.task.conditions.dividing
+        return self._policy.dividing if asked is Dividing.AUTO else asked
+
+    def _divisible(self, contract: Contract) -> bool:
+        """It waits, and its time and its slot are all that counts: no deadline, nothing that it takes beside them."""
+        terms = contract.task.conditions
+        if contract.stage not in WAITING or contract.task.id != contract.task.origin or contract.ending is not None:
+            return False
+        plain = contract.due is None and not terms.amounts and terms.reward == 0.0
+        return plain and self._dividing(contract) is not Dividing.CALLS
+
+    def _outlook(self, batch: Sequence[Contract], asked: bool) -> tuple[tuple[NodeId, ...], float, float]:
         """Who takes part; the least work of each slot, in seconds; the spread. From what is known of some of them."""
         known = {contract.task.id: self._known(contract) for contract in batch}
         told = [costs for costs in known.values() if costs]
-        if self._policy.prices is True and not told:
+        if asked and not told:
             return tuple(sorted(self._accounts)), 0.0, 0.0
         members = {node for costs in told for node in costs}.intersection(self._accounts)
         slots = sum([self._accounts[node].slots for node in members])
@@ -317,9 +345,11 @@ class Batches:
             return False
         lot.node = min(nodes, key=lambda node: (self._load_s(node) + lot.costs[node], node))
         lot.contract.stage = Stage.DIVIDED
+        lot.contract.auction = lot.session
         queue = self._queues.setdefault(lot.node, [])
         queue.append(lot)
         queue.sort(key=lambda one: one.key, reverse=True)
+        self._told.append(BatchMoved(session=lot.session, task=lot.contract.task.id, peer=lot.node))
         return True
 
     def _left(self, node: NodeId) -> list[_Lot]:
@@ -461,14 +491,6 @@ def spread_of(told: Sequence[Mapping[NodeId, float]]) -> float:
         for cost, node in zip(row, of_node, strict=True)
     ]
     return math.sqrt(math.fsum(left) / len(left))
-
-
-def _divisible(contract: Contract) -> bool:
-    """It waits, and its time and its slot are all that counts: no deadline, nothing that it takes beside them."""
-    terms = contract.task.conditions
-    if contract.stage not in WAITING or contract.task.id != contract.task.origin or contract.ending is not None:
-        return False
-    return terms.deadline_s is None and contract.due is None and not terms.amounts and terms.reward == 0.0
 
 
 def _pieces(batch: Sequence[Contract], now: float) -> list[list[Task]]:

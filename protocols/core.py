@@ -81,6 +81,14 @@ References: TypeAlias = Annotated[tuple[Reference, ...], Meta(max_length=BLOBS_M
 # --- what is negotiated ----------------------------------------------------------------------------------------------
 
 
+class Dividing(enum.StrEnum):
+    """How it is decided who gets which of many tasks that wait together (`batches.py`)."""
+
+    AUTO = "auto"  # by a session where that is worth it, else by the contract net
+    CALLS = "contract-net"
+    PRICES = "prices"  # by a session, wherever there are two tasks and two nodes
+
+
 class Conditions(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """On which terms a task may be done; FIPA's "conditions".
 
@@ -88,7 +96,8 @@ class Conditions(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     with it); `only`: it may go only where one of these tags is. `deadline_s`: seconds that are left for it.
     Higher `priority` goes first, then the higher `reward`, which is the reserve price where its initiator's award rule
     pays. `about` is what bidders may know of it beyond that.
-    `at_most_once`: never started a second time, so that its end may remain unknown.
+    `at_most_once`: never started a second time, so that its end may remain unknown. `dividing`: from others that wait;
+    AUTO: as its desk does.
     """
 
     needs: Annotated[tuple[Tag, ...], Meta(max_length=16)] = ()
@@ -102,6 +111,7 @@ class Conditions(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         Meta(max_length=16),
     ] = ()
     at_most_once: bool = False
+    dividing: Dividing = Dividing.AUTO
 
 
 NO_CONDITIONS = Conditions()

@@ -10,7 +10,7 @@ from simulated_agents import Client, Fleet
 from parley.agents.agent import Agent
 from parley.agents.resources import Resources
 from parley.protocols.batch_words import Mode
-from parley.protocols.batches import Policy
+from parley.protocols.batches import NEVER, Policy
 from parley.protocols.core import Local, NodeId, Run, Task
 from parley.protocols.participant import Asked, Pricing, Valuation
 from parley.protocols.performatives import Finished, Reason
@@ -86,6 +86,6 @@ def _mean(costs: Sequence[float | None]) -> float:
     return sum(told) / len(told) if told else 1.0
 
 
-PRICES = Policy(None, Mode.ROUNDS, trade=True)
-GOSSIP = Policy(None, Mode.GOSSIP, trade=True)
-CALLS = Policy(prices=False)
+PRICES = Policy()
+GOSSIP = Policy(mode=Mode.GOSSIP)
+CALLS = NEVER

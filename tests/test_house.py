@@ -26,7 +26,7 @@ VOCABULARY = {
     "auction.open", "auction.plan", "auction.award", "auction.fail", "auction.price", "auction.close",
     "bid.submit", "bid.decline",
     "msg.send", "msg.recv", "msg.drop", "node.load", "gossip.merge", "round.end", "trade.meet", "price.round",
-    "batch.open", "batch.column", "batch.divided", "batch.drop",
+    "batch.open", "batch.column", "batch.divided", "batch.drop", "batch.move",
     "metric.objective", "task.hold", "task.move", "epoch.open", "epoch.fence",
 }  # fmt: skip
 

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from ...protocols.award_rules import RULES
+from ...protocols.batch_words import Mode
 from ...protocols.commitment_words import HOLDERS_MAX
+from ...protocols.core import Dividing
 from .. import machine, options
 from ..units import Duration, Have, Number, Tag
 
@@ -123,6 +125,34 @@ def _at_most(limit: int) -> Callable[[click.Context, click.Parameter, tuple[Any,
     help="Your own executor; repeatable.",
 )
 @_flag("--rule", type=click.Choice(list(RULES)), default="contract-net", show_default=True, help="How it awards.")
+@_flag(
+    "--protocol",
+    "dividing",
+    type=click.Choice([one.value for one in Dividing]),
+    default=Dividing.AUTO.value,
+    show_default=True,
+    help="How many tasks that wait together are divided: by prices, by the contract net, or as is worth it.",
+)
+@_flag(
+    "--mode",
+    type=click.Choice([one.value for one in Mode]),
+    default=Mode.ROUNDS.value,
+    show_default=True,
+    help="How nodes settle prices: in synchronous rounds, or by gossip.",
+)
+@_flag(
+    "--trade/--no-trade",
+    default=True,
+    show_default=True,
+    help="Divide anew what has not started, when nodes come, go, run dry or are slower than they said.",
+)
+@_flag(
+    "--probes",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Ask so many nodes about a task, those that should be best and now and then another. 0: all.",
+)
 @_flag("--folder", type=click.Path(path_type=Path), help="For its log.  [default: ~/.local/state/parley/NAME]")
 @_flag("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 @_flag(

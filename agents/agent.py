@@ -161,6 +161,8 @@ class Agent:
             recording=recording,
             contracted=lambda task: self.initiator.standing(task) is not None,
         )
+        if rule is not CONTRACT_NET:
+            policy = NEVER
         self.initiator = contract_net.Initiator(
             contact.node, contact.incarnation, seed, rule, self.commitment, probes, policy
         )

@@ -39,10 +39,10 @@ TASKS_UNTIL_S = 2.6
 SPEEDS = (0.5, 1.0, 1.0, 2.0, 4.0)
 HOLDERS = (3, 3, 3, 3, 1, 5)
 POLICIES = (
-    *(5 * [(Dividing.CALLS,)]),
-    *(5 * [(Dividing.AUTO,)]),
-    (Dividing.PRICES,),
-    (Dividing.PRICES, Mode.GOSSIP),
+    *(5 * [NEVER]),
+    *(5 * [Policy()]),
+    Policy(Dividing.PRICES),
+    Policy(Dividing.PRICES, Mode.GOSSIP),
 )
 """Every sixth seed hands in batches that sessions divide, half of them by gossip."""
 VRAM = (0.0, 1.0, 2.0, 4.0)
@@ -84,7 +84,7 @@ class Scenario:
 def draw(seed: int, nodes: int, tasks: int, profile: Profile) -> Scenario:
     """The scenario of a seed."""
     random = Random(f"{seed}/{nodes}/{tasks}/{profile}")
-    policy = Policy(*Random(f"{seed}/policy").choice(POLICIES))
+    policy = Random(f"{seed}/policy").choice(POLICIES)
     names = [f"n{number}" for number in range(1, nodes + 1)]
     fleet = {name: _resources(random) for name in names}
     entries = random.sample(names, random.randint(1, min(3, nodes)))

@@ -38,6 +38,7 @@ from .batch_words import (
     TradeMet,
 )
 from .contract import Contract, Stage, Standing
+from .contract_events import BatchLine
 from .core import Dividing, Effect, NodeId, Send, Task, TaskId
 from .load import Account, Outlook
 from .performatives import CALL_BYTES_MAX, TASKS_PER_CALL_MAX
@@ -320,8 +321,10 @@ class Batches:
                 if share.node in costs:
                     taken.append(_Lot(batch[number], costs, share.node, told.session))
         self._withdraw([lot.contract for lot in taken])
+        certificate = max(0.0, told.value - told.bound) / told.bound if told.bound > 0.0 else None
+        line = BatchLine(len(batch), certificate)
         for lot in taken:
-            lot.contract.auction = told.session
+            lot.contract.auction, lot.contract.batch = told.session, line
             lot.contract.stage = Stage.DIVIDED
             self._lots[lot.contract.task.id] = lot
         lots = {lot.contract.task.id: lot for queue in self._queues.values() for lot in queue if self._stands(lot)}

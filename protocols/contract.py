@@ -9,9 +9,10 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from .award_rules import Offer
+from .batch_words import PROTOCOL
 from .blobs import Key as BlobKey
 from .commitment_words import Warrant
-from .contract_events import AuctionAwarded, AuctionPlanned, BidLine, DeclineLine, OutlookLine, StepLine
+from .contract_events import AuctionAwarded, AuctionPlanned, BatchLine, BidLine, DeclineLine, OutlookLine, StepLine
 from .core import AuctionId, Effect, NodeId, Publish, Reference, State, Task, TaskId
 from .load import Outlook
 from .performatives import TASKS_PER_CALL_MAX, Basis, Bid, Decline, Inform, Reason, Rejection
@@ -50,9 +51,9 @@ class Contract:
     """One task at its initiator. `due`: when it must be done."""
 
     __slots__ = (
-        "attempts", "auction", "baffled", "best_s", "bids", "blobs", "declines", "due", "ending", "epoch", "follow",
-        "given_back", "informed", "key", "lease_until", "losses", "lost", "number", "payload", "recall_s", "revised",
-        "running", "silent", "stage", "task", "timer", "told_bytes", "waits", "warrant", "winner",
+        "attempts", "auction", "baffled", "batch", "best_s", "bids", "blobs", "declines", "due", "ending", "epoch",
+        "follow", "given_back", "informed", "key", "lease_until", "losses", "lost", "number", "payload", "recall_s",
+        "revised", "running", "silent", "stage", "task", "timer", "told_bytes", "waits", "warrant", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +84,7 @@ class Contract:
         self.epoch = 0
         self.attempts = 0
         self.auction: AuctionId = ""  # its last first call: newcomers are asked, and all asked again, in others
+        self.batch: BatchLine | None = None  # the session that has divided it
         self.bids: dict[NodeId, Standing] = {}
         self.declines: dict[NodeId, Decline] = {}
         self.silent: tuple[NodeId, ...] = ()
@@ -334,6 +336,7 @@ def awarded(
         payment=payment,
         reserve=reserve,
         number=contract.number,
+        batch=contract.batch if rule == PROTOCOL else None,
     )
 
 

@@ -57,6 +57,13 @@ class StepLine(msgspec.Struct, frozen=True, gc=False):
     number: int
 
 
+class BatchLine(msgspec.Struct, frozen=True, gc=False):
+    """The session that has named a winner: how many tasks it has divided, and within which part of the optimum."""
+
+    tasks: int
+    certificate: float | None
+
+
 class AuctionOpened(Event, frozen=True, kw_only=True):
     """A call for proposals went out."""
 
@@ -90,6 +97,7 @@ class AuctionAwarded(Event, frozen=True, kw_only=True):
     payment: float | None = None
     reserve: float = 0.0
     number: int = 0
+    batch: BatchLine | None = None
 
 
 class AuctionPlanned(Event, frozen=True, kw_only=True):

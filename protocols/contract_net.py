@@ -129,7 +129,6 @@ class Initiator:
         self._accounts: dict[NodeId, Account] = {}  # of all that may be invited, this node among them
         self._contracts: dict[TaskId, Contract] = {}
         self._calls = Calls(self._prefix, rule, self._prospect, self._unbid, probes)
-        policy = policy if rule is CONTRACT_NET else NEVER
         self._batches = Batches(node, self._prefix, seed, policy, self._accounts, self._calls.withdraw)
         self._cries = OpenCry(node, self._prefix, rule)
         self._awarded: dict[NodeId, dict[TaskId, Contract]] = {}

@@ -20,7 +20,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from ...protocols.contract_events import BidLine, DeclineLine
+from ...protocols.contract_events import BatchLine, BidLine, DeclineLine
 from ...protocols.core import State
 from ...protocols.performatives import Reason
 from .why import Award, Loss, Step, Why
@@ -117,6 +117,8 @@ class _Card:
     def _award(self, award: Award) -> Iterator[str]:
         yield from self._wrap(f"Award {award.epoch}: {_verdict(award)}", "", BOLD)
         yield from self._wrap(rule_words(award.rule))
+        if award.batch is not None:
+            yield from self._wrap(_batch_words(award.batch))
         if award.payment is not None:
             most = f", of at most {duration(award.reserve)}" if award.reserve > 0.0 else ""
             yield from self._wrap(f"{award.winner} is paid {duration(award.payment)}{most}")
@@ -249,6 +251,12 @@ def _verdict(award: Award) -> str:
         return f"{winner} wins, though {second} would have cost {duration(-margin)} less: this rule looks elsewhere"
     more = f"{margin / award.cost:.0%}".replace("%", " %") if award.cost > 0.0 else duration(margin)
     return f"{winner} wins by {duration(margin)}; {second}, the runner-up, would have cost {more} more"
+
+
+def _batch_words(batch: BatchLine) -> str:
+    """How good the division is that it stands on."""
+    within = "" if batch.certificate is None else f", within {batch.certificate * 100:.2g} % of the optimum"
+    return f"divided with {batch.tasks - 1} others by prices{within}"
 
 
 def _loss_words(lost: Loss) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...protocols.auctions import AuctionClosed, outcome
 from ...protocols.award_rules import RULES, Offer
+from ...protocols.batch_words import PROTOCOL
 from ...protocols.contract_events import (
     AuctionAwarded,
     AuctionPlanned,
@@ -15,6 +16,7 @@ from ...protocols.contract_events import (
 from ...protocols.core import Event, Task
 from ...protocols.load import Outlook
 from ...protocols.performatives import Reason
+from .divisions import check_share
 from .evidence import Evidence, Place
 
 JUDGED = frozenset({Reason.BUSY, Reason.REPLICA, Reason.RESERVE, Reason.OUTBID})
@@ -46,6 +48,8 @@ def check_bid(evidence: Evidence, place: Place, event: Event) -> bool:
 def check_award(evidence: Evidence, place: Place, event: Event) -> bool:
     assert isinstance(event, AuctionAwarded)
     award = event
+    if award.rule == PROTOCOL:
+        return check_share(evidence, place, award)
     _award_itself(evidence, place, award)
     if award.auction in evidence.closed:
         _award_of_open_cry(evidence, place, award)

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from ...protocols.auctions import AuctionClosed, PriceTried
+from ...protocols.batch_words import BatchColumn, BatchDivided, BatchOpened
 from ...protocols.contract_events import (
     AuctionAwarded,
     AuctionOpened,
@@ -60,6 +61,10 @@ class Evidence:
         self.committed: set[str] = set()
         self.prices: dict[str, list[PriceTried]] = {}
         self.closed: dict[str, AuctionClosed] = {}
+        self.batches: dict[str, tuple[Place, BatchOpened]] = {}
+        self.columns: dict[str, dict[str, tuple[Place, BatchColumn]]] = {}  # by session and node
+        self.divided: dict[str, dict[str, BatchDivided]] = {}  # the same
+        self.traded: set[tuple[str, str, str]] = set()  # session, task, and to whom it went afterwards
         self.to_check: list[tuple[Place, Event]] = []
         self.differences: list[Difference] = []
         self.gaps: list[Gap] = []

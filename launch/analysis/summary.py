@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from ...protocols.batch_words import BatchDivided
 from ...protocols.contract_events import TaskCommitted, TaskEnded, TaskReassigned, TaskStarted
 from ...protocols.core import State
 from ...protocols.performatives import TRANSIENT
@@ -18,6 +19,7 @@ from .run import Run, open_run, understand
 
 COUNTED = frozenset(
     {TaskSubmitted.name, TaskStarted.name, TaskEnded.name, TaskReassigned.name, TaskCommitted.name, "node.stop"}
+    | {BatchDivided.name}
 )
 
 
@@ -35,6 +37,19 @@ class Share(msgspec.Struct, frozen=True):
 
     tasks: int
     busy_s: float
+
+
+class Divided(msgspec.Struct, frozen=True):
+    """A batch that a session has divided: the makespan that it came to, and what no division can beat, in seconds from
+    when its members opened their columns; it is within `certificate` of the optimum."""
+
+    desk: str
+    tasks: int
+    members: int
+    rounds: int
+    value_s: float
+    bound_s: float
+    certificate: float | None
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -58,6 +73,7 @@ class Summary(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...]
     unfinished: tuple[str, ...]
     notes: tuple[str, ...]
+    batches: tuple[Divided, ...] = ()
 
 
 def summarise(path: Path) -> Summary:
@@ -71,6 +87,7 @@ class _Tally:
         self._submitted: set[str] = set()
         self._commits: dict[str, list[TaskCommitted]] = {}
         self._reassigned: set[str] = set()
+        self._batches: dict[str, BatchDivided] = {}
         self._done: list[Attempt] = []
         self._started: float | None = None
         self._ended = 0.0
@@ -80,6 +97,8 @@ class _Tally:
             if head.event not in COUNTED:
                 continue
             match understand(head, line):
+                case BatchDivided() as told:
+                    self._batches.setdefault(told.session, told)
                 case TaskSubmitted(task=task):
                     self._submitted.add(task)
                 case TaskStarted():
@@ -108,6 +127,7 @@ class _Tally:
             attempts=tuple(attempt for attempt in self._done if self._committed(attempt)),
             unfinished=tuple(sorted(node for node, event in self._last.items() if event != "node.stop")),
             notes=tuple(self._run.notes),
+            batches=tuple(map(_batch, self._batches.values())),
         )
 
     def _shares(self) -> dict[str, Share]:
@@ -119,6 +139,11 @@ class _Tally:
     def _committed(self, attempt: Attempt) -> bool:
         commits = self._commits.get(attempt.task, ())
         return any(commit.epoch == attempt.epoch and commit.state is State.DONE for commit in commits)
+
+
+def _batch(told: BatchDivided) -> Divided:
+    tasks = sum(len(share.tasks) for share in told.shares)
+    return Divided(told.peer, tasks, len(told.shares), told.rounds, told.value, told.bound, told.certificate)
 
 
 def _end(commit: TaskCommitted) -> tuple[int, State, str | None]:

@@ -24,6 +24,7 @@ import msgspec
 
 from ...agents.node_events import NodeStarted, NodeStopped
 from ...protocols.auctions import AuctionClosed, PriceTried
+from ...protocols.batch_words import BatchColumn, BatchDivided, BatchMoved, BatchOpened, TradeMet
 from ...protocols.commitment_events import EpochFenced
 from ...protocols.contract_events import (
     AuctionAwarded,
@@ -40,6 +41,7 @@ from ...protocols.contract_events import (
 from ...protocols.core import Event
 from ...protocols.service import TaskSubmitted
 from .checks import check_award, check_bid, check_close, check_plan
+from .divisions import check_division, check_meeting
 from .evidence import Difference, Evidence, Place
 from .logfile import Gap
 from .run import KNOWN, open_run, understand
@@ -67,6 +69,8 @@ CHECKS: Mapping[type[Event], Callable[[Evidence, Place, Event], bool]] = {
     AuctionAwarded: check_award,
     AuctionPlanned: check_plan,
     AuctionClosed: check_close,
+    BatchDivided: check_division,
+    TradeMet: check_meeting,
 }
 """Each answers whether it could compare; what it finds it leaves in the evidence."""
 
@@ -125,5 +129,15 @@ def _keep(evidence: Evidence, place: Place, event: Event) -> None:
             evidence.prices.setdefault(event.auction, []).append(event)
         case AuctionClosed():
             evidence.closed[event.auction] = event
+        case BatchOpened():
+            evidence.batches[event.session] = (place, event)
+        case BatchColumn():
+            evidence.columns.setdefault(event.session, {})[place.node] = (place, event)
+        case BatchDivided():
+            evidence.divided.setdefault(event.session, {})[place.node] = event
+        case BatchMoved():
+            evidence.traded.add((event.session, event.task, event.peer))
+        case TradeMet():
+            evidence.traded.update((event.session, task, to) for task, to in zip(event.tasks, event.to, strict=False))
     if type(event) in CHECKS:
         evidence.to_check.append((place, event))

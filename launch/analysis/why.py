@@ -15,11 +15,13 @@ from datetime import datetime
 import msgspec
 
 from ...protocols.auctions import AuctionClosed
+from ...protocols.batch_words import BatchMoved, BatchOpened, TradeMet
 from ...protocols.commitment_events import EpochFenced, EpochOpened, TaskHeld, TaskMoved
 from ...protocols.contract_events import (
     AuctionAwarded,
     AuctionFailed,
     AuctionOpened,
+    BatchLine,
     BidLine,
     DeclineLine,
     MessageDropped,
@@ -68,7 +70,8 @@ class Loss(msgspec.Struct, frozen=True):
 class Award(msgspec.Struct, frozen=True):
     """One award, and all it was made from. Costs, terms and margin are seconds until done; under a rule that pays,
     `payment` is what the winner is paid, in the same unit, and `reserve` the most it could have been (0: no limit).
-    `what_if` is what would have changed it; `lost`: it came to nothing, and the task was offered again."""
+    `batch`: a session has named the winner. `what_if` is what would have changed it; `lost`: it came to nothing, and
+    the task was offered again."""
 
     epoch: int
     winner: str
@@ -85,6 +88,7 @@ class Award(msgspec.Struct, frozen=True):
     reserve: float = 0.0
     what_if: tuple[Change, ...] = ()
     lost: Loss | None = None
+    batch: BatchLine | None = None
 
 
 class Unbid(msgspec.Struct, frozen=True):
@@ -255,6 +259,7 @@ class _Story:
                 at_s=self._at_s,
                 payment=event.payment,
                 reserve=event.reserve,
+                batch=event.batch,
                 what_if=what_if(event.rule, event.winner, bids, event.declines, event.silent),
             )
         )
@@ -276,6 +281,15 @@ class _Story:
                 others = len(event.tasks) - 1
                 along = f", with {others} other {'task' if others == 1 else 'tasks'}" if others else ""
                 return f"called: {listed(event.invitees)} asked to answer within {duration(event.reply_by_s)}{along}"
+            case BatchOpened() if self.task in event.tasks:
+                others = len(event.tasks) - 1
+                again = " again" if event.again else ""
+                return f"to be divided{again} with {others} others, by {len(event.members)} nodes in {event.mode}"
+            case BatchMoved():
+                return f"goes to {event.peer} instead, where it would end soonest"
+            case TradeMet() if self.task in event.tasks:
+                to = dict(zip(event.tasks, event.to, strict=False))[self.task]
+                return f"traded between {event.one} and {event.other}, to {to}"
             case AuctionClosed(form=form, winner=winner, price=price):
                 sold = f"sold to {winner} for {duration(price)}" if winner and price is not None else "not sold"
                 return f"{sold} in an {form} auction" if form.falls else f"{sold} in a {form} auction"

@@ -37,6 +37,7 @@ RULES = {
     "english": "the longest task first; what has a reserve price is sold in the open, at falling prices",
     "dutch": "the longest task first; what has a reserve price is sold in the open, at rising prices",
     "iterated": "the longest task first, to where it ends soonest after the better bidders were asked again",
+    "prices": "one of a batch, whose tasks all nodes have divided at prices that they agreed on",
     "most-free": "first come, first served, to the node with the most free slots",
     "longest-heaviest": "the longest task first, to the heaviest node that is free",
     "random": "first come, first served, to any bidder with equal chance",

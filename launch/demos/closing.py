@@ -14,6 +14,7 @@ import msgspec
 
 from ..analysis.report import REPORT_NAME
 from ..analysis.report import report as make_report
+from ..analysis.summary import Divided
 from ..problems import Problem
 from .demonstration import Options, Progress, Report
 
@@ -92,6 +93,7 @@ def summary(report: Report, options: Options, page: Path | None = None) -> str:
         f"  tasks      {report.done} of {report.tasks} done, {report.lost} lost, "
         f"{report.committed_twice} committed twice{again}",
         f"  makespan   {report.makespan_s:.2f} s, {report.ratio:.2f} times the lower bound of {report.bound_s:.2f} s",
+        *[f"  batch      {divided(batch)}" for batch in report.batches],
         "",
         "  node       speed  tasks   busy",
     ]
@@ -108,6 +110,12 @@ def summary(report: Report, options: Options, page: Path | None = None) -> str:
     if page is not None:
         lines += ["Look at it:", f"  {opening(os.path.relpath(page))}"]
     return "\n".join(lines)
+
+
+def divided(batch: Divided) -> str:
+    """How well a batch was divided, in words."""
+    within = "" if batch.certificate is None else f", within {batch.certificate * 100:.2g} % of the optimum"
+    return f"{batch.tasks} tasks among {batch.members} by prices{within}"
 
 
 def opening(page: str) -> str:

@@ -19,7 +19,7 @@ import msgspec
 
 from ...protocols.core import Outcome
 from ...protocols.objective import prefix_bound
-from ..analysis.summary import Share, Summary, summarise
+from ..analysis.summary import Divided, Share, Summary, summarise
 from ..client import Connection, result
 from ..fleet import LocalFleet, new_run
 from ..problems import Exit, Problem
@@ -72,6 +72,7 @@ class Report(msgspec.Struct, frozen=True):
     seconds: float
     nodes: dict[str, Share]
     run: str
+    batches: tuple[Divided, ...] = ()
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -173,4 +174,5 @@ def _report(summary: Summary, accuracy: float, options: Options, seconds: float,
         seconds=round(seconds, 3),
         nodes=shares,
         run=str(run),
+        batches=summary.batches,
     )

@@ -11,6 +11,8 @@ and with what prices, bound and division the session ended (`batch.divided`).
 from __future__ import annotations
 
 import enum
+import struct
+import zlib
 from typing import Annotated, ClassVar, NamedTuple
 
 import msgspec
@@ -32,6 +34,22 @@ class Mode(enum.StrEnum):
 
     ROUNDS = "rounds"
     GOSSIP = "gossip"
+
+
+ROUNDS_S = 0.25
+"""What a session in rounds may take, for each member: all of them may share one machine."""
+PERIODS = 150
+"""About as many periods as a session by gossip has."""
+
+
+def period_s(members: int) -> float:
+    """Of a session by gossip: every member meets some others in each, on the same machine if it must be."""
+    return max(0.02, 0.004 * members)
+
+
+def session_s(mode: Mode, members: int) -> float:
+    """So long it may take."""
+    return ROUNDS_S * members if mode is Mode.ROUNDS else PERIODS * period_s(members)
 
 
 class OpenBatch(Message, frozen=True, array_like=True):
@@ -58,6 +76,13 @@ class Priced(NamedTuple):
 
     costs: tuple[float | None, ...]
     ready_s: tuple[float, ...]
+
+
+    @property
+    def digest(self) -> int:
+        """A checksum, the same on every machine."""
+        numbers = [-1.0 if cost is None else cost for cost in (*self.costs, *self.ready_s)]
+        return zlib.crc32(struct.pack(f"<{len(numbers)}d", *numbers))
 
 
 class Share(msgspec.Struct, frozen=True, gc=False):
@@ -123,6 +148,8 @@ class BatchDivided(Event, frozen=True, kw_only=True):
     value: float
     bound: float
     certificate: float | None
+    digest: int
+    """Of the column with which this member opened."""
 
 
 class BatchDropped(Event, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@
     a node takes longer than it said,       a new session about all that has not started
     has died, or has come
 
-A session costs about ROUNDS_S per member, while the contract net goes on; so it is worth it only where there is work
+A session takes its time (`session_s`), while the contract net goes on; so it is worth it only where there is work
 for much longer, and where it can help. Nodes that are each so many times as fast as another are served as well by late
 binding, longest first. It helps where the times of tasks differ otherwise from node to node: `spread` is the root mean
 square of what is left of their logarithms, when the means of tasks and nodes are taken off (Friedman's two-way layout),
@@ -36,6 +36,7 @@ from .batch_words import (
     Mode,
     OpenBatch,
     TradeMet,
+    session_s,
 )
 from .contract import Contract, Stage, Standing
 from .contract_events import BatchLine
@@ -48,8 +49,6 @@ SETTLE_S = 0.2
 LOOK_S = 1.0
 """What is not worth a session now is looked at again after this time."""
 TASKS_MIN = 16
-ROUNDS_S = 0.25
-"""What a session may take, for each member: rounds and the arithmetic of all members on one machine."""
 WORTH = 8.0
 """The work of each slot must last so many times as long as its session."""
 SPREAD_MIN = 0.1
@@ -221,7 +220,7 @@ class Batches:
             self._moved = False
             return []
         members, work_s, spread = self._outlook(batch, asked)
-        worth = work_s >= WORTH * ROUNDS_S * len(members) and spread >= SPREAD_MIN
+        worth = work_s >= WORTH * session_s(self._policy.mode, len(members)) and spread >= SPREAD_MIN
         if not (worth or asked) or len(members) > MEMBERS_MAX or len(members) < 2:
             self._moved = False
             self._look_at = now + LOOK_S

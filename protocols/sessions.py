@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from .batch_words import BatchColumn, BatchDivided, CloseBatch, Divided, Mode, OpenBatch, Priced, Share
+from .batch_words import BatchColumn, BatchDivided, CloseBatch, Divided, Mode, OpenBatch, Priced, Share, period_s
 from .core import Effect, Message, NodeId, PeerDown, PeerError, PeerUp, ProtocolError, Send, Task
 from .gossip import Exchange, Gossip
 from .rounds import Ask, Enter, Log, Out, Rounds, Spoken
@@ -50,13 +50,14 @@ Price = Callable[[Sequence[Task], NodeId, float], Priced]
 class _Session:
     """One session here: first its tasks, then its driver."""
 
-    __slots__ = ("began", "desk", "driver", "ended", "mode", "open", "pieces", "until")
+    __slots__ = ("began", "desk", "driver", "ended", "mode", "open", "pieces", "priced", "until")
 
     def __init__(self, desk: NodeId, open: OpenBatch, now: float) -> None:
         self.desk = desk
         self.open = open
         self.mode = open.mode
         self.pieces: dict[int, tuple[Task, ...]] = {}
+        self.priced = Priced((), ())
         self.driver: Rounds | Gossip | None = None
         self.began = now
         self.until = now + LIFE_S
@@ -132,7 +133,7 @@ class Sessions:
 
     def _begin(self, one: _Session, tasks: Sequence[Task], now: float) -> list[Effect]:
         """Price all of them, and speak."""
-        priced = self._price(tasks, one.desk, now)
+        priced = one.priced = self._price(tasks, one.desk, now)
         name = one.open.session
         opened = BatchColumn(session=name, peer=one.desk, ready_s=priced.ready_s, costs=priced.costs)
         one.driver = driver(self._node, one.open, priced, now)
@@ -190,6 +191,7 @@ class Sessions:
             value=told.value,
             bound=told.bound,
             certificate=max(0.0, told.value - told.bound) / told.bound if told.bound > 0.0 else None,
+            digest=one.priced.digest,
         )
         mine: list[Effect] = [Send(self._node, told)] if one.desk == self._node else []
         return [*effects, event, *mine]
@@ -216,7 +218,17 @@ def driver(node: NodeId, open: OpenBatch, priced: Priced, now: float) -> Rounds 
         return Rounds(name, node, members, fresh, rounds_max=ROUNDS_MAX, start_at=now)
     player = BatchByGossip(node, column, terms)
     rng = Random(f"{open.seed} {name} {node}")
-    return Gossip(name, node, members, player, rng, opening=player.opening, periods_max=PERIODS_MAX, start_at=now)
+    return Gossip(
+        name,
+        node,
+        members,
+        player,
+        rng,
+        opening=player.opening,
+        periods_max=PERIODS_MAX,
+        start_at=now,
+        period_s=period_s(len(members)),
+    )
 
 
 def divided(session: str, driver: Rounds | Gossip) -> Divided | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from ...protocols.batch_words import BatchColumn, BatchDivided, Mode, TradeMet
+from ...protocols.batch_words import BatchColumn, BatchDivided, Mode, Priced, TradeMet
 from ...protocols.contract_events import AuctionAwarded
 from ...protocols.core import Event
 from .evidence import Evidence, Place
@@ -32,6 +32,10 @@ def check_division(evidence: Evidence, place: Place, event: Event) -> bool:
             evidence.differs(place, field, str(getattr(event, field))[:200], f"as {min(others)} says")
             return True
     columns = {node: said for node, (_, said) in evidence.columns.get(event.session, {}).items()}
+    if place.node in columns and Priced(columns[place.node].costs, columns[place.node].ready_s).digest != event.digest:
+        at = evidence.columns[event.session][place.node][0]
+        evidence.differs(at, "costs", "numbers of another digest", str(event.digest))
+        return True
     if not {share.node for share in event.shares} <= columns.keys():
         evidence.cannot("divisions that were not recomputed: the log of a member is missing")
         return False

@@ -20,7 +20,16 @@ from typing import NamedTuple
 import msgspec
 
 from ...agents import node_events
-from ...protocols import auctions, commitment_events, contract_events, service, swim_words
+from ...protocols import (
+    auctions,
+    batch_words,
+    commitment_events,
+    contract_events,
+    gossip,
+    rounds,
+    service,
+    swim_words,
+)
 from ...protocols.contract_events import AuctionAwarded
 from ...protocols.core import Event
 from ..problems import Problem
@@ -37,6 +46,9 @@ KNOWN: tuple[type[Event], ...] = (
     *contract_events.EVENTS,
     *auctions.EVENTS,
     *commitment_events.EVENTS,
+    *batch_words.EVENTS,
+    *rounds.EVENTS,
+    *gossip.EVENTS,
 )
 """All that a log of this version may hold, as `agents.events.VOCABULARY` has it, without what writing a log needs."""
 _decoders = {event.name: msgspec.json.Decoder(event) for event in KNOWN}

@@ -61,22 +61,27 @@ def matrix(nodes: int, tasks: int, seed: int, seconds: float) -> list[list[float
 
 async def run(costs: Sequence[Sequence[float]], protocol: Dividing, flags: Sequence[str] = PLAIN) -> Summary:
     """How a fleet of real agents has done the batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        await run_in(Path(folder), costs, protocol, flags)
+        return summarise(Path(folder))
+
+
+async def run_in(folder: Path, costs: Sequence[Sequence[float]], protocol: Dividing, flags: Sequence[str]) -> None:
+    """The same, with its logs left in a folder."""
     names = [f"n{row + 1}" for row in range(len(costs))]
     own = {name: [f"--executor={__package__}.unrelated:{name}"] for name in names}
     tasks = range(len(costs[0]))
-    with tempfile.TemporaryDirectory() as folder:
-        told = [*flags, f"--protocol={protocol}"]
-        async with (
-            await LocalFleet.start(names, run=Path(folder), flags=told, flags_of=own) as fleet,
-            await Connection.connect([fleet.address]) as client,
-        ):
-            await client.ready(len(names), READY_S)
-            about = [{name: costs[row][task] for row, name in enumerate(names)} for task in tasks]
-            works = [statistics.fmean(each.values()) for each in about]
-            handed = [Submission(KIND, {}, work=works[task], about=about[task]).submits()[0] for task in tasks]
-            ended = await asyncio.gather(*(client.hand_in(submit).outcome for submit in handed))
-            assert {outcome.state for outcome in ended} == {State.DONE}
-        return summarise(Path(folder))
+    told = [*flags, f"--protocol={protocol}"]
+    async with (
+        await LocalFleet.start(names, run=folder, flags=told, flags_of=own) as fleet,
+        await Connection.connect([fleet.address]) as client,
+    ):
+        await client.ready(len(names), READY_S)
+        about = [{name: costs[row][task] for row, name in enumerate(names)} for task in tasks]
+        works = [statistics.fmean(each.values()) for each in about]
+        handed = [Submission(KIND, {}, work=works[task], about=about[task]).submits()[0] for task in tasks]
+        ended = await asyncio.gather(*(client.hand_in(submit).outcome for submit in handed))
+        assert {outcome.state for outcome in ended} == {State.DONE}
 
 
 async def measure(nodes: int, tasks: int, seconds: float, seed: int) -> Line:

@@ -1,0 +1,180 @@
+"""A desk's batch on real agents: divided by prices, while nodes die, are slow, refuse, and words are lost."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from batch_fleet import CALLS, GOSSIP, PRICES, BatchFleet, Matrix, unrelated
+from simulated_agents import START_S
+
+from parley.launch.scenario import draw
+from parley.launch.simulate import run
+from parley.protocols.batch_words import PROTOCOL, BatchDivided, BatchMoved, BatchOpened, TradeMet
+from parley.protocols.batches import Policy, spread_of
+from parley.protocols.contract_events import AuctionAwarded, TaskStarted
+from parley.protocols.core import Dividing, State
+from parley.transport.faults import Faults
+
+UNTIL_S = 4000.0
+
+
+def names(tasks: int, first: int = 0) -> list[str]:
+    return [f"t{task}" for task in range(first, first + tasks)]
+
+
+def done(fleet: BatchFleet, entry: str = "n1") -> float:
+    """Seconds until all of the client's tasks were done, each once."""
+    fleet.run(UNTIL_S)
+    client = fleet.client(entry)
+    assert not client.refused
+    assert [outcome.state for outcome in client.outcomes] == [State.DONE] * len(client._tasks)
+    assert len({outcome.task for outcome in client.outcomes}) == len(client._tasks)
+    return max(client.ended_at) - START_S
+
+
+def divided(fleet: BatchFleet) -> list[BatchDivided]:
+    return [event for _, _, event in fleet.events(BatchDivided) if isinstance(event, BatchDivided)]
+
+
+def by_prices(fleet: BatchFleet) -> int:
+    awards = [event for _, _, event in fleet.events(AuctionAwarded) if isinstance(event, AuctionAwarded)]
+    return sum(award.rule == PROTOCOL for award in awards)
+
+
+@pytest.mark.parametrize("policy", [PRICES, GOSSIP], ids=["rounds", "gossip"])
+def test_on_unrelated_nodes_prices_divide_better_than_calls_and_say_how_well(policy: Policy) -> None:
+    matrix = unrelated(4, 80, 3)
+    called = done(BatchFleet(matrix, {"n1": names(80)}, CALLS))
+    fleet = BatchFleet(matrix, {"n1": names(80)}, policy)
+    took = done(fleet)
+    told = divided(fleet)
+    assert {event.value for event in told} == {told[0].value}
+    assert len(told) == 4
+    assert len({event.shares for event in told}) == 1
+    certificate = told[0].certificate
+    assert certificate is not None
+    assert certificate < 0.05
+    assert by_prices(fleet) > 60
+    assert took < 0.95 * called
+    assert took < 1.05 * told[0].value + 1.0
+    assert not fleet.wire.garbage
+
+
+def test_nodes_of_several_slots_are_filled_slot_by_slot() -> None:
+    matrix = unrelated(3, 60, 4)
+    fleet = BatchFleet(matrix, {"n1": names(60)}, PRICES, slots=2)
+    took = done(fleet)
+    told = divided(fleet)[0]
+    assert told.bound <= told.value
+    assert took < 1.06 * told.value + 1.0
+    assert took < done(BatchFleet(matrix, {"n1": names(60)}, CALLS, slots=2))
+
+
+def test_a_member_that_dies_in_the_session_or_after_it_loses_nothing() -> None:
+    for after_s in (0.25, 6.0):
+        fleet = BatchFleet(unrelated(4, 60, 5), {"n1": names(60)}, PRICES)
+        fleet.wire.at(START_S + after_s, lambda fleet=fleet: fleet.wire.kill("n3"))  # type: ignore[misc]
+        done(fleet)
+        assert divided(fleet)
+        starts = [event.task for _, node, event in fleet.events(TaskStarted) if isinstance(event, TaskStarted)]
+        assert len(starts) <= 60 + 2  # what n3 had, and no more, was done again
+        if after_s > 1.0:
+            assert any(isinstance(event, BatchMoved) for _, _, event in fleet.events(BatchMoved))
+            opened = [event for _, _, event in fleet.events(BatchOpened) if isinstance(event, BatchOpened)]
+            assert opened[-1].again
+            assert "n3" not in opened[-1].members
+
+
+def test_a_desk_that_dies_leaves_no_session_behind() -> None:
+    fleet = BatchFleet(unrelated(4, 60, 6), {"n1": names(60)}, PRICES)
+    fleet.wire.at(START_S + 0.25, lambda: fleet.wire.kill("n1"))
+    fleet.wire.run(until=START_S + 60.0)
+    assert fleet.events(BatchOpened)
+    assert not divided(fleet)
+    for name in ("n2", "n3", "n4"):
+        assert not fleet.agents[name].sessions._sessions
+        assert fleet.agents[name].sessions.deadline is None
+
+
+def test_two_desks_at_once_count_each_others_work() -> None:
+    matrix = unrelated(4, 100, 7)
+    fleet = BatchFleet(matrix, {"n1": names(50), "n2": names(50, 50)}, PRICES)
+    done(fleet)
+    assert len(fleet.client("n2").outcomes) == 50
+    assert {event.peer for event in divided(fleet)} == {"n1", "n2"}
+
+
+def test_a_member_that_refuses_all_gets_nothing_and_what_all_refuse_is_called_for() -> None:
+    matrix: dict[str, dict[str, float | None]] = {node: dict(costs) for node, costs in unrelated(4, 60, 8).items()}
+    matrix["n2"] = dict.fromkeys(matrix["n2"])
+    for costs in matrix.values():
+        costs["t7"] = None
+    fleet = BatchFleet(matrix, {"n1": names(60)}, Policy(Dividing.PRICES))
+    fleet.run(UNTIL_S)
+    states = {outcome.task: outcome.state for outcome in fleet.client("n1").outcomes}
+    assert states.pop("t7") is State.UNPLACED
+    assert set(states.values()) == {State.DONE}
+    assert len(states) == 59
+    assert divided(fleet)
+    assert not any(node == "n2" for _, node, _ in fleet.events(TaskStarted))
+
+
+@pytest.mark.parametrize("policy", [PRICES, GOSSIP], ids=["rounds", "gossip"])
+def test_lost_words_change_little(policy: Policy) -> None:
+    fleet = BatchFleet(unrelated(4, 60, 9), {"n1": names(60)}, policy, faults=Faults(loss=0.1, duplication=0.1))
+    done(fleet)
+    told = divided(fleet)
+    assert len({event.shares for event in told}) == 1
+    assert told[0].certificate is not None
+    assert told[0].certificate < 0.08
+
+
+def test_a_node_slower_than_it_said_is_relieved_by_trade() -> None:
+    took = {}
+    for trade in (True, False):
+        fleet = BatchFleet(unrelated(4, 80, 10), {"n1": names(80)}, Policy(trade=trade))
+        fleet.takes["n2"] = 3.0
+        took[trade] = done(fleet)
+        if trade:
+            met = [event for _, _, event in fleet.events(TradeMet) if isinstance(event, TradeMet)]
+            assert met
+            assert all(event.after_s < event.before_s for event in met)
+        else:
+            assert not fleet.events(TradeMet)
+    assert took[True] < 0.8 * took[False]
+
+
+def test_no_session_is_opened_where_it_cannot_help() -> None:
+    proportional: Matrix = {f"n{node}": {f"t{task}": (1 + task % 7) / node for task in range(80)} for node in (1, 2, 4)}
+    related = {f"n{place}": costs for place, costs in enumerate(proportional.values(), 1)}
+    fleet = BatchFleet(related, {"n1": names(80)}, PRICES)
+    done(fleet)
+    assert not fleet.events(BatchOpened)
+    short = BatchFleet(unrelated(4, 80, 11, seconds=0.01), {"n1": names(80)}, PRICES)
+    done(short)
+    assert not short.events(BatchOpened)
+    few = BatchFleet(unrelated(4, 8, 11), {"n1": names(8)}, PRICES)
+    done(few)
+    assert not few.events(BatchOpened)
+
+
+def test_spread_is_what_is_left_of_times_that_are_not_proportional() -> None:
+    assert spread_of([{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 6.0}]) == pytest.approx(0.0, abs=1e-12)
+    assert spread_of([{"a": 1.0, "b": 4.0}, {"a": 4.0, "b": 1.0}]) == pytest.approx(math.log(2.0))
+    assert spread_of([{"a": 1.0}, {"a": 1.0, "b": 2.0}]) == math.inf
+    assert spread_of([]) == 0.0
+
+
+@pytest.mark.parametrize("profile", ["default", "harsh"])
+def test_in_the_simulator_batches_keep_every_invariant(profile: str) -> None:
+    """Whoever dies, the desk included: another agent sees the batch through."""
+    ran = 0
+    for seed in range(400):
+        scenario = draw(seed, 5, 10, profile)  # type: ignore[arg-type]
+        if scenario.policy.dividing is Dividing.PRICES:
+            ran += 1
+            assert run(scenario).violation is None, f"seed {seed}"
+        if ran == 12:
+            break
+    assert ran == 12

@@ -1,0 +1,187 @@
+"""The member's side of a session by itself; and sessions between real processes, in both modes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from parley.launch.analysis.card import render
+from parley.launch.analysis.run import open_run
+from parley.launch.analysis.summary import summarise
+from parley.launch.analysis.verify import verify
+from parley.launch.analysis.why import why
+from parley.launch.bench.batches import matrix, run_in
+from parley.protocols.batch_words import BatchColumn, CloseBatch, Mode, OpenBatch, Priced
+from parley.protocols.columns import REFUSED, Column, table
+from parley.protocols.core import Dividing, NodeId, PeerDown, PeerError, Publish, Task
+from parley.protocols.dual_bound import bound_of, trivial_bound, with_bases
+from parley.protocols.prices import wanted
+from parley.protocols.rounds import Spoken
+from parley.protocols.sessions import EARLY_MAX, LIFE_S, SESSIONS_MAX, UNKNOWN_MAX, Sessions
+
+
+def member(node: NodeId = "n1") -> Sessions:
+    return Sessions(node, lambda tasks, initiator, now: Priced(tuple(1.0 for _ in tasks), (0.0,)))
+
+
+def opening(session: str = "s", piece: int = 0, pieces: int = 1, members: tuple[str, ...] = ("n1", "n2")) -> OpenBatch:
+    return OpenBatch(session, members, Mode.ROUNDS, 1, True, (Task(f"t{piece}", "x"),), piece, pieces)
+
+
+def test_a_session_begins_when_all_pieces_are_there() -> None:
+    one = member()
+    assert one.receive(opening(piece=1, pieces=2), "n2", 0.0) == ()
+    (column,) = one.receive(opening(piece=0, pieces=2), "n2", 0.0)
+    assert isinstance(column, BatchColumn)
+    assert column.costs == (1.0, 1.0)
+    assert one.deadline == 0.0
+    assert [type(effect) for effect in one.wake(0.0)] == [Publish]
+
+
+def test_words_that_come_before_the_session_is_opened_are_kept_for_it() -> None:
+    other, one = member("n2"), member("n1")
+    other.receive(opening(), "n2", 0.0)
+    (said,) = other.wake(0.0)
+    assert isinstance(said, Publish)
+    assert isinstance(said.message, Spoken)
+    assert one.receive(said.message, "n2", 0.0) == ()
+    one.receive(opening(), "n2", 0.0)
+    assert len(one.wake(0.0)) > 1  # its word closes the first round, and that of the second is said too
+
+
+def test_what_is_never_opened_here_takes_little_room() -> None:
+    one = member()
+    for session in range(2 * UNKNOWN_MAX):
+        for _ in range(2 * EARLY_MAX):
+            one.receive(Spoken(f"s{session}", "n2", 1, 0, (), (), False, b""), "n2", 0.0)
+    assert len(one._early) == UNKNOWN_MAX
+    assert max(map(len, one._early.values())) == EARLY_MAX
+    for session in range(2 * SESSIONS_MAX):
+        one.receive(opening(f"s{session}", pieces=2), "n2", 0.0)
+    assert len(one._sessions) == SESSIONS_MAX
+
+
+def test_a_session_is_over_when_its_desk_says_so_or_is_gone_or_it_takes_too_long() -> None:
+    one = member()
+    one.receive(opening(), "n2", 0.0)
+    one.receive(CloseBatch("s"), "n3", 0.0)
+    assert one.deadline is not None  # it is not n3's
+    one.receive(CloseBatch("s"), "n2", 0.0)
+    assert one.deadline is None
+    one.receive(opening("u"), "n2", 0.0)
+    one.receive(PeerDown("n2"), "n1", 0.0)
+    assert one.deadline is None
+    one.receive(opening("v"), "n2", 0.0)
+    one.wake(LIFE_S)
+    assert one.deadline is None
+
+
+def test_nonsense_is_refused() -> None:
+    one = member()
+    with pytest.raises(PeerError):
+        one.receive(opening(members=("n2", "n3")), "n2", 0.0)
+    with pytest.raises(PeerError):
+        one.receive(opening(), "n3", 0.0)
+    one.receive(opening(), "n2", 0.0)
+    with pytest.raises(PeerError):
+        one.receive(opening(), "n1", 0.0)
+
+
+# --- the bound, where nodes have slots, work and refusals ------------------------------------------------------------
+
+
+def best(costs: list[list[float]], ready: list[tuple[float, ...]]) -> float:
+    """The least makespan, by trying every slot for every task."""
+    slots = [(row, at) for row, each in enumerate(ready) for at in each]
+    least = float("inf")
+    used = [False] * len(slots)
+    ends = [at for _, at in slots]
+
+    def place(task: int, latest: float) -> None:
+        nonlocal least
+        if latest >= least:
+            return
+        if task == len(costs[0]):
+            least = latest
+            return
+        for slot, (row, _) in enumerate(slots):
+            if costs[row][task] < REFUSED:
+                former = ends[slot], used[slot]
+                ends[slot], used[slot] = ends[slot] + costs[row][task], True
+                place(task + 1, max(latest, ends[slot]))
+                ends[slot], used[slot] = former
+
+    place(0, 0.0)
+    return least
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_bound_of_busy_nodes_is_never_above_the_optimum_whatever_the_prices(seed: int) -> None:
+    rng = random.Random(seed)
+    nodes, tasks = rng.randint(2, 3), rng.randint(2, 5)
+    ready = [tuple(rng.choice((0.0, rng.uniform(0.0, 9.0))) for _ in range(rng.randint(1, 2))) for _ in range(nodes)]
+    costs = [[rng.uniform(0.5, 5.0) if rng.random() < 0.85 else REFUSED for _ in range(tasks)] for _ in range(nodes)]
+    for task in range(tasks):
+        if all(row[task] >= REFUSED for row in costs):
+            costs[0][task] = 2.0
+    known = table({f"n{row}": Column(np.asarray(costs[row]), ready=ready[row]) for row in range(nodes)})
+    optimum = best(costs, ready)
+    assert trivial_bound(known) <= optimum + 1e-9
+    for _ in range(20):
+        prices = [rng.uniform(0.0, 1.0) ** 3 for _ in range(nodes)]
+        shares = known.shares(wanted(known, prices))
+        assert bound_of(prices, with_bases(known, shares), shares, None) <= optimum + 1e-9
+    owners = np.asarray([min(range(nodes), key=lambda row, task=task: costs[row][task]) for task in range(tasks)])  # type: ignore[misc]
+    assert known.makespan(owners) >= optimum - 1e-9
+
+
+# --- real processes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["rounds", "gossip"])
+async def test_between_processes_a_batch_is_divided_told_and_verified(mode: str, tmp_path: Path) -> None:
+    costs = matrix(3, 30, 1, 2.0 if mode == "rounds" else 4.0)
+    await run_in(tmp_path, costs, Dividing.PRICES, ("--holders=1", f"--mode={mode}"))
+    summary = summarise(tmp_path)
+    assert (summary.done, summary.lost, summary.committed_twice) == (30, 0, 0)
+    batch = summary.batches[0]
+    assert batch.members == 3
+    assert batch.certificate is not None
+    assert batch.certificate < 0.2
+    run = open_run(tmp_path)
+    told = verify(tmp_path)
+    assert told.sound, told.differences[:3]
+    of_batch = [line for file in run.files for _, head, line in file.numbered() if head.event == "auction.award"]
+    awards = [msgspec.json.decode(line) for line in of_batch]
+    divided = next(award["task"] for award in awards if award["rule"] == "prices")
+    card = render(why(run, divided), color=False, width=100)
+    assert "others by prices, within" in card
+    assert "% of the optimum" in card
+    if mode == "rounds":
+        _one_changed_number_is_found(tmp_path)
+
+
+def _one_changed_number_is_found(run: Path) -> None:
+    for event, old, new in (
+        ("batch.divided", '"value":', '"value":1'),
+        ("batch.divided", '"bound":', '"bound":1'),
+        ("batch.column", '"costs":[', '"costs":[7'),
+        ("auction.award", '"certificate":0.', '"certificate":1.'),
+    ):
+        for path in sorted(run.glob("*.jsonl")):
+            text = path.read_text()
+            lines = text.splitlines(keepends=True)
+            at = next((n for n, line in enumerate(lines) if f'"{event}"' in line and old in line), None)
+            if at is None:
+                continue
+            lines[at] = lines[at].replace(old, new, 1)
+            path.write_text("".join(lines))
+            assert not verify(run).sound, f"{event}: {old}"
+            path.write_text(text)
+            break
+        else:
+            pytest.fail(f"no {event} with {old}")

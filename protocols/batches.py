@@ -188,6 +188,11 @@ class Batches:
             return self._closes_at
         return self._look_at
 
+    def lets(self, outlook: Outlook) -> bool:
+        """May a node with this queue be given a task that is not divided? Not what it could not begin soon, while a
+        session may name it a better one in time."""
+        return not (self._session or self._look_at is not None) or outlook.ready_s <= SETTLE_S
+
     @property
     def divides(self) -> bool:
         """Something waits by a division."""

@@ -342,7 +342,7 @@ class Initiator:
                 record.step(contract, offers, None)
                 continue
             record.step(contract, offers, offer)
-            if outlook.room(offer.own_s) and self._may_award(contract):
+            if outlook.room(offer.own_s) and self._may_award(contract) and self._batches.lets(outlook):
                 effects += self._award(contract, offer, offers, self._rule.name, seed, now)
             else:
                 kept.append(contract)

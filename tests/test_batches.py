@@ -10,7 +10,7 @@ from simulated_agents import START_S
 
 from parley.launch.scenario import draw
 from parley.launch.simulate import run
-from parley.protocols.batch_words import PROTOCOL, BatchDivided, BatchMoved, BatchOpened, TradeMet
+from parley.protocols.batch_words import PROTOCOL, BatchDivided, BatchMoved, BatchOpened, Mode, TradeMet
 from parley.protocols.batches import Policy, spread_of
 from parley.protocols.contract_events import AuctionAwarded, TaskStarted
 from parley.protocols.core import Dividing, State
@@ -120,9 +120,10 @@ def test_a_member_that_refuses_all_gets_nothing_and_what_all_refuse_is_called_fo
     assert not any(node == "n2" for _, node, _ in fleet.events(TaskStarted))
 
 
-@pytest.mark.parametrize("policy", [PRICES, GOSSIP], ids=["rounds", "gossip"])
-def test_lost_words_change_little(policy: Policy) -> None:
-    fleet = BatchFleet(unrelated(4, 60, 9), {"n1": names(60)}, policy, faults=Faults(loss=0.1, duplication=0.1))
+@pytest.mark.parametrize("mode", list(Mode))
+def test_lost_words_change_little(mode: Mode) -> None:
+    policy, faults = Policy(Dividing.PRICES, mode), Faults(loss=0.1, duplication=0.1)
+    fleet = BatchFleet(unrelated(4, 60, 9), {"n1": names(60)}, policy, faults=faults)
     done(fleet)
     told = divided(fleet)
     assert len({event.shares for event in told}) == 1

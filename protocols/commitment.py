@@ -93,7 +93,7 @@ from .seeking import Sighting, ended, held
 from .timers import Timers
 from .winner import Winner
 
-MOVE_AFTER_S = 5.0
+MOVE_AFTER_S = 2.0
 """So long after the membership's verdict a dead holder is replaced."""
 BYTES_MAX = 1024 * 1024
 """What goes in one message, unless a single word is larger."""

@@ -23,13 +23,13 @@ import click
 import msgspec
 
 from ...protocols.commitment_events import TaskHeld
-from ...protocols.contract_events import TaskStarted
 from ..analysis.run import open_run, understand
 from ..analysis.summary import summarise
 from ..client import Connection
 from .growth import Growth
 from .soak_clients import PATIENCE_S, WRONG_TOLD_MAX, Ledger, come_and_go
 from .soak_fleet import SoakFleet
+from .starts import read as read_starts
 
 CLIENTS = 8
 LOOKS = 150
@@ -128,7 +128,7 @@ def _report(ledger: Ledger, fleet: SoakFleet, folder: Path, begun: float, took: 
         fleet.restarts,
         max(summary.lost, len(ledger.open)),
         summary.committed_twice,
-        _started_twice(folder, ledger.once),
+        len(read_starts(folder).more_than_once(ledger.once)),
         summary.reassigned,
         ledger.wrong,
         {name: series.growth(late.count(name), held[name], len(late)) for name, series in fleet.series.items()},
@@ -144,16 +144,6 @@ def _held(folder: Path, since: float) -> Counter[str]:
             if isinstance(event, TaskHeld):
                 held.update(event.holders)
     return held
-
-
-def _started_twice(folder: Path, once: set[str]) -> int:
-    """How many of these have more than one start in the logs."""
-    started: set[str] = set()
-    twice: set[str] = set()
-    for head, _ in open_run(folder).heads():
-        if head.event == TaskStarted.name and head.task in once:
-            (twice if head.task in started else started).add(head.task)
-    return len(twice)
 
 
 def table(report: Report) -> list[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ...protocols.core import Outcome, TaskId
 from ..client import Connection
@@ -33,14 +34,23 @@ class Verdict:
     twice: set[TaskId] = field(default_factory=set)
 
 
-async def ask(tasks: Collection[TaskId], agents: Mapping[str, str], patience_s: float) -> Verdict:
-    """All tasks of all these agents, by name and address; an answer may take so long. Raises AgentUnreachable."""
+async def ask(
+    tasks: Collection[TaskId],
+    agents: Mapping[str, str],
+    patience_s: float,
+    known: Mapping[TaskId, Outcome] = MappingProxyType({}),
+) -> Verdict:
+    """All tasks of all these agents, by name and address; an answer may take so long. `known`: what clients were told
+    before. Raises AgentUnreachable."""
     verdict = Verdict()
     for name, address in agents.items():
         for task, outcome in (await _told(tasks, address, patience_s)).items():
             if outcome is None:
                 verdict.unsure.setdefault(task, []).append(name)
-            elif _same(outcome) != _same(verdict.outcomes.setdefault(task, outcome)):
+                continue
+            first = known.get(task) or verdict.outcomes.get(task, outcome)
+            verdict.outcomes.setdefault(task, outcome)
+            if _same(outcome) != _same(first):
                 verdict.twice.add(task)
     verdict.lost = set(tasks) - verdict.outcomes.keys()
     return verdict

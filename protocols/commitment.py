@@ -178,6 +178,10 @@ class Commitment:
         """A majority stands behind this node's epoch, and nobody works at it."""
         return self.opener.may_award(task)
 
+    def stalled(self, task: TaskId, now: float) -> bool:
+        """It may not be awarded, and may not be for long: no majority of its holders answers."""
+        return self.opener.stalled(task, now)
+
     def award(self, task: TaskId, attempts: int) -> Warrant:
         """The epoch goes out to a winner. Raises ProtocolError if it may not."""
         given, spec = self.opener.award(task), self.opener.spec(task)
@@ -224,6 +228,14 @@ class Commitment:
                 promised = register.promised
                 sightings.append(held(register.spec, promised.number, name_of(promised.opener)))
         return sightings
+
+    def sighted(self, task: TaskId, by: NodeId, outcome: Outcome | None, now: float) -> Sequence[Effect]:
+        """Another node knows a task that this one asks holders in vain to keep: it has ended, or goes on elsewhere."""
+        self._now = now
+        epoch = self.opener.in_vain(task, by, ended=outcome is not None)
+        if epoch is not None:
+            self._tell(Overruled(task, epoch) if outcome is None else Chosen(task, outcome))
+        return self._take()
 
     def lost(self, task: TaskId, now: float) -> Sequence[Effect]:
         """Its winner is silent: a later epoch is opened."""

@@ -320,6 +320,9 @@ class Initiator:
             if not roomy:
                 break
             seen += 1
+            if self._commitment is not None and self._commitment.stalled(contract.task.id, now):
+                kept.append(contract)  # nobody waits behind it
+                continue
             offers = self._offers(contract, outlooks)
             if not offers:
                 effects += self._unbid(contract, now) if contract.declines else self._reopen(contract, now)

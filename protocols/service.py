@@ -41,6 +41,7 @@ from .core import (
     TaskId,
 )
 from .following import CLIENTS_MAX, Following
+from .holders import name_of
 from .participant import Participant
 from .performatives import Completed, Credit, Printed, Reason
 from .requests import (
@@ -66,6 +67,7 @@ from .requests import (
     TaskLine,
     Tasks,
     Wait,
+    named_in,
 )
 from .seeking import NAMES_MAX, POLL_S, SEEK_S, Seek, Sighting, Sought, batches
 
@@ -121,7 +123,7 @@ class Service:
     ) -> None:
         self._commitment = commitment
         self._holders = holders
-        self._absent: dict[TaskId, None] = {}  # open, and seen to by others
+        self._absent: dict[TaskId, None] = {}  # open, and seen to by others, or perhaps
         self._poll_at: float | None = None
         self._parked: list[tuple[float, Message, NodeId]] = []  # until when, what, whose
         self._fetching: dict[TaskId, Outcome] = {}  # ended, and what they refer to is on its way
@@ -165,7 +167,7 @@ class Service:
             case Seek():
                 return self._sought(message, sender, now)
             case Sought(sightings):
-                return [effect for sighting in sightings for effect in self._sighted(sighting, now)]
+                return [effect for sighting in sightings for effect in self._sighted(sighting, sender, now)]
         self._following.hear(sender, now)
         return self._asked(message, sender, now, final=False)
 
@@ -273,6 +275,8 @@ class Service:
             holders = submit.holders or (self._commitment.node,)
             spec = Spec(task, submit.payload, holders, submit.blobs, submit.label, entry.after, submit.waits)
             effects += self._commitment.hold(spec, now)
+            if name_of(holders[0]) != self._node:  # another took it in: it may have ended, or moved, since
+                self._ask_for(task.id, now)
         if entry.blobs:
             self._carrier.keep(("task", task.id), entry.blobs)
             effects += self._carrier.release((OFFER, sender, task.id))
@@ -552,6 +556,7 @@ class Service:
         if entry is None or entry.fast:
             return ()
         entry.fast = True
+        self._absent.pop(task, None)
         effects: list[Effect] = [Send(entry.client, Submitted(task))] if entry.client else []
         return [*effects, *self._lose_sight(task, now)]
 
@@ -561,10 +566,14 @@ class Service:
         if entry is None or entry.outcome is not None or self._commitment is None or self._commitment.stands_by(task):
             return ()
         entry.absent = True
+        self._ask_for(task, now)
+        return ()
+
+    def _ask_for(self, task: TaskId, now: float) -> None:
+        """Again and again, from now on."""
         self._absent[task] = None
         if self._poll_at is None:
             self._poll_at = now + POLL_S
-        return ()
 
     def _take_over(self, spec: Spec, now: float) -> Sequence[Effect]:
         """A task may be awarded here: one of ours, or one whose agent is gone."""
@@ -592,7 +601,7 @@ class Service:
             entry.parents[parent] = name
             if known is None:
                 line = TaskLine(parent, "", "?", State.OPEN, "", None, 0, 0)
-                effects += self._sighted(Sighting(line, False, None), now)
+                effects += self._sighted(Sighting(line, False, None), self._node, now)
         self._enter(entry, now)
         if entry.blobs:
             self._carrier.keep(("task", task), entry.blobs)
@@ -600,14 +609,7 @@ class Service:
 
     def _unknown(self, message: Message) -> list[str]:
         """What it names and is not in the book; empty where there is nobody to ask."""
-        names: Sequence[str]
-        match message:
-            case AskTasks(which=names) | Wait(which=names) | CancelTasks(which=names) | Submit(after=names):
-                pass
-            case AskResult(task=name):
-                names = (name,)
-            case _:
-                return []
+        names = named_in(message)
         if self._commitment is None or not self._commitment.company or len(self._parked) >= PARKED_MAX:
             return []
         return [name for name in names if name not in ("all", "last") and not self._named(name)]
@@ -631,25 +633,26 @@ class Service:
                     sightings[task] = sighting
         return [*effects, *(Send(sender, sought) for sought in batches(list(sightings.values())))]
 
-    def _sighted(self, sighting: Sighting, now: float) -> Sequence[Effect]:
+    def _sighted(self, sighting: Sighting, teller: NodeId, now: float) -> Sequence[Effect]:
         """Where a task stands elsewhere."""
         line, outcome = sighting.line, sighting.outcome
         entry = self._book.get(line.task)
         if entry is None:
             entry = Entry(Submit(Task(line.task, line.kind), b"", Follow.NOTHING, line.label), "")
             entry.absent = entry.fast = True
-            self._absent[line.task] = None
             self._enter(entry, now)
-            if self._poll_at is None:
-                self._poll_at = now + POLL_S
+            self._ask_for(line.task, now)
         if not entry.absent:
-            return ()
+            if self._commitment is None or line.task not in self._absent:
+                return ()
+            return self._commitment.sighted(line.task, teller, outcome, now)
         if entry.seen is None or sighting.owned or not entry.seen.owned:
             entry.seen = sighting
         effects = list(self._chosen(line.task, outcome, now)) if outcome is not None else []
         waiting, self._parked = self._parked, []
         for until, message, sender in waiting:
-            if self._unknown(message):
+            meant = any(line.task.startswith(name) or line.label == name for name in named_in(message))
+            if not meant or self._unknown(message):
                 self._parked.append((until, message, sender))
             else:
                 effects += self._asked(message, sender, now, final=True)

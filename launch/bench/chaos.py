@@ -43,7 +43,7 @@ DEATH_AT = 0.6
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What it came to. `unsure` is how often an agent that lives could not say how a task had ended that others knew of;
+    """What it came to. `unsure` is how often a living agent could not say how a task had ended that others knew of;
     `begun_after` counts tasks of which an attempt began when the result of another stood: work in vain, no harm."""
 
     seconds: float

@@ -448,8 +448,11 @@ class Opener:
             self._openings[opening.task] = opening  # what it wants goes on
             self._watched.update(opening.spec.holders)
             self.prepare(spec, move, max(opening.epoch, moved.floor), opening.why, now, started=moved.started)
-        elif not opening.fast:
-            self._tell(HeldFast(opening.task))
+        else:
+            if not opening.fast:
+                self._tell(HeldFast(opening.task))
+            if opening.stage is Stage.HOLDING:  # others see to it there
+                self._tell(Overruled(opening.task, opening.epoch))
 
     def moved(self, spec: Spec, move: int, moved: Moved, now: float) -> None:
         """A register of `spec` is decided to go on elsewhere: its new holders are asked until they hold it."""

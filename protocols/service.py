@@ -125,7 +125,7 @@ class Service:
         self._holders = holders
         self._absent: dict[TaskId, None] = {}  # open, and seen to by others, or perhaps
         self._poll_at: float | None = None
-        self._parked: list[tuple[float, Message, NodeId]] = []  # until when, what, whose
+        self._parked: list[tuple[float, Message, NodeId, set[str]]] = []  # until when, what, whose, and what it lacks
         self._fetching: dict[TaskId, Outcome] = {}  # ended, and what they refer to is on its way
         self.refusing = ""
         """Why nothing is taken at present; empty: all is well."""
@@ -174,8 +174,9 @@ class Service:
     def _asked(self, message: Message, sender: NodeId, now: float, *, final: bool) -> Sequence[Effect]:
         """A client speaks. What names a task that is not in the book waits for what others know, once."""
         if not final and (unknown := self._unknown(message)):
-            self._parked.append((now + SEEK_S, message, sender))
-            return [Publish(Seek(tuple(unknown[:NAMES_MAX])))]
+            self._parked.append((now + SEEK_S, message, sender, set(unknown)))
+            parts = [unknown[start : start + NAMES_MAX] for start in range(0, len(unknown), NAMES_MAX)]
+            return [Publish(Seek(tuple(part))) for part in parts]
         match message:
             case Submit():
                 return self._submit(message, sender, now)
@@ -236,7 +237,7 @@ class Service:
         if self._poll_at is not None and self._poll_at <= now:
             effects += self._poll(now)
         while self._parked and self._parked[0][0] <= now:
-            _, message, sender = self._parked.pop(0)
+            _, message, sender, _ = self._parked.pop(0)
             effects += self._asked(message, sender, now, final=True)
         return effects
 
@@ -403,7 +404,7 @@ class Service:
         child.take(name, outcome)
         if outcome.blobs:
             self._carrier.keep(("task", child.task.id), outcome.blobs)
-        return () if child.parents else self._call(child, now)
+        return () if child.parents or child.absent else self._call(child, now)
 
     def _forget(self) -> None:
         """The oldest that have ended, where there are too many, or their results too large; never the last one."""
@@ -650,10 +651,10 @@ class Service:
             entry.seen = sighting
         effects = list(self._chosen(line.task, outcome, now)) if outcome is not None else []
         waiting, self._parked = self._parked, []
-        for until, message, sender in waiting:
-            meant = any(line.task.startswith(name) or line.label == name for name in named_in(message))
-            if not meant or self._unknown(message):
-                self._parked.append((until, message, sender))
+        for until, message, sender, lacks in waiting:
+            lacks -= {name for name in lacks if line.task.startswith(name) or line.label == name}
+            if lacks:
+                self._parked.append((until, message, sender, lacks))
             else:
                 effects += self._asked(message, sender, now, final=True)
         return effects

@@ -26,6 +26,7 @@ import msgspec
 from ...protocols.core import TaskId
 from ..analysis.summary import summarise
 from ..client import Connection
+from ..problems import Problem
 from .chaos_clients import Clients
 from .chaos_fleet import ChaosFleet
 from .halves import halves, why_not
@@ -134,19 +135,20 @@ async def _storm(
 async def _settle(ledger: Ledger, clients: Clients, fleet: ChaosFleet) -> Verdict:
     """Ask every agent that lives for everything; what a client never heard of is in the ledger by that."""
     agents = fleet.addresses()
-    waited = await _wait(sorted(clients.acknowledged), next(iter(agents.values())))
+    waited = await _wait(sorted(clients.acknowledged), next(iter(agents.values())), ledger)
     verdict = await ask(sorted(clients.acknowledged), agents, ANSWER_S if waited else 1.0, clients.told)
     for task in [task for task in ledger.open if task in verdict.outcomes]:
         ledger.told(verdict.outcomes[task])
     return verdict
 
 
-async def _wait(tasks: list[TaskId], address: str) -> bool:
+async def _wait(tasks: list[TaskId], address: str, ledger: Ledger) -> bool:
     """All have ended, as one agent says."""
     async with await Connection.connect([address], READY_S) as client:
         try:
             return (await asyncio.wait_for(client.wait(tasks), PATIENCE_S)).ended
-        except TimeoutError:
+        except (TimeoutError, Problem) as problem:
+            ledger.wrong.append(f"one agent cannot wait for all tasks: {problem}")
             return False
 
 

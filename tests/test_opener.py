@@ -8,6 +8,7 @@ from parley.protocols.commitment_words import (
     Choice,
     Chosen,
     Commit,
+    Decided,
     Fence,
     Gone,
     Held,
@@ -279,3 +280,11 @@ def test_what_is_asked_of_holders_in_vain_is_given_up_when_others_know_it() -> N
     desk.opener.open(SPEC, 0.0)
     desk.hear(Held("T", 0, E0), *HOLDERS[:2])
     assert desk.opener.in_vain("T", "n4", ended=False) is None  # a majority holds it
+
+
+def test_who_asks_holders_to_keep_what_has_moved_lets_go_of_it() -> None:
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    desk.hear(Decided("T", 0, Choice(moved=Moved(("n2", "n3", "n4"), E0))), "n2")
+    assert "T" not in desk.opener
+    assert desk.told() == [HeldFast("T"), Overruled("T", E0)]

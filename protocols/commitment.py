@@ -139,7 +139,7 @@ class Commitment:
         self._words: dict[tuple[NodeId, bool], list[AnyWord]] = {}
         self._living = {node}
         self._dead: Timers[NodeId] = Timers()
-        self.proposer = Proposer(node, self._say, self._tell, self._moved, self._won)
+        self.proposer = Proposer(node, self._say, self._tell, self._moved, self._won, self._late)
         self.opener = Opener(node, incarnation, chance, self._say, self._tell, self.proposer, self._opened)
         self.holder = Holder(
             node,
@@ -415,6 +415,10 @@ class Commitment:
         if epoch.opener in self._living and (epoch.opener != self.node or self._contracted(outcome.task)):
             return
         self._out.append(TaskCommitted.of(outcome))
+
+    def _late(self, task: TaskId, epoch: Epoch) -> None:
+        """What was proposed here in this epoch counts no more."""
+        self._out.append(EpochFenced(task=task, epoch=epoch.number))
 
     def _opened(self, task: TaskId, epoch: Epoch, why: Why) -> None:
         self._out.append(EpochOpened(task=task, epoch=epoch.number, reason=why.name.lower()))

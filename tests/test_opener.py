@@ -288,3 +288,19 @@ def test_who_asks_holders_to_keep_what_has_moved_lets_go_of_it() -> None:
     desk.hear(Decided("T", 0, Choice(moved=Moved(("n2", "n3", "n4"), E0))), "n2")
     assert "T" not in desk.opener
     assert desk.told() == [HeldFast("T"), Overruled("T", E0)]
+
+
+def test_a_result_that_comes_when_another_stands_is_told_to_be_late() -> None:
+    late: list[tuple[str, Epoch]] = []
+    proposer = Proposer(
+        "n1",
+        lambda to, word: None,
+        lambda message: None,
+        lambda task, move, moved, now: None,
+        late=lambda task, epoch: late.append((task, epoch)),
+    )
+    proposer.propose("T", 0, HOLDERS, E0, DONE, 0.0)
+    proposer.ears[Decided](Decided("T", 0, Choice(CANCELLED)), "n2", 0.1)
+    assert late == [("T", E0)]
+    proposer.ears[Decided](Decided("T", 0, Choice(CANCELLED)), "n3", 0.2)
+    assert late == [("T", E0)]  # once

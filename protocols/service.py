@@ -159,13 +159,13 @@ class Service:
             case Overruled(task):
                 return self._lose_sight(task, now)
             case Chosen(task, chosen):
-                return self._chosen(task, chosen, now)
+                return self._chosen(task, chosen, self._node, now)
             case Gathered(key, error):
                 return self._fetched(key[1], error, now)
             case Seek():
                 return self._sought(message, sender, now)
             case Sought(sightings):
-                return [effect for sighting in sightings for effect in self._sighted(sighting, now)]
+                return [effect for sighting in sightings for effect in self._sighted(sighting, sender, now)]
         self._following.hear(sender, now)
         return self._asked(message, sender, now, final=False)
 
@@ -592,7 +592,7 @@ class Service:
             entry.parents[parent] = name
             if known is None:
                 line = TaskLine(parent, "", "?", State.OPEN, "", None, 0, 0)
-                effects += self._sighted(Sighting(line, False, None), now)
+                effects += self._sighted(Sighting(line, False, None), self._node, now)
         self._enter(entry, now)
         if entry.blobs:
             self._carrier.keep(("task", task), entry.blobs)
@@ -631,8 +631,8 @@ class Service:
                     sightings[task] = sighting
         return [*effects, *(Send(sender, sought) for sought in batches(list(sightings.values())))]
 
-    def _sighted(self, sighting: Sighting, now: float) -> Sequence[Effect]:
-        """Where a task stands elsewhere."""
+    def _sighted(self, sighting: Sighting, sender: NodeId, now: float) -> Sequence[Effect]:
+        """Where a task stands elsewhere, as the sender knows."""
         line, outcome = sighting.line, sighting.outcome
         entry = self._book.get(line.task)
         if entry is None:
@@ -646,7 +646,7 @@ class Service:
             return ()
         if entry.seen is None or sighting.owned or not entry.seen.owned:
             entry.seen = sighting
-        effects = list(self._chosen(line.task, outcome, now)) if outcome is not None else []
+        effects = list(self._chosen(line.task, outcome, sender, now)) if outcome is not None else []
         waiting, self._parked = self._parked, []
         for until, message, sender in waiting:
             if self._unknown(message):
@@ -665,8 +665,8 @@ class Service:
                 effects.append(Publish(Seek(tuple(tasks[start : start + NAMES_MAX]), cancel)))
         return effects
 
-    def _chosen(self, task: TaskId, outcome: Outcome | None, now: float) -> Sequence[Effect]:
-        """It has ended; what its result refers to is fetched first, from where it was done."""
+    def _chosen(self, task: TaskId, outcome: Outcome | None, teller: NodeId, now: float) -> Sequence[Effect]:
+        """It has ended; what its result refers to is fetched first, from where it was done, or from who tells of it."""
         entry = self._book.get(task)
         if entry is None or entry.outcome is not None or task in self._fetching:
             return ()
@@ -675,7 +675,8 @@ class Service:
             outcome = Outcome(task, State.UNKNOWN, error=error)
         if outcome.node is not None and not all(map(self._carrier.holds, outcome.blobs)):
             self._fetching[task] = outcome
-            return [Send(self._node, Gather(("book", task, ""), outcome.blobs, (outcome.node,)))]
+            sources = tuple([node for node in (outcome.node, teller) if node != self._node])
+            return [Send(self._node, Gather(("book", task, ""), outcome.blobs, sources))]
         return self._completed(outcome, now)
 
     def _fetched(self, task: TaskId, error: str, now: float) -> Sequence[Effect]:

@@ -367,7 +367,7 @@ class Service:
         entry = self._book.get(outcome.task)
         if entry is None or entry.outcome is not None:
             return ()
-        entry.outcome, entry.payload, entry.parents, entry.inputs, entry.blobs = outcome, b"", {}, {}, ()
+        entry.end(outcome)
         self._following.end(outcome.task)
         self._absent.pop(outcome.task, None)
         self._open -= 1

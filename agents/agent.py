@@ -23,6 +23,7 @@ from ..protocols import (
     commitment_events,
     commitment_words,
     contract_net,
+    custody,
     membership,
     participant,
     performatives,
@@ -135,6 +136,7 @@ class Agent:
             Random(f"{seed} {contact.node} {contact.incarnation}"),
         )
         self._gate = Gate(recording)
+        self.carrier = carrier.Carrier(contact.node, shelf.holds)
         self.commitment = commitment.Commitment(
             contact.holder or contact.node,
             contact.incarnation,
@@ -144,10 +146,11 @@ class Agent:
             holder_of=self._holder_of,
             recording=recording,
             contracted=lambda task: self.initiator.standing(task) is not None,
+            carrier=self.carrier,
+            kept_bytes_max=shelf.bytes_max // 4,
         )
         self.initiator = contract_net.Initiator(contact.node, contact.incarnation, seed, rule, self.commitment)
         self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
-        self.carrier = carrier.Carrier(contact.node, shelf.holds)
         usual = earliest_finish(contact.node, resources, self._shop, self.estimator, shelf.knows)
         self.participant = participant.Participant(
             contact.node,
@@ -185,6 +188,7 @@ class Agent:
             "run": self.participant,
             "result": self.initiator,
             "book": self.service,
+            custody.HELD: self.commitment,
         }
         self._routes = self._routing()
         for role in (self.initiator, self.planner):

@@ -25,6 +25,7 @@ on disk.
 | `proposer.py` | the proposer, second half: votes, teaching |
 | `winner.py` | answers awards for ever, renews, has results decided |
 | `gate.py` | record before promise |
+| `custody.py` | what a task refers to lies at its holders, too |
 
 Sources: Lamport 1998, 2001; Gray and Cheriton 1989; Lamport, Malkhi and Zhou 2009 (moving).
 
@@ -43,6 +44,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+from .blobs import Gathered
+from .carrier import Carrier
 from .commitment_events import EpochFenced, EpochOpened, TaskHeld, TaskMoved
 from .commitment_words import (
     FREE,
@@ -83,6 +86,7 @@ from .core import (
     Send,
     TaskId,
 )
+from .custody import Custody
 from .epochs import Epoch
 from .holder import Holder
 from .holders import name_of, replaced
@@ -106,7 +110,8 @@ LOADED = frozenset({Hold, Commit, Learn, Decided, Promise})
 class Commitment:
     """What a node has to do with holding, opening, winning. `node` is its name as a holder, `holder_of` tells that of
     another node (empty: it holds nothing); `entries` are what its former lives recorded; `recording`: there is a
-    journal to record in; `contracted(task)`: this node has a contract of it, and will tell the log how it ends.
+    journal to record in; `contracted(task)`: this node has a contract of it, and will tell the log how it ends;
+    `carrier` (without it all large values count as here) keeps what held tasks refer to, of ends `kept_bytes_max`.
 
     Verbs and `receive` answer with records, and with what this node is to be told; words to others leave in `wake`, all
     that came of one turn together.
@@ -124,6 +129,8 @@ class Commitment:
         holder_of: Callable[[NodeId], NodeId] = lambda node: node,
         recording: bool = True,
         contracted: Callable[[TaskId], bool] = lambda task: False,
+        carrier: Carrier | None = None,
+        kept_bytes_max: int = 0,
     ) -> None:
         self._contracted = contracted
         self._recording = recording
@@ -136,6 +143,9 @@ class Commitment:
         self._out: list[Effect] = []
         self._deadline: float | None = None
         self._stale = True  # something was told since it was looked at
+        self._custody = Custody(
+            name_of(node), carrier or Carrier("", lambda blob: True), kept_bytes_max, self._out_with
+        )
         self._words: dict[tuple[NodeId, bool], list[AnyWord]] = {}
         self._living = {node}
         self._dead: Timers[NodeId] = Timers()
@@ -154,6 +164,8 @@ class Commitment:
         )
         self.winner = Winner(self.proposer, self._say, self._tell, self._write, self._erase)
         self._ears = self._all_ears()
+        for entry in entries:
+            self._custody.wrote(entry)
         self.holder.restore(entries, now)
         self.winner.restore(entries, now)
         for register in self.holder.registers.values():
@@ -284,6 +296,8 @@ class Commitment:
                 if to == self.node:
                     for word in words:
                         self._ears[type(word)](word, of, now)
+            case Gathered():
+                self._custody.gathered(message, now)
             case PeerUp(node):
                 self._up(node, self._holder_of(node), now)
             case PeerDown(node):
@@ -317,13 +331,20 @@ class Commitment:
         """What each word does, by its type: most concern one role."""
         holder, opener, winner, proposer = self.holder.ears, self.opener.ears, self.winner.ears, self.proposer.ears
         commit_vote, start_vote, hold = proposer[Vote], winner[Vote], holder[Hold]
+        commit, learn, here = holder[Commit], holder[Learn], self._custody.hear
 
         def voted(word: Vote, sender: NodeId, now: float) -> None:
             (start_vote if word.start else commit_vote)(word, sender, now)
 
         def held(word: Hold, sender: NodeId, now: float) -> None:
             self._miss(word.spec, now)
-            hold(word, sender, now)
+            here(word, sender, now, hold)
+
+        def committed(word: Commit, sender: NodeId, now: float) -> None:
+            here(word, sender, now, commit)
+
+        def learned(word: Learn, sender: NodeId, now: float) -> None:
+            here(word, sender, now, learn)
 
         def ended(word: AnyWord, sender: NodeId, now: float) -> None:
             if isinstance(word, Gone):
@@ -331,19 +352,25 @@ class Commitment:
             for role in (opener, winner, proposer):
                 role[type(word)](word, sender, now)
 
-        several: Ears = {Vote: voted, Hold: held, Fence: ended, Decided: ended, Gone: ended}
-        return {**holder, **opener, **winner, **proposer, **several}
+        several: Ears = {Vote: voted, Fence: ended, Decided: ended, Gone: ended}
+        large: Ears = {Hold: held, Commit: committed, Learn: learned}
+        return {**holder, **opener, **winner, **proposer, **several, **large}
 
     # -- what the roles have to say
 
     def _say(self, to: NodeId, word: Word) -> None:
         self._words.setdefault((to, type(word) in FREE), []).append(word)  # type: ignore[arg-type]
 
+    def _out_with(self, effect: Effect) -> None:
+        self._out.append(effect)
+
     def _write(self, entry: Entry) -> None:
+        self._custody.wrote(entry)
         if self._recording:
             self._out.append(Record(type(entry), entry.key, entry))
 
     def _erase(self, kind: type[Entry], key: str) -> None:
+        self._custody.erased(kind, key)
         if self._recording:
             self._out.append(Record(kind, key, None))
 

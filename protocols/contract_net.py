@@ -452,7 +452,7 @@ class Initiator:
     def _await_decision(self, contract: Contract, message: Inform, now: float) -> None:
         """It is done: its winner has its holders decide that, and we hear of it in time, or open a later epoch."""
         contract.informed = message
-        contract.lease_until = now + DECISION_S
+        contract.lease_until = now + DECISION_S + sum([blob.size for blob in message.blobs]) / PAYLOAD_BYTES_PER_S
         self._set_timer(contract, contract.lease_until)
 
     def _gathered(self, key: Key, error: str, now: float) -> list[Effect]:

@@ -83,8 +83,8 @@ class _Opening:
         self.awarded = False  # this hop is out, and has not come back
         self.installs: Epoch | None = None  # holders that have not answered are asked to keep it, and to promise this
         self.former: _Opening | None = None  # what goes on when it has moved
-        self.held: set[NodeId] = set()
-        self.promised: set[NodeId] = set()
+        self.held: tuple[NodeId, ...] = ()
+        self.promised: tuple[NodeId, ...] = ()
         self.others: dict[NodeId, Epoch] = {}  # what else holders have promised
         self.accepted: tuple[Epoch, Choice] | None = None  # the latest that any has told
         self.floor: Epoch | None = None  # the latest that any has told
@@ -360,7 +360,7 @@ class Opener:
             self._wait(opening, now)
 
     def _held(self, opening: _Opening, promised: Epoch, sender: NodeId, now: float) -> None:
-        opening.held.add(sender)
+        opening.held = _with(opening.held, sender)
         spec = opening.spec
         if not opening.fast and len(opening.held) >= spec.majority:
             opening.fast = True
@@ -390,7 +390,7 @@ class Opener:
         """One more has promised this epoch."""
         if opening.stage not in (Stage.HOLDING, Stage.PREPARING):
             return
-        opening.promised.add(sender)
+        opening.promised = _with(opening.promised, sender)
         spec = opening.spec
         if len(opening.promised) < spec.majority:
             return
@@ -484,3 +484,7 @@ def _moved(opening: _Opening, spec: Spec, move: int, ending: Outcome | None) -> 
     moved = _Opening(spec, move, opening.epoch, Stage.OWNED)
     moved.awarded, moved.ending, moved.fast = opening.awarded, ending, True
     return moved
+
+
+def _with(names: tuple[NodeId, ...], name: NodeId) -> tuple[NodeId, ...]:
+    return names if name in names else (*names, name)

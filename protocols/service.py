@@ -161,7 +161,7 @@ class Service:
             case Overruled(task):
                 return self._lose_sight(task, now)
             case Chosen(task, chosen):
-                return self._chosen(task, chosen, now)
+                return self._chosen(task, chosen, self._node, now)
             case Gathered(key, error):
                 return self._fetched(key[1], error, now)
             case Seek():
@@ -372,7 +372,7 @@ class Service:
         entry = self._book.get(outcome.task)
         if entry is None or entry.outcome is not None:
             return ()
-        entry.outcome, entry.payload, entry.parents, entry.inputs, entry.blobs = outcome, b"", {}, {}, ()
+        entry.end(outcome)
         self._following.end(outcome.task)
         self._absent.pop(outcome.task, None)
         self._open -= 1
@@ -634,8 +634,8 @@ class Service:
                     sightings[task] = sighting
         return [*effects, *(Send(sender, sought) for sought in batches(list(sightings.values())))]
 
-    def _sighted(self, sighting: Sighting, teller: NodeId, now: float) -> Sequence[Effect]:
-        """Where a task stands elsewhere."""
+    def _sighted(self, sighting: Sighting, sender: NodeId, now: float) -> Sequence[Effect]:
+        """Where a task stands elsewhere, as the sender knows."""
         line, outcome = sighting.line, sighting.outcome
         entry = self._book.get(line.task)
         if entry is None:
@@ -646,10 +646,10 @@ class Service:
         if not entry.absent:
             if self._commitment is None or line.task not in self._absent:
                 return ()
-            return self._commitment.sighted(line.task, teller, outcome, now)
+            return self._commitment.sighted(line.task, sender, outcome, now)
         if entry.seen is None or sighting.owned or not entry.seen.owned:
             entry.seen = sighting
-        effects = list(self._chosen(line.task, outcome, now)) if outcome is not None else []
+        effects = list(self._chosen(line.task, outcome, sender, now)) if outcome is not None else []
         waiting, self._parked = self._parked, []
         for until, message, sender, lacks in waiting:
             lacks -= {name for name in lacks if line.task.startswith(name) or line.label == name}
@@ -669,8 +669,8 @@ class Service:
                 effects.append(Publish(Seek(tuple(tasks[start : start + NAMES_MAX]), cancel)))
         return effects
 
-    def _chosen(self, task: TaskId, outcome: Outcome | None, now: float) -> Sequence[Effect]:
-        """It has ended; what its result refers to is fetched first, from where it was done."""
+    def _chosen(self, task: TaskId, outcome: Outcome | None, teller: NodeId, now: float) -> Sequence[Effect]:
+        """It has ended; what its result refers to is fetched first, from where it was done, or from who tells of it."""
         entry = self._book.get(task)
         if entry is None or entry.outcome is not None or task in self._fetching:
             return ()
@@ -679,7 +679,8 @@ class Service:
             outcome = Outcome(task, State.UNKNOWN, error=error)
         if outcome.node is not None and not all(map(self._carrier.holds, outcome.blobs)):
             self._fetching[task] = outcome
-            return [Send(self._node, Gather(("book", task, ""), outcome.blobs, (outcome.node,)))]
+            sources = tuple([node for node in (outcome.node, teller) if node != self._node])
+            return [Send(self._node, Gather(("book", task, ""), outcome.blobs, sources))]
         return self._completed(outcome, now)
 
     def _fetched(self, task: TaskId, error: str, now: float) -> Sequence[Effect]:

@@ -21,7 +21,8 @@ from functools import partial
 from ...agents.payload import unpack
 from ...protocols.core import Outcome, State, TaskId
 from ...protocols.requests import Follow
-from ..client import AgentUnreachable, Connection, Handle
+from ..client import AgentUnreachable, Connection
+from ..handle import Handle
 from ..problems import Problem
 from .soak_clients import IN_FLIGHT_MAX, KNOWN_MAX, Ledger, unread
 from .soak_tasks import HELD, Errand, Known, draw

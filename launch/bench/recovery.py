@@ -30,8 +30,9 @@ from ...protocols.commitment_events import EpochFenced
 from ...protocols.core import State, TaskId
 from ..analysis.run import open_run
 from ..analysis.summary import summarise
-from ..client import Connection, Handle
+from ..client import Connection
 from ..fleet import LocalFleet
+from ..handle import Handle
 from ..submission import Submission
 from .fleets import fleet_of
 from .starts import Starts, read

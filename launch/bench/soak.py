@@ -23,6 +23,7 @@ import click
 import msgspec
 
 from ...protocols.commitment_events import TaskHeld
+from ...protocols.contract_events import TaskStarted
 from ..analysis.run import open_run, understand
 from ..analysis.summary import summarise
 from ..client import Connection
@@ -119,7 +120,7 @@ def _report(ledger: Ledger, fleet: SoakFleet, folder: Path, begun: float, took: 
     summary = summarise(folder)
     half = begun + took / 2
     late = [desk for at, desk in ledger.taken if at > half]
-    held = _held(folder, half)
+    held, begun_at = _held_and_begun(folder, half)
     return Report(
         round(took, 1),
         ledger.clients,
@@ -131,19 +132,27 @@ def _report(ledger: Ledger, fleet: SoakFleet, folder: Path, begun: float, took: 
         len(read_starts(folder).more_than_once(ledger.once)),
         summary.reassigned,
         ledger.wrong,
-        {name: series.growth(late.count(name), held[name], len(late)) for name, series in fleet.series.items()},
+        {
+            name: series.growth(late.count(name), held[name], begun_at[name], len(late))
+            for name, series in fleet.series.items()
+        },
     )
 
 
-def _held(folder: Path, since: float) -> Counter[str]:
-    """How many tasks each node was given to hold."""
+def _held_and_begun(folder: Path, since: float) -> tuple[Counter[str], Counter[str]]:
+    """How many tasks each node was given to hold, and how many awards it has begun."""
     held: Counter[str] = Counter()
+    begun: Counter[str] = Counter()
     for head, line in open_run(folder).heads():
-        if head.event == TaskHeld.name and head.mono > since:
+        if head.mono <= since:
+            continue
+        if head.event == TaskHeld.name:
             event = understand(head, line)
             if isinstance(event, TaskHeld):
                 held.update(event.holders)
-    return held
+        elif head.event == TaskStarted.name:
+            begun[head.node] += 1
+    return held, begun
 
 
 def table(report: Report) -> list[str]:

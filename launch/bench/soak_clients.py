@@ -23,7 +23,8 @@ from ...agents.payload import unpack
 from ...protocols.core import Outcome, State
 from ...protocols.performatives import Stream
 from ...protocols.requests import Follow
-from ..client import AgentUnreachable, Connection, Handle
+from ..client import AgentUnreachable, Connection
+from ..handle import Handle
 from ..problems import Problem
 from .soak_tasks import Errand, Known, draw
 

@@ -39,6 +39,7 @@ FAULT_EVERY_S = 0.5
 READY_S = 60.0
 TOLD_EVERY = 50
 ANSWER_S = 10.0
+ASKED_MAX = 3
 DEATH_AT = 0.6
 """After so much of it one agent dies for good."""
 
@@ -143,13 +144,17 @@ async def _settle(ledger: Ledger, clients: Clients, fleet: ChaosFleet) -> Verdic
 
 
 async def _wait(tasks: list[TaskId], address: str, ledger: Ledger) -> bool:
-    """All have ended, as one agent says."""
+    """All have ended, as one agent says; it may have to ask the others more than once where they all are."""
+    told = ""
     async with await Connection.connect([address], READY_S) as client:
-        try:
-            return (await asyncio.wait_for(client.wait(tasks), PATIENCE_S)).ended
-        except (TimeoutError, Problem) as problem:
-            ledger.wrong.append(f"one agent cannot wait for all tasks: {problem}")
-            return False
+        for _ in range(ASKED_MAX):
+            try:
+                return (await asyncio.wait_for(client.wait(tasks), PATIENCE_S)).ended
+            except (TimeoutError, Problem) as problem:
+                told = str(problem)
+            await asyncio.sleep(1.0)
+    ledger.wrong.append(f"one agent cannot wait for all tasks: {told}")
+    return False
 
 
 def _report(

@@ -28,7 +28,6 @@ GOOD = Report(
     lost=0,
     committed_twice=0,
     started_twice=0,
-    same_epoch=0,
     unsure=0,
     wrong=[],
 )
@@ -48,7 +47,6 @@ def test_whatever_was_promised_and_not_kept_is_told() -> None:
         ("lost", 1),
         ("committed_twice", 1),
         ("started_twice", 1),
-        ("same_epoch", 1),
         ("wrong", ["4T9K is lost"]),
     ):
         assert not msgspec.structs.replace(GOOD, **{name: bad}).is_good

@@ -45,7 +45,6 @@ def test_what_was_begun_again() -> None:
         done={"once": 2.0, "again": 4.0, "late": 4.0},
     )
     assert starts.after_commit() == {"late"}
-    assert starts.same_epoch() == {"same"}
     assert starts.more_than_once({"once", "again"}) == {"again"}
     assert starts.total() == 7
 

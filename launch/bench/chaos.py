@@ -63,13 +63,12 @@ class Report(msgspec.Struct, frozen=True):
     lost: int
     committed_twice: int
     started_twice: int
-    same_epoch: int
     unsure: int
     wrong: list[str]
 
     @property
     def is_good(self) -> bool:
-        return not (self.lost or self.committed_twice or self.started_twice or self.same_epoch or self.wrong)
+        return not (self.lost or self.committed_twice or self.started_twice or self.wrong)
 
 
 async def chaos(
@@ -188,7 +187,6 @@ def _report(
         len(verdict.lost),
         max(summary.committed_twice, len(verdict.twice)),
         len(starts.more_than_once(ledger.once)),
-        len(starts.same_epoch()),
         sum(map(len, verdict.unsure.values())),
         [*wrong, *ledger.wrong],
     )
@@ -208,7 +206,6 @@ def table(report: Report) -> list[str]:
         f"lost                                        {report.lost:6}   must be 0",
         f"committed twice                             {report.committed_twice:6}   must be 0",
         f"at most once, and begun twice               {report.started_twice:6}   must be 0",
-        f"begun twice by a node in one epoch          {report.same_epoch:6}   must be 0",
         f"attempts                                    {report.starts:6}",
         f"begun once more when the result stood       {report.begun_after:6}",
         f"answers missing from one agent of several   {report.unsure:6}",

@@ -3,7 +3,6 @@
     starts = read(folder)
     starts.more_than_once(tasks)     of these, those that were begun more than once
     starts.after_commit()            those that were begun after a result of theirs was committed
-    starts.same_epoch()              those that one node began twice in one epoch: never, whatever happens
 
 All nodes of the run are on one machine, whose monotonic clock stands in every line; so what one did and another one
 decided are compared exactly.
@@ -41,9 +40,6 @@ class Starts:
 
     def after_commit(self) -> set[TaskId]:
         return {task for task, starts in self.of.items() if task in self.done and starts[-1].at > self.done[task]}
-
-    def same_epoch(self) -> set[TaskId]:
-        return {task for task, starts in self.of.items() if len({start[1:] for start in starts}) < len(starts)}
 
     def total(self) -> int:
         return sum(map(len, self.of.values()))

@@ -186,9 +186,11 @@ class Node:
         self._on_turn()
 
     @property
-    def forgotten(self) -> bool:
-        """It was to have a journal, and had none: whatever a node of this name has promised before is lost."""
-        return self._journal is not None and self._journal.fresh
+    def forgotten(self) -> str:
+        """Why whatever a node of this name has promised before is lost; empty: nothing is, or it has no journal."""
+        if self._journal is None or not self._journal.fresh:
+            return ""
+        return "has the copy of a journal" if self._journal.copied else "has no journal yet"
 
     def _told_addresses(self, advertise: str | None) -> tuple[str, str]:
         """Where others reach this node: requests, announcements."""

@@ -59,6 +59,7 @@ from .commitment_words import (
     Gone,
     HeldFast,
     Hold,
+    Keep,
     Learn,
     Moved,
     Overruled,
@@ -90,6 +91,7 @@ from .custody import Custody
 from .epochs import Epoch
 from .holder import Holder
 from .holders import name_of, replaced
+from .kept import size_of
 from .opener import Opener
 from .proposer import Ears, Proposer
 from .register import Register
@@ -103,7 +105,7 @@ BYTES_MAX = 1024 * 1024
 """What goes in one message, unless a single word is larger."""
 WORD_BYTES = 256
 """What a word takes at most, more or less, beside a payload or a value."""
-LOADED = frozenset({Hold, Commit, Learn, Decided, Promise})
+LOADED = frozenset({Hold, Commit, Learn, Keep, Decided, Promise})
 """Words with a payload or a value."""
 
 
@@ -153,6 +155,7 @@ class Commitment:
         self.opener = Opener(node, incarnation, chance, self._say, self._tell, self.proposer, self._opened)
         self.holder = Holder(
             node,
+            self._living,
             chance,
             self.proposer,
             self._say,
@@ -230,7 +233,7 @@ class Commitment:
                 for task, register in holder.registers.items()
                 if task.startswith(name) or register.spec.label == name
             ]
-            tasks += holder.kept(name)
+            tasks += holder.kept.named(name)
         sightings: list[Sighting] = []
         for task in tasks:
             choice, register = holder.choice(task), holder.registers.get(task)
@@ -331,7 +334,7 @@ class Commitment:
         """What each word does, by its type: most concern one role."""
         holder, opener, winner, proposer = self.holder.ears, self.opener.ears, self.winner.ears, self.proposer.ears
         commit_vote, start_vote, hold = proposer[Vote], winner[Vote], holder[Hold]
-        commit, learn, here = holder[Commit], holder[Learn], self._custody.hear
+        commit, learn, copy, here = holder[Commit], holder[Learn], holder[Keep], self._custody.hear
 
         def voted(word: Vote, sender: NodeId, now: float) -> None:
             (start_vote if word.start else commit_vote)(word, sender, now)
@@ -352,8 +355,11 @@ class Commitment:
             for role in (opener, winner, proposer):
                 role[type(word)](word, sender, now)
 
+        def copied(word: Keep, sender: NodeId, now: float) -> None:
+            here(word, sender, now, copy)
+
         several: Ears = {Vote: voted, Fence: ended, Decided: ended, Gone: ended}
-        large: Ears = {Hold: held, Commit: committed, Learn: learned}
+        large: Ears = {Hold: held, Commit: committed, Learn: learned, Keep: copied}
         return {**holder, **opener, **winner, **proposer, **several, **large}
 
     # -- what the roles have to say
@@ -424,6 +430,7 @@ class Commitment:
         self._holders[node] = holder
         self._living.add(holder)
         self._dead.cancel(holder)
+        self.holder.kept.back(holder)
 
     def _down(self, holder: NodeId, now: float) -> None:
         if holder in self._living:
@@ -472,6 +479,7 @@ class Commitment:
         if dead in self._living:
             return
         self.proposer.excuse(dead)
+        self.holder.kept.replace(dead, now)
         left = False
         for register in list(self.holder.registers.values()):
             holders = register.spec.holders
@@ -501,6 +509,8 @@ def _weight(word: AnyWord) -> int:
     match word:
         case Hold(spec):
             return WORD_BYTES + len(spec.payload)
-        case Commit(choice=choice) | Learn(choice=choice) | Decided(choice=choice) | Promise(accepted=(_, choice)):
-            return WORD_BYTES + (len(choice.outcome.value) if choice.outcome is not None else 0)
+        case Commit() | Learn() | Keep() | Decided():
+            return WORD_BYTES + size_of(word.choice)
+        case Promise(accepted=(_, choice)):
+            return WORD_BYTES + size_of(choice)
     return WORD_BYTES

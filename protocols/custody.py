@@ -23,14 +23,17 @@ from typing import TypeAlias
 
 from .blobs import Gather, Gathered, Key, Release
 from .carrier import Carrier
-from .commitment_words import AwardEntry, Choice, Commit, Entry, Hold, KeptEntry, Learn, RegisterEntry, SpecEntry
+from .commitment_words import AwardEntry, Choice, Commit, Entry, Hold, Keep, KeptEntry, Learn, RegisterEntry, SpecEntry
 from .core import Effect, NodeId, Reference, References, Send
 from .holders import name_of
 
 HELD = "held"
 """The first word of the key of what is fetched for a holder."""
 
-Told: TypeAlias = Hold | Commit | Learn
+FOR_GOOD = (Learn, Keep)
+"""What they tell is decided, wherever its values are."""
+
+Told: TypeAlias = Hold | Commit | Learn | Keep
 Hear: TypeAlias = Callable[[Told, NodeId, float], None]
 
 
@@ -55,7 +58,7 @@ class Custody:
         key = _key(word)
         known = key in self._waiting
         self._waiting[key] = word, sender, hear
-        if isinstance(word, Learn):
+        if isinstance(word, FOR_GOOD):
             hear(word, sender, now)
         if not known:
             self._do(Send(self._node, Gather(key, blobs, self._sources(word, sender))))
@@ -63,7 +66,7 @@ class Custody:
     def gathered(self, message: Gathered, now: float) -> None:
         """All of it is here, or cannot be had."""
         word, sender, hear = self._waiting.pop(message.key)
-        if not message.error and not isinstance(word, Learn):
+        if not message.error and not isinstance(word, FOR_GOOD):
             hear(word, sender, now)  # what it records, keeps it
         self._do(Send(self._node, Release(message.key)))
 
@@ -105,7 +108,7 @@ def _key(word: Told) -> Key:
             return HELD, spec.task.id
         case Commit(task, _, epoch):
             return HELD, task, f"{epoch}"
-        case Learn(task):
+        case Learn(task) | Keep(task):
             return HELD, task, "end"
 
 

@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: install demo test lint bench soak soak-short mnist fuzz docs clean
+.PHONY: install demo test lint bench soak chaos soak-short mnist fuzz docs clean
 
 install: $(VENV)/installed
 
@@ -34,6 +34,10 @@ bench: install
 # ten minutes; ARGS="--seconds 60 --agents 4" for less
 soak: install
 	@$(BIN)/python -m parley.launch.bench.soak $(ARGS)
+
+# a few minutes, everything happens to agents at work; ARGS="--faults 30 --tasks 100 --agents 5" for less
+chaos: install
+	@$(BIN)/python -m parley.launch.bench.chaos $(ARGS)
 
 # 2,000 seeds on virtual time, on two cores; ARGS="--faults harsh --first-seed 2001" for others
 soak-short: install

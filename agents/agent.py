@@ -24,6 +24,7 @@ from ..protocols import (
     commitment_events,
     commitment_words,
     contract_net,
+    custody,
     gossip,
     membership,
     participant,
@@ -151,6 +152,7 @@ class Agent:
             Random(f"{seed} {contact.node} {contact.incarnation}"),
         )
         self._gate = Gate(recording)
+        self.carrier = carrier.Carrier(contact.node, shelf.holds)
         self.commitment = commitment.Commitment(
             contact.holder or contact.node,
             contact.incarnation,
@@ -160,6 +162,8 @@ class Agent:
             holder_of=self._holder_of,
             recording=recording,
             contracted=lambda task: self.initiator.standing(task) is not None,
+            carrier=self.carrier,
+            kept_bytes_max=shelf.bytes_max // 4,
         )
         if rule is not CONTRACT_NET:
             policy = NEVER
@@ -167,7 +171,6 @@ class Agent:
             contact.node, contact.incarnation, seed, rule, self.commitment, probes, policy
         )
         self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
-        self.carrier = carrier.Carrier(contact.node, shelf.holds)
         usual = earliest_finish(contact.node, resources, self._shop, self.estimator, shelf.knows)
         self.participant = participant.Participant(
             contact.node,
@@ -207,6 +210,7 @@ class Agent:
             "run": self.participant,
             "result": self.initiator,
             "book": self.service,
+            custody.HELD: self.commitment,
         }
         self._routes = self._routing()
         for role in (self.initiator, self.planner):

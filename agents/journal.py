@@ -12,7 +12,9 @@ out, whole transactions stay. An entry replaces what stands under its type and k
 those to come; so the file is as large as what is held, and not as long as its history.
 
 A journal has a nonce, made with the file: a node that has lost its journal is another holder, and what the old one has
-promised dies with it. It also keeps the node's last incarnation, so that none is lived twice, whatever the clock does.
+promised dies with it. The same holds for a copy, which may be older than what its node has promised since. It is known
+by the number of its file, which it has written into itself; a second name of the file keeps that number from becoming
+another's. It also keeps the node's last incarnation, so that none is lived twice, whatever the clock does.
 
 Invariant: `durable(n)` is told after everything up to n is on disk, and never before; a full disk delays it, and says
 so; a failed fsync ends the journal, since nobody knows then what is on disk (Rebello et al. 2020).
@@ -21,6 +23,7 @@ so; a failed fsync ends the journal, since nobody knows then what is on disk (Re
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import secrets
 import sqlite3
@@ -36,7 +39,9 @@ from ..protocols.commitment_words import ENTRIES, Entry
 from ..protocols.core import Record
 
 FILE = "journal.db"
-VERSION = 1
+LINK = f"{FILE}.self"
+"""The second name."""
+VERSION = 2
 NONCE_BYTES = 5
 BATCH_MAX = 10_000
 """Records in one transaction."""
@@ -66,8 +71,9 @@ class Journal:
 
     def __init__(self, folder: Path, *, bytes_max: int | None = None) -> None:
         self.path = folder / FILE
-        self.fresh = not self.path.exists()
-        """There was none: this node begins as a new one."""
+        self.fresh = False
+        """There was none, or a copy: this node begins as a new one."""
+        self.copied = False
         self._queue: queue.SimpleQueue[tuple[int, Sequence[Record]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._durable: Callable[[int], None] = lambda number: None
@@ -97,22 +103,38 @@ class Journal:
             (page_bytes,) = run("PRAGMA page_size").fetchone()
             run(f"PRAGMA max_page_count={max(bytes_max // page_bytes, 1)}")
         run("BEGIN IMMEDIATE")
-        run("CREATE TABLE IF NOT EXISTS node (version INTEGER, nonce TEXT, incarnation INTEGER)")
+        run("CREATE TABLE IF NOT EXISTS node (version INTEGER, nonce TEXT, incarnation INTEGER, file INTEGER)")
         run(
             "CREATE TABLE IF NOT EXISTS entries "
             "(kind TEXT, key TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID"
         )
-        node = run("SELECT version, nonce, incarnation FROM node").fetchone()
-        if node is None:
-            self.fresh = True
-            node = (VERSION, secrets.token_hex(NONCE_BYTES), 0)
-            run("INSERT INTO node VALUES (?, ?, ?)", node)
-        version, self.nonce, last = node
-        if version != VERSION:
-            raise JournalError(f"the journal {self.path} is of version {version}, and this Parley writes {VERSION}")
+        known = run("SELECT version FROM node").fetchone()
+        if known is not None and known[0] != VERSION:
+            raise JournalError(f"the journal {self.path} is of version {known[0]}, and this Parley writes {VERSION}")
+        if known is None:
+            run("INSERT INTO node VALUES (?, '', 0, 0)", (VERSION,))
+        last, file = run("SELECT incarnation, file FROM node").fetchone()
+        self.copied = known is not None and file != self._number()
+        self.fresh = known is None or self.copied
+        if self.fresh:
+            self._link()
+            run("DELETE FROM entries")
+            run("UPDATE node SET nonce = ?, file = ?", (secrets.token_hex(NONCE_BYTES), self._number()))
+        (self.nonce,) = run("SELECT nonce FROM node").fetchone()
         self.incarnation: int = max(time.time_ns() // 1_000, last + 1)
         run("UPDATE node SET incarnation = ?", (self.incarnation,))
         run("COMMIT")
+
+    def _number(self) -> int:
+        """Of the file, and how many names it has, in one."""
+        status = self.path.stat()
+        return ((status.st_ino << 2) + min(status.st_nlink, 3)) & (2**63 - 1)
+
+    def _link(self) -> None:
+        link = self.path.with_name(LINK)
+        with contextlib.suppress(OSError):  # where files have one name only, the number alone must do
+            link.unlink(missing_ok=True)
+            os.link(self.path, link)
 
     def _read(self) -> list[Entry]:
         rows = self._database.execute("SELECT kind, value FROM entries")

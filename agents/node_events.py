@@ -27,13 +27,17 @@ class NodeStopped(Event, frozen=True, kw_only=True):
 
 
 class NodeLoad(Event, frozen=True, kw_only=True):
-    """What a node has to do, once a second; `queued_s`: expected seconds of what waits and does not run yet."""
+    """What a node has to do, once a second and at its end; `queued_s`: expected seconds of what waits and does not run
+    yet. `messages` and `bytes`: what it has sent to others in this life, one that is published counted once, and bytes
+    as they left, with what was repeated."""
 
     name: ClassVar[str] = "node.load"
     slots: int
     running: int
     waiting: int
     queued_s: float
+    messages: int = 0
+    bytes: int = 0
 
 
 EVENTS: tuple[type[Event], ...] = (NodeStarted, NodeStopped, NodeLoad)

@@ -192,9 +192,11 @@ class Node:
         self._on_turn()
 
     @property
-    def forgotten(self) -> bool:
-        """It was to have a journal, and had none: whatever a node of this name has promised before is lost."""
-        return self._journal is not None and self._journal.fresh
+    def forgotten(self) -> str:
+        """Why whatever a node of this name has promised before is lost; empty: nothing is, or it has no journal."""
+        if self._journal is None or not self._journal.fresh:
+            return ""
+        return "has the copy of a journal" if self._journal.copied else "has no journal yet"
 
     def _told_addresses(self, advertise: str | None) -> tuple[str, str]:
         """Where others reach this node: requests, announcements."""
@@ -278,6 +280,7 @@ class Node:
         self._blob_shell.close()
         if self._journal is not None:
             self._journal.close()
+        self._log.write(self._load(), time.monotonic(), None)
         self._log.write(NodeStopped(reason=reason), time.monotonic(), None)
         self._log.close()
         self._endpoint.close()
@@ -360,9 +363,20 @@ class Node:
             self._perform(self._agent.receive(Lag(late_s), self.name, time.monotonic()), None)
         self._on_turn()
 
-    def _write_load(self) -> None:
+    def _load(self) -> NodeLoad:
         running, waiting, queued_s = self._agent.participant.load()
-        self._write(NodeLoad(slots=self._slots, running=running, waiting=waiting, queued_s=queued_s))
+        sent = self._links.counters
+        return NodeLoad(
+            slots=self._slots,
+            running=running,
+            waiting=waiting,
+            queued_s=queued_s,
+            messages=sent.items_sent,
+            bytes=sent.bytes_sent,
+        )
+
+    def _write_load(self) -> None:
+        self._write(self._load())
         self._load_timer = self._loop.call_later(LOAD_EVERY_S, self._write_load)
 
     def _write_log(self) -> None:

@@ -37,7 +37,7 @@ from ..agents.agent import MESSAGES
 from ..agents.payload import unpack
 from ..protocols.core import ENDED, Message, NodeId, Outcome, PeerError, State, Task
 from ..protocols.holders import holders_among
-from ..protocols.performatives import Credit, Output, Stream
+from ..protocols.performatives import Credit, Output
 from ..protocols.requests import (
     UNREAD_BYTES_MAX,
     UNREAD_MAX,
@@ -74,6 +74,7 @@ from ..transport.links import Cause, Links
 from ..transport.security import NONCE_BYTES, Ring, certified
 from ..transport.zeromq import AddressError, Endpoint
 from . import keys
+from .handle import Handle, OnOutput
 from .porter import Porter
 from .problems import Exit, Problem
 from .spool import SPOOL
@@ -126,39 +127,10 @@ def _links(ring: Ring | None, nonce: bytes) -> Links:
     return Links(certified("client", ring.key, nonce), life, codec, clock, vouches=ring.vouches)
 
 
-OnOutput: TypeAlias = Callable[[Stream, bytes, int], None]
-"""Told what a task writes, as it comes, and the epoch of the attempt; the next is asked for when it has returned."""
 RingOf: TypeAlias = Callable[[str], Ring | None]
 Answer: TypeAlias = Nodes | Tasks | Progress | ResultOf | Planned | Cancelled | Draining
 A = TypeVar("A")
 Q = TypeVar("Q", Nodes, Tasks, ResultOf, Planned, Cancelled, Draining)
-T = TypeVar("T")
-
-
-class Handle:
-    """A task handed in: `taken` when the agent has it, `outcome` when it has ended (if its result is followed)."""
-
-    def __init__(self, submit: Submit, on_output: OnOutput | None) -> None:
-        loop = asyncio.get_running_loop()
-        self.task = submit.task.id
-        self.submit = submit
-        self.sent = False
-        self.follow = submit.follow
-        self.on_output = on_output
-        self.taken: asyncio.Future[None] = loop.create_future()
-        self.outcome: asyncio.Future[Outcome] = loop.create_future()
-
-    @property
-    def outlives(self) -> bool:
-        """Others than the agent it was handed to hold it, and no large value of it lies there alone."""
-        return not self.sent or (len(self.submit.holders) > 1 and not self.submit.blobs)
-
-    def fail(self, error: Exception) -> None:
-        """Whoever waits is told; nobody need."""
-        for future in (self.taken, self.outcome):
-            if not future.done():
-                future.set_exception(error)
-                future.exception()
 
 
 class Connection:
@@ -352,11 +324,15 @@ class Connection:
             return handle
         self._handles[handle.task] = handle
         self._outbox.append(submit)
-        if submit.blobs:
-            self._offered[handle.task] = False
-            self._porter().offer(handle.task, submit.blobs)
+        self._offer(submit)
         self._submit_next()
         return handle
+
+    def _offer(self, submit: Submit) -> None:
+        """What it refers to goes before it."""
+        if submit.blobs:
+            self._offered[submit.task.id] = False
+            self._porter().offer(submit.task.id, submit.blobs)
 
     def _held_by(self, submit: Submit) -> Submit:
         """Who is to hold it: chosen once, whatever becomes of the fleet."""
@@ -413,12 +389,19 @@ class Connection:
         self._offered_no_more(task)
         self._submit_next()
 
+    @property
+    def _name(self) -> NodeId:
+        """The agent's, as far as it is known."""
+        return self._links.name(self._agent) or self._agent
+
+    def _post(self, to: NodeId, message: Message) -> None:
+        self._endpoint.send(to, message)
+
     def _porter(self) -> Porter:
         """Made when something is large."""
         if self._porter_ is None:
-            agent = self._links.name(self._agent) or self._agent
             try:
-                self._porter_ = Porter(self._links.node, agent, self._endpoint.send, self._values_taken)
+                self._porter_ = Porter(self._links.node, self._name, self._post, self._values_taken)
             except OSError as error:
                 raise Problem(f"there is no room for large values in {tempfile.gettempdir()}: {error}") from None
         return self._porter_
@@ -429,7 +412,7 @@ class Connection:
             return
         self._offered[task] = True
         if error:
-            self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
+            self._refused(task, error)
         self._submit_next()
 
     def _offered_no_more(self, task: str) -> None:
@@ -494,28 +477,32 @@ class Connection:
                     self._end(outcome.task, outcome)
             case Refused(task, error):
                 self._answered(task)
-                handle = self._handles.get(task)
-                if handle is not None and handle.taken.done():
-                    self._go_on(self._end_elsewhere(task))
-                else:
-                    self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
+                self._refused(task, error)
             case Submitted(task):
                 self._answered(task)
                 handle = self._handles.get(task)
                 if handle is not None:
-                    _settle(handle.taken, None)
+                    handle.take()
                     if handle.follow is Follow.NOTHING:
                         del self._handles[task]
             case _:
                 if self._porter_ is None or not self._porter_.receive(message, sender):
                     raise PeerError(f"{sender} sent {type(message).__name__}, which a client is not told")
 
+    def _refused(self, task: str, error: str) -> None:
+        """It is not taken; if another agent has taken it before, that counts."""
+        handle = self._handles.get(task)
+        if handle is not None and handle.taken.done():
+            self._outbox = deque(submit for submit in self._outbox if submit.task.id != task)
+            self._go_on(self._end_elsewhere(task))
+        else:
+            self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
+
     def _end(self, task: str, outcome: Outcome) -> None:
         self._offered_no_more(task)
         handle = self._handles.pop(task, None)
         if handle is not None:
-            _settle(handle.taken, None)
-            _settle(handle.outcome, outcome)
+            handle.end(outcome)
 
     def _go_on(self, work: Coroutine[object, object, None]) -> None:
         """Meanwhile; an agent that is lost ends it."""
@@ -633,6 +620,10 @@ class Connection:
         self._unanswered.clear()
         self._unanswered_bytes = 0
         self._outbox = deque(handle.submit for handle in self._handles.values())
+        if self._porter_ is not None:
+            self._porter_.go_over(self._name)
+        for submit in self._outbox:
+            self._offer(submit)
         for request, question in self._questions.items():
             if _may_be_asked_elsewhere(question) and self._asked[request].empty():
                 self._endpoint.send(self._agent, question)
@@ -675,11 +666,6 @@ def _may_be_asked_elsewhere(question: Message) -> bool:
 def never_handed_in(task: str) -> Outcome:
     """The end of a task that was given up before any agent knew of it."""
     return Outcome(task, State.CANCELLED, error="cancelled before it was handed in")
-
-
-def _settle(future: asyncio.Future[T], value: T) -> None:
-    if not future.done():
-        future.set_result(value)
 
 
 def result(outcome: Outcome) -> object:

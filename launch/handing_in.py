@@ -21,7 +21,8 @@ from collections.abc import Callable
 
 from ..protocols.core import Outcome, State
 from ..protocols.requests import Submit
-from .client import UNANSWERED_BYTES_MAX, Connection, Handle
+from .client import UNANSWERED_BYTES_MAX, Connection
+from .handle import Handle
 from .problems import Exit, Problem
 from .submission import Submission
 

@@ -31,13 +31,14 @@ from ..protocols.blobs import (
     DropParts,
     Gather,
     Gathered,
+    Key,
     NoBlob,
     OfferBlobs,
     ReadPart,
     WritePart,
 )
 from ..protocols.carrier import Carrier
-from ..protocols.core import Effect, Message, NodeId, PeerError, Reference, Send
+from ..protocols.core import Effect, Message, NodeId, PeerDown, PeerError, Reference, References, Send
 from . import spool
 from .problems import Problem
 
@@ -64,7 +65,7 @@ class Porter:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._fetches = itertools.count(1)
-        self._fetching: dict[tuple[str, ...], asyncio.Future[None]] = {}
+        self._fetching: dict[Key, tuple[asyncio.Future[None], References]] = {}
 
     def offer(self, task: str, blobs: Sequence[Reference]) -> None:
         """Before the task is handed in; `done` when it is. What is not here, the agent may have."""
@@ -82,13 +83,22 @@ class Porter:
     async def fetch(self, blobs: Sequence[Reference]) -> None:
         """Until all of them are here. Raises Problem if they cannot be had."""
         key = ("fetch", str(next(self._fetches)))
-        self._fetching[key] = fetched = self._loop.create_future()
+        fetched = self._loop.create_future()
+        self._fetching[key] = fetched, tuple(blobs)
         try:
             self._tell(Gather(key, tuple(blobs), (self._agent,)))
             await fetched
         finally:
             del self._fetching[key]
             self._perform(self._carrier.release(key))
+
+    def go_over(self, agent: NodeId) -> None:
+        """Another agent is at the other end: what is on its way comes from there."""
+        former, self._agent = self._agent, agent
+        for key, (_, blobs) in list(self._fetching.items()):
+            self._tell(Gather(key, blobs, (agent,)))
+        if former != agent:
+            self._tell(PeerDown(former))
 
     def receive(self, message: Message, sender: NodeId) -> bool:
         """Was it one of these messages?"""
@@ -106,7 +116,7 @@ class Porter:
 
     def close(self, error: Exception) -> None:
         """Whoever waits for something is told so."""
-        for fetched in self._fetching.values():
+        for fetched, _ in self._fetching.values():
             if not fetched.done():
                 fetched.set_exception(error)
         if self._timer is not None:
@@ -122,7 +132,7 @@ class Porter:
         for effect in effects:
             match effect:
                 case Send(_, Gathered(key, error)):
-                    fetched = self._fetching.get(key)
+                    fetched, _ = self._fetching.get(key, (None, ()))
                     if fetched is None or fetched.done():
                         continue
                     if error:

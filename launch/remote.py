@@ -24,8 +24,9 @@ from ..agents.payload import Blob, unpack
 from ..protocols.core import Outcome, State
 from ..protocols.performatives import Reason, Stream
 from .bar import at_terminal
-from .client import Connection, Handle
+from .client import Connection
 from .desk import connected
+from .handle import Handle
 from .outcomes import ResultLine, result_line
 from .outlet import Outlet
 from .problems import Exit, Problem

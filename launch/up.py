@@ -126,7 +126,7 @@ async def serve(settings: Settings) -> None:
                 if join:
                     await ending.first(_joined(node, join))
                 if node.forgotten:
-                    _hint(f"{settings.name} has no journal: it begins as a new node, whatever one of its name held")
+                    _hint(f"{settings.name} {node.forgotten}: it begins as a new node, whatever one of its name held")
                 if not ending.told:
                     _say(Listening(settings.name, node.address, os.getpid()), settings, ring)
                 await ending.wait()

@@ -17,6 +17,10 @@ from .core import NodeId, Outcome, State, TaskId
 from .requests import UNREAD_BYTES_MAX, UNREAD_MAX, AskResult, CancelTasks, Submit, Wait
 from .seeking import Sighting
 
+_NONE: dict[str, str] = {}
+_NOTHING: dict[str, bytes] = {}
+"""What a task that has ended came after, and took: the same for all of them, as there are many."""
+
 
 class Entry:
     """A task in the book."""
@@ -44,6 +48,11 @@ class Entry:
         self.absent = False  # another agent sees to it
         self.seen: Sighting | None = None  # what was heard of it then
         self.cancelled = False  # and its end is wanted
+
+    def end(self, outcome: Outcome) -> None:
+        """What it took is let go of."""
+        self.outcome, self.payload, self.blobs = outcome, b"", ()
+        self.parents, self.inputs = _NONE, _NOTHING
 
     def take(self, name: str, outcome: Outcome) -> None:
         """The result of a task that it comes after, and calls so."""

@@ -25,6 +25,7 @@ on disk.
 | `proposer.py` | the proposer, second half: votes, teaching |
 | `winner.py` | answers awards for ever, renews, has results decided |
 | `gate.py` | record before promise |
+| `custody.py` | what a task refers to lies at its holders, too |
 
 Sources: Lamport 1998, 2001; Gray and Cheriton 1989; Lamport, Malkhi and Zhou 2009 (moving).
 
@@ -43,6 +44,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+from .blobs import Gathered
+from .carrier import Carrier
 from .commitment_events import EpochFenced, EpochOpened, TaskHeld, TaskMoved
 from .commitment_words import (
     FREE,
@@ -56,6 +59,7 @@ from .commitment_words import (
     Gone,
     HeldFast,
     Hold,
+    Keep,
     Learn,
     Moved,
     Overruled,
@@ -83,9 +87,11 @@ from .core import (
     Send,
     TaskId,
 )
+from .custody import Custody
 from .epochs import Epoch
 from .holder import Holder
 from .holders import name_of, replaced
+from .kept import size_of
 from .opener import Opener
 from .proposer import Ears, Proposer
 from .register import Register
@@ -93,20 +99,21 @@ from .seeking import Sighting, ended, held
 from .timers import Timers
 from .winner import Winner
 
-MOVE_AFTER_S = 5.0
+MOVE_AFTER_S = 2.0
 """So long after the membership's verdict a dead holder is replaced."""
 BYTES_MAX = 1024 * 1024
 """What goes in one message, unless a single word is larger."""
 WORD_BYTES = 256
 """What a word takes at most, more or less, beside a payload or a value."""
-LOADED = frozenset({Hold, Commit, Learn, Decided, Promise})
+LOADED = frozenset({Hold, Commit, Learn, Keep, Decided, Promise})
 """Words with a payload or a value."""
 
 
 class Commitment:
     """What a node has to do with holding, opening, winning. `node` is its name as a holder, `holder_of` tells that of
     another node (empty: it holds nothing); `entries` are what its former lives recorded; `recording`: there is a
-    journal to record in; `contracted(task)`: this node has a contract of it, and will tell the log how it ends.
+    journal to record in; `contracted(task)`: this node has a contract of it, and will tell the log how it ends;
+    `carrier` (without it all large values count as here) keeps what held tasks refer to, of ends `kept_bytes_max`.
 
     Verbs and `receive` answer with records, and with what this node is to be told; words to others leave in `wake`, all
     that came of one turn together.
@@ -124,6 +131,8 @@ class Commitment:
         holder_of: Callable[[NodeId], NodeId] = lambda node: node,
         recording: bool = True,
         contracted: Callable[[TaskId], bool] = lambda task: False,
+        carrier: Carrier | None = None,
+        kept_bytes_max: int = 0,
     ) -> None:
         self._contracted = contracted
         self._recording = recording
@@ -136,13 +145,17 @@ class Commitment:
         self._out: list[Effect] = []
         self._deadline: float | None = None
         self._stale = True  # something was told since it was looked at
+        self._custody = Custody(
+            name_of(node), carrier or Carrier("", lambda blob: True), kept_bytes_max, self._out_with
+        )
         self._words: dict[tuple[NodeId, bool], list[AnyWord]] = {}
         self._living = {node}
         self._dead: Timers[NodeId] = Timers()
-        self.proposer = Proposer(node, self._say, self._tell, self._moved, self._won)
+        self.proposer = Proposer(node, self._say, self._tell, self._moved, self._won, self._late)
         self.opener = Opener(node, incarnation, chance, self._say, self._tell, self.proposer, self._opened)
         self.holder = Holder(
             node,
+            self._living,
             chance,
             self.proposer,
             self._say,
@@ -154,6 +167,8 @@ class Commitment:
         )
         self.winner = Winner(self.proposer, self._say, self._tell, self._write, self._erase)
         self._ears = self._all_ears()
+        for entry in entries:
+            self._custody.wrote(entry)
         self.holder.restore(entries, now)
         self.winner.restore(entries, now)
         for register in self.holder.registers.values():
@@ -177,6 +192,10 @@ class Commitment:
     def may_award(self, task: TaskId) -> bool:
         """A majority stands behind this node's epoch, and nobody works at it."""
         return self.opener.may_award(task)
+
+    def stalled(self, task: TaskId, now: float) -> bool:
+        """It may not be awarded, and may not be for long: no majority of its holders answers."""
+        return self.opener.stalled(task, now)
 
     def award(self, task: TaskId, attempts: int) -> Warrant:
         """The epoch goes out to a winner. Raises ProtocolError if it may not."""
@@ -214,7 +233,7 @@ class Commitment:
                 for task, register in holder.registers.items()
                 if task.startswith(name) or register.spec.label == name
             ]
-            tasks += holder.kept(name)
+            tasks += holder.kept.named(name)
         sightings: list[Sighting] = []
         for task in tasks:
             choice, register = holder.choice(task), holder.registers.get(task)
@@ -224,6 +243,14 @@ class Commitment:
                 promised = register.promised
                 sightings.append(held(register.spec, promised.number, name_of(promised.opener)))
         return sightings
+
+    def sighted(self, task: TaskId, by: NodeId, outcome: Outcome | None, now: float) -> Sequence[Effect]:
+        """Another node knows a task that this one asks holders in vain to keep: it has ended, or goes on elsewhere."""
+        self._now = now
+        epoch = self.opener.in_vain(task, by, ended=outcome is not None)
+        if epoch is not None:
+            self._tell(Overruled(task, epoch) if outcome is None else Chosen(task, outcome))
+        return self._take()
 
     def lost(self, task: TaskId, now: float) -> Sequence[Effect]:
         """Its winner is silent: a later epoch is opened."""
@@ -272,6 +299,8 @@ class Commitment:
                 if to == self.node:
                     for word in words:
                         self._ears[type(word)](word, of, now)
+            case Gathered():
+                self._custody.gathered(message, now)
             case PeerUp(node):
                 self._up(node, self._holder_of(node), now)
             case PeerDown(node):
@@ -305,13 +334,20 @@ class Commitment:
         """What each word does, by its type: most concern one role."""
         holder, opener, winner, proposer = self.holder.ears, self.opener.ears, self.winner.ears, self.proposer.ears
         commit_vote, start_vote, hold = proposer[Vote], winner[Vote], holder[Hold]
+        commit, learn, copy, here = holder[Commit], holder[Learn], holder[Keep], self._custody.hear
 
         def voted(word: Vote, sender: NodeId, now: float) -> None:
             (start_vote if word.start else commit_vote)(word, sender, now)
 
         def held(word: Hold, sender: NodeId, now: float) -> None:
             self._miss(word.spec, now)
-            hold(word, sender, now)
+            here(word, sender, now, hold)
+
+        def committed(word: Commit, sender: NodeId, now: float) -> None:
+            here(word, sender, now, commit)
+
+        def learned(word: Learn, sender: NodeId, now: float) -> None:
+            here(word, sender, now, learn)
 
         def ended(word: AnyWord, sender: NodeId, now: float) -> None:
             if isinstance(word, Gone):
@@ -319,19 +355,28 @@ class Commitment:
             for role in (opener, winner, proposer):
                 role[type(word)](word, sender, now)
 
-        several: Ears = {Vote: voted, Hold: held, Fence: ended, Decided: ended, Gone: ended}
-        return {**holder, **opener, **winner, **proposer, **several}
+        def copied(word: Keep, sender: NodeId, now: float) -> None:
+            here(word, sender, now, copy)
+
+        several: Ears = {Vote: voted, Fence: ended, Decided: ended, Gone: ended}
+        large: Ears = {Hold: held, Commit: committed, Learn: learned, Keep: copied}
+        return {**holder, **opener, **winner, **proposer, **several, **large}
 
     # -- what the roles have to say
 
     def _say(self, to: NodeId, word: Word) -> None:
         self._words.setdefault((to, type(word) in FREE), []).append(word)  # type: ignore[arg-type]
 
+    def _out_with(self, effect: Effect) -> None:
+        self._out.append(effect)
+
     def _write(self, entry: Entry) -> None:
+        self._custody.wrote(entry)
         if self._recording:
             self._out.append(Record(type(entry), entry.key, entry))
 
     def _erase(self, kind: type[Entry], key: str) -> None:
+        self._custody.erased(kind, key)
         if self._recording:
             self._out.append(Record(kind, key, None))
 
@@ -385,6 +430,7 @@ class Commitment:
         self._holders[node] = holder
         self._living.add(holder)
         self._dead.cancel(holder)
+        self.holder.kept.back(holder)
 
     def _down(self, holder: NodeId, now: float) -> None:
         if holder in self._living:
@@ -403,6 +449,10 @@ class Commitment:
         if epoch.opener in self._living and (epoch.opener != self.node or self._contracted(outcome.task)):
             return
         self._out.append(TaskCommitted.of(outcome))
+
+    def _late(self, task: TaskId, epoch: Epoch) -> None:
+        """What was proposed here in this epoch counts no more."""
+        self._out.append(EpochFenced(task=task, epoch=epoch.number))
 
     def _opened(self, task: TaskId, epoch: Epoch, why: Why) -> None:
         self._out.append(EpochOpened(task=task, epoch=epoch.number, reason=why.name.lower()))
@@ -429,6 +479,7 @@ class Commitment:
         if dead in self._living:
             return
         self.proposer.excuse(dead)
+        self.holder.kept.replace(dead, now)
         left = False
         for register in list(self.holder.registers.values()):
             holders = register.spec.holders
@@ -458,6 +509,8 @@ def _weight(word: AnyWord) -> int:
     match word:
         case Hold(spec):
             return WORD_BYTES + len(spec.payload)
-        case Commit(choice=choice) | Learn(choice=choice) | Decided(choice=choice) | Promise(accepted=(_, choice)):
-            return WORD_BYTES + (len(choice.outcome.value) if choice.outcome is not None else 0)
+        case Commit() | Learn() | Keep() | Decided():
+            return WORD_BYTES + size_of(word.choice)
+        case Promise(accepted=(_, choice)):
+            return WORD_BYTES + size_of(choice)
     return WORD_BYTES

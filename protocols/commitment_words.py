@@ -185,6 +185,17 @@ class Learn(Word, frozen=True, array_like=True, tag=True):
     choice: Choice
 
 
+class Keep(Word, frozen=True, array_like=True, tag=True):
+    """It has ended so, and you take the place of a dead one among its holders: keep that for whoever asks."""
+
+    task: TaskId
+    move: Count
+    choice: Choice
+    kind: Kind
+    label: Annotated[str, Meta(max_length=64)]
+    holders: Holders
+
+
 class Learnt(Word, frozen=True, array_like=True, tag=True):
     task: TaskId
     move: Count
@@ -237,8 +248,8 @@ class Watching(Word, frozen=True, array_like=True, tag=True):
 
 
 AnyWord: TypeAlias = (
-    Hold | Held | Prepare | Promise | Unheld | Gone | Started | Commit | Vote | Fence | Learn | Learnt | Settled
-    | Decided | Renewal | Renewed | Release | Watching
+    Hold | Held | Prepare | Promise | Unheld | Gone | Started | Commit | Vote | Fence | Learn | Keep | Learnt
+    | Settled | Decided | Renewal | Renewed | Release | Watching
 )  # fmt: skip
 Words: TypeAlias = Annotated[tuple[AnyWord, ...], Meta(min_length=1, max_length=WORDS_MAX)]
 
@@ -374,6 +385,7 @@ class KeptEntry(Entry, frozen=True, array_like=True):
     choice: Choice
     kind: Kind = "?"
     label: Annotated[str, Meta(max_length=64)] = ""
+    holders: Annotated[tuple[NodeId, ...], Meta(max_length=HOLDERS_MAX)] = ()  # none known: it is not copied
 
     @property
     def key(self) -> str:

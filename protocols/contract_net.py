@@ -1,7 +1,7 @@
 """The contract net: a task is called, priced by those who could do it, and awarded to the best bid.
 
-Sources: Smith 1980 (the contract net, availability announcements); FIPA SC00029H (the message sequence);
-Graham 1969 (longest task first). An agent is initiator of the tasks handed to it and participant in everybody's calls.
+Sources: Smith 1980; FIPA SC00029H (message sequence); Graham 1969 (longest task first). An agent is initiator of the
+tasks handed to it and participant in everybody's calls. Where many wait, a session may name the nodes (`batches.py`).
 
     initiator                                 participants
       | CallForProposals(tasks, reply_by) ------> all      published; tells needs and sizes, never the payload
@@ -20,9 +20,8 @@ What holds at any moment:
   next epoch.
 - Nothing is transferred to a node that could not start it now or next; the rest waits here, longest first, and every
   message from a participant tells its load anew, so the plan is made on fresh numbers.
-- A late proposal is rejected with the reason "late"; nobody is met with silence.
-- Whatever waits has a time: an open call its `reply_by`, an award its lease, a task without bids its recall, and what
-  is priced is priced anew every BID_LIFE_S, so that no load stays unheard and no bid gets old.
+- A late proposal is rejected as "late"; nobody is met with silence.
+- Whatever waits has a time: a call its `reply_by`, an award its lease, what is without bids its recall, a bid its life.
 """
 
 from __future__ import annotations
@@ -330,6 +329,9 @@ class Initiator:
             if not roomy:
                 break
             seen += 1
+            if self._commitment is not None and self._commitment.stalled(contract.task.id, now):
+                kept.append(contract)  # nobody waits behind it
+                continue
             offers = self._offers(contract, outlooks)
             if not offers:
                 effects += self._unbid(contract, now) if contract.declines else self._reopen(contract, now)
@@ -350,9 +352,7 @@ class Initiator:
             if outlook.full:
                 roomy.discard(offer.node)
         priced[:seen] = kept
-        if self._awards_made > made:
-            effects.append(record.told(self._rule.name, self._seed))
-        return effects
+        return [*effects, record.told(self._rule.name, self._seed)] if self._awards_made > made else effects
 
     def _may_award(self, contract: Contract) -> bool:
         return self._commitment is None or self._commitment.may_award(contract.task.id)
@@ -461,7 +461,7 @@ class Initiator:
     def _await_decision(self, contract: Contract, message: Inform, now: float) -> None:
         """It is done: its winner has its holders decide that, and we hear of it in time, or open a later epoch."""
         contract.informed = message
-        contract.lease_until = now + DECISION_S
+        contract.lease_until = now + DECISION_S + sum([blob.size for blob in message.blobs]) / PAYLOAD_BYTES_PER_S
         self._set_timer(contract, contract.lease_until)
 
     def _gathered(self, key: Key, error: str, now: float) -> list[Effect]:
@@ -678,8 +678,7 @@ class Initiator:
         for contract in list(self._awarded.get(node, {}).values()):
             effects += self._lose(contract, Reason.VANISHED, now)
         self._awarded.pop(node, None)
-        for contract in self._batches.gone(node, now):
-            effects += self._reopen(contract, now)
+        effects += [effect for contract in self._batches.gone(node, now) for effect in self._reopen(contract, now)]
         return effects + self._calls.gone(node, now)
 
     # -- time

@@ -11,8 +11,8 @@
 Source: Gray and Cheriton 1989 (leases). The registers of one owner share one timer, since one word tells that it lives;
 only an orphan has a timer of its own.
 
-Once decided, a register waits until all holders have learnt it; then only the outcome is kept (KEPT_MAX,
-KEPT_BYTES_MAX, KEPT_S), at last nothing but the name, for which nothing is ever promised again (TOMBS_MAX).
+Once decided, a register waits until all holders have learnt it; then only the outcome is kept (`kept.py`), at last
+nothing but the name, for which nothing is ever promised again.
 
 Invariant: what has changed is recorded before the answer leaves; what was forgotten never promises.
 """
@@ -21,8 +21,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from .commitment_words import (
     Choice,
@@ -32,6 +31,7 @@ from .commitment_words import (
     Entry,
     Gone,
     Hold,
+    Keep,
     KeptEntry,
     Learn,
     Learnt,
@@ -49,6 +49,7 @@ from .commitment_words import (
     Word,
 )
 from .core import NodeId, TaskId
+from .kept import Kept
 from .proposer import Ears, Proposer, Say, Tell
 from .register import Register
 from .timers import Timers
@@ -60,12 +61,6 @@ VERDICT_S = 0.2
 """Within this time after the membership's verdict somebody sees to what a dead node stood by."""
 PAUSE_S = 1.0
 """Woken later than this, it was we who slept: nobody else is silent yet."""
-KEPT_MAX = 200_000
-KEPT_BYTES_MAX = 256 * 1024 * 1024
-KEPT_S = 24 * 3600.0
-"""Outcomes that are kept for whoever asks; the oldest goes first."""
-TOMBS_MAX = 1_000_000
-"""Names of tasks that have ended; the oldest is forgotten first."""
 
 Write = Callable[[Entry], None]
 Erase = Callable[[type[Entry], str], None]
@@ -79,6 +74,7 @@ class Holder:
     def __init__(
         self,
         node: NodeId,
+        living: Set[NodeId],
         chance: random.Random,
         proposer: Proposer,
         say: Say,
@@ -98,9 +94,7 @@ class Holder:
         self._cares = cares
         self._orphaned = orphaned
         self.registers: dict[TaskId, Register] = {}
-        self._kept: OrderedDict[TaskId, tuple[KeptEntry, float]] = OrderedDict()  # and since when
-        self._kept_bytes = 0
-        self._tombs: OrderedDict[TaskId, None] = OrderedDict()
+        self.kept = Kept(node, living, say, write, erase)
         self._owned: dict[Owner, set[TaskId]] = {}  # undecided, by who stands by them
         self._owner_of: dict[TaskId, Owner] = {}
         self._heard: dict[Owner, float] = {}
@@ -120,32 +114,26 @@ class Holder:
                         self._teach.set(task, now + TEACH_S * self._chance.random())
                     else:
                         self._own(register, now)
-                case KeptEntry():
-                    self._keep(entry, now)
-                case TombEntry(task):
-                    self._tombs[task] = None
+                case KeptEntry() | TombEntry():
+                    self.kept.restore(entry, now)
 
     def choice(self, task: TaskId) -> Choice | None:
         """How it has ended, as far as this holder knows."""
-        if (kept := self._kept.get(task)) is not None:
-            return kept[0].choice
+        if (kept := self.kept.get(task)) is not None:
+            return kept.choice
         register = self.registers.get(task)
         return register.choice if register is not None else None
 
-    def kept(self, name: str) -> list[TaskId]:
-        """Tasks that have ended and whose ids begin so, or whose label it is."""
-        return [task for task, (entry, _) in self._kept.items() if task.startswith(name) or entry.label == name]
-
     def kind(self, task: TaskId) -> tuple[str, str]:
         """Kind and label of one that it knows."""
-        if (kept := self._kept.get(task)) is not None:
-            return kept[0].kind, kept[0].label
+        if (kept := self.kept.get(task)) is not None:
+            return kept.kind, kept.label
         spec = self.registers[task].spec
         return spec.task.kind, spec.label
 
     @property
     def deadline(self) -> float | None:
-        times = (self._owners.deadline, self._orphans.deadline, self._teach.deadline)
+        times = (self._owners.deadline, self._orphans.deadline, self._teach.deadline, self.kept.deadline)
         return min([time for time in times if time is not None], default=None)
 
     def wake(self, now: float) -> None:
@@ -158,6 +146,8 @@ class Holder:
                 self._heard[owner] = heard
             else:
                 self._forsaken(owner, now, self._patience_s)
+        if (copy_at := self.kept.deadline) is not None and copy_at <= now:
+            self.kept.wake(now)
         for task in self._orphans.due(now):
             self._orphan(self.registers[task], now, slept)
         for task in self._teach.due(now):
@@ -176,6 +166,7 @@ class Holder:
             Renewal: self._renew,
             Release: self._released,
             Learn: self._learn,
+            Keep: self._take_copy,
             Prepare: self._prepare,
             Started: self._start,
             Commit: self._commit,
@@ -221,9 +212,9 @@ class Holder:
 
     def _ended(self, task: TaskId, move: int, sender: NodeId) -> bool:
         """It is not a register any more: say what is left of it."""
-        if (kept := self._kept.get(task)) is not None:
-            self._say(sender, Decided(task, move, kept[0].choice))
-        elif task in self._tombs:
+        if (kept := self.kept.get(task)) is not None:
+            self._say(sender, Decided(task, move, kept.choice))
+        elif self.kept.buried(task):
             self._say(sender, Gone(task))
         else:
             return False
@@ -231,9 +222,9 @@ class Holder:
 
     def _hold(self, hold: Hold, sender: NodeId, now: float) -> None:
         task = hold.spec.task.id
-        kept = self._kept.get(task)
-        if kept is not None and kept[0].choice.moved is not None and kept[0].move < hold.move:  # it comes back to us
-            self._drop_kept(task)
+        kept = self.kept.get(task)
+        if kept is not None and kept.choice.moved is not None and kept.move < hold.move:  # it comes back to us
+            self.kept.drop(task)
         if self._ended(task, hold.move, sender):
             return
         register = self.registers.get(task)
@@ -287,21 +278,30 @@ class Holder:
                 self._decided(register, now)
             self._answer(register, word, sender, now)
             return
-        if choice.outcome is not None and task not in self._kept and task not in self._tombs:
-            if register is not None:  # at other holders it was decided; that is all that need be known here
-                self._erase_register(register)
-            self._keep(KeptEntry(task, move, choice), now)
-            self._write(KeptEntry(task, move, choice))
-            self._tell(Chosen(task, choice.outcome))
+        self._hear_end(KeptEntry(task, move, choice), now)
         self._say(sender, Learnt(task, move))
+
+    def _hear_end(self, entry: KeptEntry, now: float) -> None:
+        """A task has ended that is not held here, or was not decided here."""
+        task, outcome = entry.task, entry.choice.outcome
+        if outcome is None or self.kept.get(task) is not None or self.kept.buried(task):
+            return
+        if (register := self.registers.get(task)) is not None:
+            self._erase_register(register)
+        self.kept.keep(entry, now)
+        self._tell(Chosen(task, outcome))
+
+    def _take_copy(self, word: Keep, sender: NodeId, now: float) -> None:
+        """This node takes the place of a dead holder."""
+        self._hear_end(KeptEntry(word.task, word.move, word.choice, word.kind, word.label, word.holders), now)
 
     def _leave(self, register: Register, choice: Choice, now: float) -> None:
         """Its outcome, or where it went, is all that is kept."""
         self._erase_register(register)
         spec = register.spec
-        entry = KeptEntry(register.task, register.move, choice, spec.task.kind, spec.label)
-        self._keep(entry, now)
-        self._write(entry)
+        self.kept.keep(
+            KeptEntry(register.task, register.move, choice, spec.task.kind, spec.label, spec.holders), now
+        )
 
     def _settled(self, word: Settled, sender: NodeId, now: float) -> None:
         """All have voted in this epoch, this holder too, or all know: there is nobody to be taught."""
@@ -331,37 +331,12 @@ class Holder:
         self._erase(SpecEntry, task)
         self._erase(RegisterEntry, task)
 
-    def _keep(self, entry: KeptEntry, now: float) -> None:
-        self._kept[entry.task] = (entry, now)
-        self._kept_bytes += _size(entry.choice)
-        while self._kept and (
-            len(self._kept) > KEPT_MAX
-            or self._kept_bytes > KEPT_BYTES_MAX
-            or next(iter(self._kept.values()))[1] < now - KEPT_S
-        ):
-            self.forget(next(iter(self._kept)))
-
-    def forget(self, task: TaskId) -> None:
-        """Its outcome is not wanted any more."""
-        if task not in self._kept:
-            return
-        self._drop_kept(task)
-        self._tombs[task] = None
-        self._write(TombEntry(task))
-        if len(self._tombs) > TOMBS_MAX:
-            self._erase(TombEntry, self._tombs.popitem(last=False)[0])
-
     def bury(self, task: TaskId) -> None:
         """The other holders have forgotten it: it ended, and so does what is left of it here."""
         register = self.registers.get(task)
         if register is not None:
             self._erase_register(register)
-            self._tombs[task] = None
-            self._write(TombEntry(task))
-
-    def _drop_kept(self, task: TaskId) -> None:
-        self._kept_bytes -= _size(self._kept.pop(task)[0].choice)
-        self._erase(KeptEntry, task)
+            self.kept.bury(task)
 
     # -- who stands by what
 
@@ -440,7 +415,3 @@ class Holder:
         else:
             self._orphaned(register)
             self._orphans.set(register.task, now + 2.0 * self._patience_s())
-
-
-def _size(choice: Choice) -> int:
-    return len(choice.outcome.value) if choice.outcome is not None else 0

@@ -51,6 +51,7 @@ from .commitment_words import (
 from .core import NodeId, Outcome, State, TaskId
 from .epochs import Epoch
 from .holder import LEASE_S
+from .holders import name_of
 from .patience import Patience
 from .proposer import Ears, Proposer, Say, Tell
 from .timers import Timers
@@ -67,7 +68,7 @@ class Stage(enum.Enum):
 class _Opening:
     __slots__ = (
         "accepted", "asked", "awarded", "begun_at", "ending", "epoch", "fast", "floor", "former", "held", "installs",
-        "move", "others", "promised", "spec", "stage", "started", "to", "why",
+        "move", "others", "promised", "since", "spec", "stage", "started", "to", "why",
     )  # fmt: skip
 
     def __init__(self, spec: Spec, move: int, epoch: Epoch, stage: Stage) -> None:
@@ -82,13 +83,14 @@ class _Opening:
         self.awarded = False  # this hop is out, and has not come back
         self.installs: Epoch | None = None  # holders that have not answered are asked to keep it, and to promise this
         self.former: _Opening | None = None  # what goes on when it has moved
-        self.held: set[NodeId] = set()
-        self.promised: set[NodeId] = set()
+        self.held: tuple[NodeId, ...] = ()
+        self.promised: tuple[NodeId, ...] = ()
         self.others: dict[NodeId, Epoch] = {}  # what else holders have promised
         self.accepted: tuple[Epoch, Choice] | None = None  # the latest that any has told
         self.floor: Epoch | None = None  # the latest that any has told
         self.started = False
         self.begun_at = 0.0
+        self.since: float | None = None  # when it was first asked for, in whatever epoch
         self.asked = 0  # so many times
 
     @property
@@ -157,6 +159,8 @@ class Opener:
         if former is not None:
             if why is Why.MOVE and former.stage is not Stage.OWNED and former.why is not Why.MOVE:
                 return
+            if why is Why.MOVE and former.stage is Stage.PREPARING and list(former.to) == list(to):
+                return  # it is being asked for
             seen = max(seen, former.epoch, *former.others.values())
             ending = ending if ending is not None else former.ending
             started = started or former.started
@@ -164,6 +168,7 @@ class Opener:
         opening = _Opening(spec, move, seen.later(self._node, self._incarnation), Stage.PREPARING)
         opening.why, opening.ending, opening.to, opening.started = why, ending, to, started
         opening.fast = former.fast if former is not None else True
+        opening.since = former.since if former is not None and former.stage is not Stage.OWNED else now
         if former is not None and why is Why.MOVE:
             opening.former = former if former.stage is Stage.OWNED else former.former
         if ending is not None:
@@ -174,6 +179,13 @@ class Opener:
     def may_award(self, task: TaskId) -> bool:
         opening = self._openings.get(task)
         return opening is not None and opening.stage is Stage.OWNED and not opening.awarded
+
+    def stalled(self, task: TaskId, now: float) -> bool:
+        """It may not be awarded, and has not been for so long that it may stay so: no majority promises."""
+        opening = self._openings.get(task)
+        if opening is None or opening.stage is Stage.OWNED or opening.since is None:
+            return opening is None
+        return now - opening.since > LEASE_S
 
     def award(self, task: TaskId) -> tuple[Epoch, int] | None:
         """This epoch goes out to a winner, and the register has moved so often; None: there is none to give."""
@@ -220,6 +232,17 @@ class Opener:
             self.prepare(opening.spec, opening.move, opening.epoch, Why.CANCEL, now)
         else:
             self._give_up(opening, now)
+
+    def in_vain(self, task: TaskId, by: NodeId, *, ended: bool) -> Epoch | None:
+        """Give up asking holders of whom no majority answers: the task has ended, or others hold it. The epoch in which
+        it was asked; None: a majority holds it, or whoever told is one of the holders, who will answer."""
+        opening = self._openings.get(task)
+        if opening is None or opening.fast or opening.stage is not Stage.HOLDING:
+            return None
+        if not ended and by in map(name_of, opening.spec.holders):
+            return None
+        self._end(opening)
+        return opening.epoch
 
     def chosen(self, task: TaskId) -> None:
         """It has ended."""
@@ -288,6 +311,7 @@ class Opener:
     def _begin(self, opening: _Opening, now: float) -> None:
         self._openings[opening.task] = opening
         opening.begun_at = now
+        opening.since = now if opening.since is None else opening.since
         self._watched.update(opening.spec.holders)
         if self._watch_at is None:
             self._watch_at = now + LEASE_S / 4
@@ -336,7 +360,7 @@ class Opener:
             self._wait(opening, now)
 
     def _held(self, opening: _Opening, promised: Epoch, sender: NodeId, now: float) -> None:
-        opening.held.add(sender)
+        opening.held = _with(opening.held, sender)
         spec = opening.spec
         if not opening.fast and len(opening.held) >= spec.majority:
             opening.fast = True
@@ -366,7 +390,7 @@ class Opener:
         """One more has promised this epoch."""
         if opening.stage not in (Stage.HOLDING, Stage.PREPARING):
             return
-        opening.promised.add(sender)
+        opening.promised = _with(opening.promised, sender)
         spec = opening.spec
         if len(opening.promised) < spec.majority:
             return
@@ -424,8 +448,11 @@ class Opener:
             self._openings[opening.task] = opening  # what it wants goes on
             self._watched.update(opening.spec.holders)
             self.prepare(spec, move, max(opening.epoch, moved.floor), opening.why, now, started=moved.started)
-        elif not opening.fast:
-            self._tell(HeldFast(opening.task))
+        else:
+            if not opening.fast:
+                self._tell(HeldFast(opening.task))
+            if opening.stage is Stage.HOLDING:  # others see to it there
+                self._tell(Overruled(opening.task, opening.epoch))
 
     def moved(self, spec: Spec, move: int, moved: Moved, now: float) -> None:
         """A register of `spec` is decided to go on elsewhere: its new holders are asked until they hold it."""
@@ -457,3 +484,7 @@ def _moved(opening: _Opening, spec: Spec, move: int, ending: Outcome | None) -> 
     moved = _Opening(spec, move, opening.epoch, Stage.OWNED)
     moved.awarded, moved.ending, moved.fast = opening.awarded, ending, True
     return moved
+
+
+def _with(names: tuple[NodeId, ...], name: NodeId) -> tuple[NodeId, ...]:
+    return names if name in names else (*names, name)

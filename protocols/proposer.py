@@ -74,7 +74,8 @@ class _Proposal:
 
 class Proposer:
     """All proposals of one node, one per task. `say` and `tell` take what it has to say; `moved` hears that a move was
-    decided, which its new holders are to be told; `won` hears that an end was decided as it was proposed here."""
+    decided, which its new holders are to be told; `won` hears that an end was decided as it was proposed here, `late`
+    that something else had been decided before."""
 
     def __init__(
         self,
@@ -83,8 +84,10 @@ class Proposer:
         tell: Tell,
         moved: Callable[[TaskId, int, Moved, float], None],
         won: Callable[[Outcome, Epoch], None] = lambda outcome, epoch: None,
+        late: Callable[[TaskId, Epoch], None] = lambda task, epoch: None,
     ) -> None:
         self._won = won
+        self._late = late
         self._node = node
         self._say = say
         self._tell = tell
@@ -237,7 +240,9 @@ class Proposer:
             else:
                 self._tell(Overruled(task, epoch))
             return
-        if choice == proposal.choice and choice.outcome is not None:
+        if choice != proposal.choice:
+            self._late(task, epoch)
+        elif choice.outcome is not None:
             self._won(choice.outcome, epoch)
         proposal.choice = choice
         if len(proposal.holders) == 1:  # it knows, and there is nobody else to teach

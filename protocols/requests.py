@@ -19,6 +19,7 @@ until all have ended.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -291,3 +292,13 @@ MESSAGES: tuple[type[Message], ...] = (
     AskDrain,
     Draining,
 )
+
+
+def named_in(message: Message) -> Sequence[str]:
+    """The tasks that a client's word is about."""
+    match message:
+        case AskTasks(which=names) | Wait(which=names) | CancelTasks(which=names) | Submit(after=names):
+            return names
+        case AskResult(task=name):
+            return (name,)
+    return ()

@@ -41,6 +41,7 @@ from .core import (
     TaskId,
 )
 from .following import CLIENTS_MAX, Following
+from .holders import name_of
 from .participant import Participant
 from .performatives import Completed, Credit, Printed, Reason
 from .requests import (
@@ -66,6 +67,7 @@ from .requests import (
     TaskLine,
     Tasks,
     Wait,
+    named_in,
 )
 from .seeking import NAMES_MAX, POLL_S, SEEK_S, Seek, Sighting, Sought, batches
 
@@ -121,9 +123,9 @@ class Service:
     ) -> None:
         self._commitment = commitment
         self._holders = holders
-        self._absent: dict[TaskId, None] = {}  # open, and seen to by others
+        self._absent: dict[TaskId, None] = {}  # open, and seen to by others, or perhaps
         self._poll_at: float | None = None
-        self._parked: list[tuple[float, Message, NodeId]] = []  # until when, what, whose
+        self._parked: list[tuple[float, Message, NodeId, set[str]]] = []  # until when, what, whose, and what it lacks
         self._fetching: dict[TaskId, Outcome] = {}  # ended, and what they refer to is on its way
         self.refusing = ""
         """Why nothing is taken at present; empty: all is well."""
@@ -159,21 +161,22 @@ class Service:
             case Overruled(task):
                 return self._lose_sight(task, now)
             case Chosen(task, chosen):
-                return self._chosen(task, chosen, now)
+                return self._chosen(task, chosen, self._node, now)
             case Gathered(key, error):
                 return self._fetched(key[1], error, now)
             case Seek():
                 return self._sought(message, sender, now)
             case Sought(sightings):
-                return [effect for sighting in sightings for effect in self._sighted(sighting, now)]
+                return [effect for sighting in sightings for effect in self._sighted(sighting, sender, now)]
         self._following.hear(sender, now)
         return self._asked(message, sender, now, final=False)
 
     def _asked(self, message: Message, sender: NodeId, now: float, *, final: bool) -> Sequence[Effect]:
         """A client speaks. What names a task that is not in the book waits for what others know, once."""
         if not final and (unknown := self._unknown(message)):
-            self._parked.append((now + SEEK_S, message, sender))
-            return [Publish(Seek(tuple(unknown[:NAMES_MAX])))]
+            self._parked.append((now + SEEK_S, message, sender, set(unknown)))
+            parts = [unknown[start : start + NAMES_MAX] for start in range(0, len(unknown), NAMES_MAX)]
+            return [Publish(Seek(tuple(part))) for part in parts]
         match message:
             case Submit():
                 return self._submit(message, sender, now)
@@ -234,7 +237,7 @@ class Service:
         if self._poll_at is not None and self._poll_at <= now:
             effects += self._poll(now)
         while self._parked and self._parked[0][0] <= now:
-            _, message, sender = self._parked.pop(0)
+            _, message, sender, _ = self._parked.pop(0)
             effects += self._asked(message, sender, now, final=True)
         return effects
 
@@ -273,6 +276,8 @@ class Service:
             holders = submit.holders or (self._commitment.node,)
             spec = Spec(task, submit.payload, holders, submit.blobs, submit.label, entry.after, submit.waits)
             effects += self._commitment.hold(spec, now)
+            if name_of(holders[0]) != self._node:  # another took it in: it may have ended, or moved, since
+                self._ask_for(task.id, now)
         if entry.blobs:
             self._carrier.keep(("task", task.id), entry.blobs)
             effects += self._carrier.release((OFFER, sender, task.id))
@@ -367,7 +372,7 @@ class Service:
         entry = self._book.get(outcome.task)
         if entry is None or entry.outcome is not None:
             return ()
-        entry.outcome, entry.payload, entry.parents, entry.inputs, entry.blobs = outcome, b"", {}, {}, ()
+        entry.end(outcome)
         self._following.end(outcome.task)
         self._absent.pop(outcome.task, None)
         self._open -= 1
@@ -399,7 +404,7 @@ class Service:
         child.take(name, outcome)
         if outcome.blobs:
             self._carrier.keep(("task", child.task.id), outcome.blobs)
-        return () if child.parents else self._call(child, now)
+        return () if child.parents or child.absent else self._call(child, now)
 
     def _forget(self) -> None:
         """The oldest that have ended, where there are too many, or their results too large; never the last one."""
@@ -552,6 +557,7 @@ class Service:
         if entry is None or entry.fast:
             return ()
         entry.fast = True
+        self._absent.pop(task, None)
         effects: list[Effect] = [Send(entry.client, Submitted(task))] if entry.client else []
         return [*effects, *self._lose_sight(task, now)]
 
@@ -561,10 +567,14 @@ class Service:
         if entry is None or entry.outcome is not None or self._commitment is None or self._commitment.stands_by(task):
             return ()
         entry.absent = True
+        self._ask_for(task, now)
+        return ()
+
+    def _ask_for(self, task: TaskId, now: float) -> None:
+        """Again and again, from now on."""
         self._absent[task] = None
         if self._poll_at is None:
             self._poll_at = now + POLL_S
-        return ()
 
     def _take_over(self, spec: Spec, now: float) -> Sequence[Effect]:
         """A task may be awarded here: one of ours, or one whose agent is gone."""
@@ -592,7 +602,7 @@ class Service:
             entry.parents[parent] = name
             if known is None:
                 line = TaskLine(parent, "", "?", State.OPEN, "", None, 0, 0)
-                effects += self._sighted(Sighting(line, False, None), now)
+                effects += self._sighted(Sighting(line, False, None), self._node, now)
         self._enter(entry, now)
         if entry.blobs:
             self._carrier.keep(("task", task), entry.blobs)
@@ -600,14 +610,7 @@ class Service:
 
     def _unknown(self, message: Message) -> list[str]:
         """What it names and is not in the book; empty where there is nobody to ask."""
-        names: Sequence[str]
-        match message:
-            case AskTasks(which=names) | Wait(which=names) | CancelTasks(which=names) | Submit(after=names):
-                pass
-            case AskResult(task=name):
-                names = (name,)
-            case _:
-                return []
+        names = named_in(message)
         if self._commitment is None or not self._commitment.company or len(self._parked) >= PARKED_MAX:
             return []
         return [name for name in names if name not in ("all", "last") and not self._named(name)]
@@ -631,26 +634,27 @@ class Service:
                     sightings[task] = sighting
         return [*effects, *(Send(sender, sought) for sought in batches(list(sightings.values())))]
 
-    def _sighted(self, sighting: Sighting, now: float) -> Sequence[Effect]:
-        """Where a task stands elsewhere."""
+    def _sighted(self, sighting: Sighting, sender: NodeId, now: float) -> Sequence[Effect]:
+        """Where a task stands elsewhere, as the sender knows."""
         line, outcome = sighting.line, sighting.outcome
         entry = self._book.get(line.task)
         if entry is None:
             entry = Entry(Submit(Task(line.task, line.kind), b"", Follow.NOTHING, line.label), "")
             entry.absent = entry.fast = True
-            self._absent[line.task] = None
             self._enter(entry, now)
-            if self._poll_at is None:
-                self._poll_at = now + POLL_S
+            self._ask_for(line.task, now)
         if not entry.absent:
-            return ()
+            if self._commitment is None or line.task not in self._absent:
+                return ()
+            return self._commitment.sighted(line.task, sender, outcome, now)
         if entry.seen is None or sighting.owned or not entry.seen.owned:
             entry.seen = sighting
-        effects = list(self._chosen(line.task, outcome, now)) if outcome is not None else []
+        effects = list(self._chosen(line.task, outcome, sender, now)) if outcome is not None else []
         waiting, self._parked = self._parked, []
-        for until, message, sender in waiting:
-            if self._unknown(message):
-                self._parked.append((until, message, sender))
+        for until, message, sender, lacks in waiting:
+            lacks -= {name for name in lacks if line.task.startswith(name) or line.label == name}
+            if lacks:
+                self._parked.append((until, message, sender, lacks))
             else:
                 effects += self._asked(message, sender, now, final=True)
         return effects
@@ -665,8 +669,8 @@ class Service:
                 effects.append(Publish(Seek(tuple(tasks[start : start + NAMES_MAX]), cancel)))
         return effects
 
-    def _chosen(self, task: TaskId, outcome: Outcome | None, now: float) -> Sequence[Effect]:
-        """It has ended; what its result refers to is fetched first, from where it was done."""
+    def _chosen(self, task: TaskId, outcome: Outcome | None, teller: NodeId, now: float) -> Sequence[Effect]:
+        """It has ended; what its result refers to is fetched first, from where it was done, or from who tells of it."""
         entry = self._book.get(task)
         if entry is None or entry.outcome is not None or task in self._fetching:
             return ()
@@ -675,7 +679,8 @@ class Service:
             outcome = Outcome(task, State.UNKNOWN, error=error)
         if outcome.node is not None and not all(map(self._carrier.holds, outcome.blobs)):
             self._fetching[task] = outcome
-            return [Send(self._node, Gather(("book", task, ""), outcome.blobs, (outcome.node,)))]
+            sources = tuple([node for node in (outcome.node, teller) if node != self._node])
+            return [Send(self._node, Gather(("book", task, ""), outcome.blobs, sources))]
         return self._completed(outcome, now)
 
     def _fetched(self, task: TaskId, error: str, now: float) -> Sequence[Effect]:

@@ -7,6 +7,7 @@ import pytest
 from test_analysis_run import award, submit, write_run
 
 from parley.launch.analysis import command
+from parley.launch.analysis.figures import figures
 from parley.launch.analysis.timeline import CUT, Timeline, timeline
 from parley.launch.analysis.trace import events
 
@@ -93,6 +94,23 @@ def test_a_node_that_was_started_again_ends_what_it_had(tmp_path: Path) -> None:
     line = timeline(write_run(tmp_path, story))
     assert [(a.start_s, a.end_s, a.reason, a.slot) for a in line.attempts] == [(1.0, 2.0, CUT, 0), (10.0, 11.0, "", 0)]
     assert line.nodes["n2"].starts_s == [0.0, 9.0]
+
+
+def test_what_was_sent_is_the_sum_of_all_lives(tmp_path: Path) -> None:
+    sent = '{"slots":1,"running":0,"waiting":0,"queued_s":0,"messages":%d,"bytes":%d}'
+    story = [
+        f"0 n1 node.start {NODE % 1}",
+        submit(0, "A1"),
+        f"1 n1 node.load {sent % (2, 1_000)}",
+        f"2 n1 node.load {sent % (6, 3_000)}",
+        f"3 n1 task.start {START % ('A1', 1)}",
+        f"4 n1 task.end {END % ('A1', 1, 'null')}",
+        f"4 n1 task.commit {COMMIT % ('A1', 1, 'done', 'n1', 1)}",
+        f"9 n1 node.start {NODE % 1}",
+        f"10 n1 node.load {sent % (1, 500)}",
+    ]
+    told = {figure.name: figure.value for figure in figures(timeline(write_run(tmp_path, story)))}
+    assert (told["messages per task"], told["bytes per task"]) == (7.0, 3_500.0)
 
 
 def test_the_trace_has_a_track_per_slot_and_arrows_from_award_to_start(killed: Timeline) -> None:

@@ -65,16 +65,16 @@ def of(memory_mb: float = 50.0, descriptors: int = 40, children: int = 2) -> Hol
 def test_what_stays_the_same_does_not_grow() -> None:
     rng = random.Random(1)
     noisy = seen([of(50.0 + rng.random(), 40 + rng.randrange(5), rng.randrange(3)) for _ in range(300)])
-    assert not noisy.growth(ended=0, held=0, bids=0).is_growth
+    assert not noisy.growth(0, 0, 0, 0).is_growth
 
 
 def test_only_the_second_half_counts() -> None:
     warming = seen([of(memory_mb=min(40.0 + second, 90.0)) for second in range(200)])
-    assert warming.growth(ended=0, held=0, bids=0).memory_grew_mb == 0.0
+    assert warming.growth(0, 0, 0, 0).memory_grew_mb == 0.0
 
 
 def test_one_large_moment_does_not_decide() -> None:
-    assert not seen([*([of()] * 199), of(memory_mb=80.0, descriptors=90)]).growth(ended=0, held=0, bids=0).is_growth
+    assert not seen([*([of()] * 199), of(memory_mb=80.0, descriptors=90)]).growth(0, 0, 0, 0).is_growth
 
 
 @pytest.mark.parametrize(
@@ -87,29 +87,29 @@ def test_one_large_moment_does_not_decide() -> None:
 )
 def test_what_rises_steadily_grows(leak: object) -> None:
     assert callable(leak)
-    assert seen([leak(second) for second in range(200)]).growth(ended=0, held=0, bids=0).is_growth
+    assert seen([leak(second) for second in range(200)]).growth(0, 0, 0, 0).is_growth
 
 
 def test_what_comes_back_is_no_growth() -> None:
     """A peer was killed, and is there again with its connections."""
     series = seen([of(descriptors=40 if 90 <= second < 160 else 60) for second in range(200)])
-    assert series.growth(ended=0, held=0, bids=0).descriptors_grew == 0.0
+    assert series.growth(0, 0, 0, 0).descriptors_grew == 0.0
     higher = seen([of(descriptors=40 if second < 150 else 60) for second in range(200)])
-    assert higher.growth(ended=0, held=0, bids=0).is_growth
+    assert higher.growth(0, 0, 0, 0).is_growth
 
 
 def test_what_is_remembered_on_purpose_is_no_growth() -> None:
     series = seen([of(memory_mb=50.0 + 0.1 * second) for second in range(200)])
-    growth = series.growth(ended=4_000, held=0, bids=0)
-    assert growth.remembered_mb == 8.0
+    growth = series.growth(ended=2_000, held=2_000, awards=2_000, bids=3_000)
+    assert growth.remembered_mb == 8.0  # 4.0 and 1.5, 1.6, 0.9
     assert growth.memory_grew_mb == pytest.approx(9.9, abs=0.05)
     assert not growth.is_growth
-    assert series.growth(ended=int(1e3 * (9.9 - MEMORY_SLACK_MB) / 2) - 100, held=0, bids=0).is_growth
+    assert series.growth(int(1e3 * (9.9 - MEMORY_SLACK_MB) / 2) - 100, 0, 0, 0).is_growth
 
 
 def test_who_was_never_seen_is_not_judged() -> None:
     with pytest.raises(ValueError, match="nothing was seen"):
-        Series().growth(ended=0, held=0, bids=0)
+        Series().growth(0, 0, 0, 0)
 
 
 def test_the_ledger_sees_a_wrong_end_a_wrong_value_and_a_second_end() -> None:

@@ -13,8 +13,9 @@ from local_fleets import fleet_of
 
 from parley.launch.analysis.run import open_run
 from parley.launch.analysis.why import why
-from parley.launch.client import Connection, Handle
+from parley.launch.client import Connection
 from parley.launch.fleet import LocalFleet
+from parley.launch.handle import Handle
 from parley.launch.submission import Submission
 from parley.protocols.contract_events import TaskStarted
 from parley.protocols.core import State

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -47,6 +48,33 @@ def names(folder: Path) -> set[str]:
     journal = Journal(folder)
     journal.close()
     return {entry.key for entry in journal.entries}
+
+
+def test_a_copy_is_another_journal(tmp_path: Path) -> None:
+    """It may be older than what its node has promised since: nothing of it counts."""
+    folder = tmp_path / "n1"
+    journal = Journal(folder)
+    told = Told(journal)
+    journal.write(1, [tomb(1)])
+    told.until(1)
+    journal.close()
+    copy = tmp_path / "copy.db"
+    shutil.copy(folder / FILE, copy)
+    again = Journal(folder)
+    assert (again.fresh, again.copied, again.nonce) == (False, False, journal.nonce)
+    again.close()
+    (folder / FILE).unlink()
+    shutil.copy(copy, folder / FILE)
+    restored = Journal(folder)
+    assert (restored.fresh, restored.copied, restored.entries) == (True, True, [])
+    assert restored.nonce != journal.nonce
+    assert restored.incarnation > again.incarnation
+    restored.close()
+    assert not names(folder), "and it is a journal of its own from now on"
+    moved = folder.rename(tmp_path / "n2")
+    known = Journal(moved)
+    assert (known.fresh, known.nonce) == (False, restored.nonce), "to move it is not to copy it"
+    known.close()
 
 
 def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
@@ -148,18 +176,16 @@ def test_what_was_told_durable_survives_kill_9_in_mid_write(tmp_path: Path) -> N
 
 
 def test_a_torn_tail_is_left_out(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "a")
+    journal = Journal(tmp_path)
     told = Told(journal)
     for number in range(1, 21):
         journal.write(number, [tomb(number)])
         told.until(number)
-    torn = tmp_path / "b"
-    torn.mkdir()
-    (torn / FILE).write_bytes((tmp_path / "a" / FILE).read_bytes())
-    wal = (tmp_path / "a" / f"{FILE}-wal").read_bytes()
+    main, wal = (tmp_path / FILE).read_bytes(), (tmp_path / f"{FILE}-wal").read_bytes()
     journal.close()
-    (torn / f"{FILE}-wal").write_bytes(wal[: len(wal) - 2_000] + b"\xff" * 1_000)
-    survived = names(torn)
+    (tmp_path / FILE).write_bytes(main)  # in its place: a copy is not believed
+    (tmp_path / f"{FILE}-wal").write_bytes(wal[: len(wal) - 2_000] + b"\xff" * 1_000)
+    survived = names(tmp_path)
     assert survived == {f"T{number}" for number in range(1, len(survived) + 1)}
     assert 0 < len(survived) < 20
 

@@ -8,6 +8,7 @@ from parley.protocols.commitment_words import (
     Choice,
     Chosen,
     Commit,
+    Decided,
     Fence,
     Gone,
     Held,
@@ -245,3 +246,61 @@ def test_a_proposal_is_asked_again_less_and_less_often_of_those_who_have_not_ans
     desk.proposer.wake(0.5)
     assert desk.said() == [(holder, Commit("T", 0, E0, DONE)) for holder in ("n1", "n3")]
     assert desk.proposer.deadline == 1.5
+
+
+def test_what_no_majority_promises_for_a_lease_is_stalled_also_where_it_is_asked_anew() -> None:
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    assert not desk.opener.stalled("T", 0.5)
+    desk.opener.prepare(SPEC, 0, E0, Why.ORPHAN, 0.9)
+    assert desk.opener.stalled("T", 1.1)
+    desk.hear(Promise("T", 0, E1, E0, None, False), *HOLDERS[:2])
+    assert not desk.opener.stalled("T", 9.0)
+    desk.opener.prepare(SPEC, 0, E1, Why.MOVE, 9.0, to=("n1", "n2", "n4"))
+    assert not desk.opener.stalled("T", 9.5)
+    assert desk.opener.stalled("T", 10.5)
+    assert desk.opener.stalled("unknown", 0.0)
+
+
+def test_a_move_that_is_being_asked_for_is_not_asked_for_in_another_epoch() -> None:
+    desk = Desk()
+    for _ in range(3):
+        desk.opener.prepare(SPEC, 0, E0, Why.MOVE, 0.0, to=("n1", "n2", "n4"))
+    assert {word.epoch for _, word in desk.words if isinstance(word, Prepare)} == {E1}
+
+
+def test_what_is_asked_of_holders_in_vain_is_given_up_when_others_know_it() -> None:
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    assert desk.opener.in_vain("T", "n2", ended=False) is None  # one of those asked, who will answer
+    assert desk.opener.in_vain("T", "n4", ended=False) == E0
+    assert "T" not in desk.opener
+    desk.opener.open(SPEC, 0.0)
+    assert desk.opener.in_vain("T", "n2", ended=True) == E0
+    desk.opener.open(SPEC, 0.0)
+    desk.hear(Held("T", 0, E0), *HOLDERS[:2])
+    assert desk.opener.in_vain("T", "n4", ended=False) is None  # a majority holds it
+
+
+def test_who_asks_holders_to_keep_what_has_moved_lets_go_of_it() -> None:
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    desk.hear(Decided("T", 0, Choice(moved=Moved(("n2", "n3", "n4"), E0))), "n2")
+    assert "T" not in desk.opener
+    assert desk.told() == [HeldFast("T"), Overruled("T", E0)]
+
+
+def test_a_result_that_comes_when_another_stands_is_told_to_be_late() -> None:
+    late: list[tuple[str, Epoch]] = []
+    proposer = Proposer(
+        "n1",
+        lambda to, word: None,
+        lambda message: None,
+        lambda task, move, moved, now: None,
+        late=lambda task, epoch: late.append((task, epoch)),
+    )
+    proposer.propose("T", 0, HOLDERS, E0, DONE, 0.0)
+    proposer.ears[Decided](Decided("T", 0, Choice(CANCELLED)), "n2", 0.1)
+    assert late == [("T", E0)]
+    proposer.ears[Decided](Decided("T", 0, Choice(CANCELLED)), "n3", 0.2)
+    assert late == [("T", E0)]  # once

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
 from parley.agents.payload import Handed, hand_on, pack, unpack
 from parley.protocols import following
 from parley.protocols import service as module
+from parley.protocols.commitment import Commitment
 from parley.protocols.contract_net import Initiator
 from parley.protocols.core import (
     Conditions,
@@ -55,8 +58,10 @@ from parley.protocols.requests import (
     ResultOf,
     Submit,
     Submitted,
+    TaskLine,
     Wait,
 )
+from parley.protocols.seeking import NAMES_MAX, Seek, Sighting, Sought
 from parley.protocols.service import Service, TaskSubmitted
 from parley.protocols.swim_words import Ping, Presence, Status
 
@@ -288,3 +293,22 @@ def test_what_a_silent_follower_does_not_read_holds_nobody_up() -> None:
     assert service.wake(following.SILENT_S) == []
     assert service.wake(2 * following.SILENT_S) == [Send("a", Grant("t", 1, 3))]
     assert service.receive(printed, "a", 30.0) == [Send("a", Grant("t", 1, 5))]
+
+
+def test_a_question_about_many_tasks_of_others_is_asked_whole() -> None:
+    commitment = Commitment("a", 1, random.Random(1), 0.0)
+    commitment.receive(PeerUp("b"), "a", 0.0)
+    _, initiator = desk()
+    participant = Participant("a", 1, 1.0, lambda asked, now: Pricing(()), lambda task, seconds, now: None)
+    service = Service(initiator, participant, lambda: [HERE], hand_on, commitment=commitment)
+    names = [f"t{number:04}" for number in range(NAMES_MAX * 2 + 1)]
+    effects = service.receive(Wait(1, tuple(names)), "me", 0.0)
+    asked = [effect.message for effect in effects if isinstance(effect, Publish)]
+    assert [name for seek in asked if isinstance(seek, Seek) for name in seek.names] == names
+    told: list[Message] = []
+    for name in names:
+        assert told == []  # it waits for the last
+        line = TaskLine(name, "", "x", State.DONE, "", "b", 1, 1)
+        sought = Sought((Sighting(line, False, Outcome(name, State.DONE, b"", node="b")),))
+        told = [effect.message for effect in service.receive(sought, "b", 0.1) if isinstance(effect, Send)]
+    assert told == [Progress(1, ((State.DONE, len(names)),), ended=True)]

@@ -203,11 +203,11 @@ def test_when_all_know_only_the_outcome_is_kept_and_at_last_only_the_name() -> N
     assert Send("n2", Chosen("T", OUTCOME)) in hear(one, Learn("T", 0, choice), "n4")
     assert words(one.wake(0.0)) == [("n4", Learnt("T", 0))]
     settled = one.receive(Talk((Settled("T", 0, E0),), "n4", one.node), "n4", 0.0)
-    assert settled[-1] == recorded(KeptEntry("T", 0, choice, "k"))
+    assert settled[-1] == recorded(KeptEntry("T", 0, choice, "k", holders=("n1", "n2", "n3")))
     assert [record.entry for record in settled[:-1] if isinstance(record, Record)] == [None, None]
     hear(one, Prepare("T", 0, Epoch(5, "n3", 1), Why.ORPHAN), "n3")
     assert words(one.wake(0.0)) == [("n3", Decided("T", 0, choice))]
-    one.holder.forget("T")
+    one.holder.kept.forget("T")
     hear(one, Prepare("T", 0, Epoch(5, "n3", 1), Why.ORPHAN), "n3")
     one.receive(Talk((Hold(SPEC, E0),), "n1", one.node), "n1", 0.0)
     assert words(one.wake(0.0)) == [("n3", Gone("T")), ("n1", Gone("T"))]
@@ -224,7 +224,7 @@ def test_who_has_voted_like_all_others_need_not_be_taught() -> None:
     assert early == []  # not in that epoch
     settled = one.receive(Talk((Settled("T", 0, E0),), "n4", one.node), "n4", 0.0)
     assert Send("n2", Chosen("T", OUTCOME)) in settled
-    assert settled[-1] == recorded(KeptEntry("T", 0, choice, "k"))
+    assert settled[-1] == recorded(KeptEntry("T", 0, choice, "k", holders=("n1", "n2", "n3")))
 
 
 def test_many_words_to_one_node_are_one_message() -> None:

@@ -14,14 +14,17 @@ group, of its own. Its output does not come this way: the agent hands in the end
       | <------------------------------- ["ended", n, cpu_s] |  CPU-seconds of the leader and all it has waited for
       | (end of file: the agent is gone) ------------------> |  SIGKILL to every group, then it exits itself
 
+Where the system lets it (Linux), the guard adopts what its commands leave behind, so it sees the last of a group go.
+
 Invariants: a leader that has exited is left a zombie until its group is ended, so that the number of the group cannot
-have become somebody else's (where the system has no waitid it is reaped at once); no group is left behind, however the
-agent ends. Standard library and msgpack only.
+have become somebody else's (where the system has no waitid it is reaped at once); "ended" is said, and the guard exits,
+when nobody of the group is left, dead or alive. Standard library and msgpack only.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import selectors
 import signal
@@ -35,6 +38,8 @@ import msgpack
 READ_BYTES = 64 * 1024
 DESCRIPTORS = 3
 """stdin, stdout and stderr of a command come with its start."""
+_SET_CHILD_SUBREAPER = 36
+"""prctl(2): orphans among one's descendants become one's children."""
 
 
 def guard_command() -> list[str]:
@@ -47,6 +52,8 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     Guard(control).serve()
 
 
@@ -55,6 +62,8 @@ class _Leader:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        self.pid = process.pid
+        """Its own, and its group's."""
         self.code: int | None = None
         """How it has exited, as in subprocess."""
         self.cpu_s = 0.0
@@ -66,7 +75,7 @@ class _Leader:
             return False
         if not hasattr(os, "waitid"):
             return self.reap()
-        end = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        end = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if end is None:
             return False
         self.code = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
@@ -75,7 +84,7 @@ class _Leader:
     def reap(self) -> bool:
         """Lets go of it, if it has exited; its number may be another's from now on."""
         if self._process.returncode is None:
-            pid, status, used = os.wait4(self._process.pid, os.WNOHANG)
+            pid, status, used = os.wait4(self.pid, os.WNOHANG)
             if not pid:
                 return False
             self._process.returncode = self.code = os.waitstatus_to_exitcode(status)
@@ -85,7 +94,15 @@ class _Leader:
     def signal(self, number: int) -> None:
         """To its whole group, if somebody of it is left."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self.pid, number)
+
+    def bury(self, options: int = 0) -> bool:
+        """Nobody of its group is left; with WNOHANG it may be that somebody is."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-self.pid, options)[0]:
+                pass
+            return False
+        return True
 
 
 class Guard:
@@ -121,6 +138,8 @@ class Guard:
         finally:
             for leader in self._leaders.values():
                 leader.signal(signal.SIGKILL)
+            for leader in self._leaders.values():
+                leader.bury()
 
     def _listen(self) -> bool:
         """What the agent wants; False: it is gone."""
@@ -167,9 +186,21 @@ class Guard:
         for number, leader in list(self._leaders.items()):
             if leader.exited():
                 self._tell("exited", number, leader.code)
-            if leader.ending and leader.code is not None and leader.reap():
+            if leader.ending and leader.code is not None and leader.reap() and leader.bury(os.WNOHANG):
                 del self._leaders[number]
                 self._tell("ended", number, leader.cpu_s)
+        self._bury_strangers()
+
+    def _bury_strangers(self) -> None:
+        """Whoever was left behind and has exited, but for leaders, until the first of these."""
+        leaders = {leader.pid for leader in self._leaders.values()}
+        if not hasattr(os, "waitid"):
+            return
+        with contextlib.suppress(ChildProcessError):
+            while end := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if end.si_pid in leaders:
+                    return
+                os.waitpid(end.si_pid, 0)
 
     def _tell(self, *message: object) -> None:
         self._control.sendall(msgpack.packb(message))

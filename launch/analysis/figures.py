@@ -23,7 +23,7 @@ LEAST_SPEED = 1e-9
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One number; `unit` is "s", "" (a ratio), "%" or a thing that is counted."""
+    """One number; `unit` is "s", "B", "" (a ratio), "%" or a thing that is counted."""
 
     name: str
     value: float
@@ -136,10 +136,14 @@ def _weighted(line: Timeline, committed: list[Attempt]) -> float:
 
 
 def _traffic(line: Timeline) -> list[Figure]:
-    """What was said for it, as far as logs tell: each line of an auction is one word of it."""
+    """What was said for it: all that nodes have sent, and each line of an auction, which is one word of it."""
     tasks = max(len(line.tasks), 1)
     counts = line.counts
+    messages, sent_bytes = map(sum, zip(*[life for node in line.nodes.values() for life in node.sent], strict=True))
+    sent = "by agents to agents and clients, in this run as a whole, membership and commitment included"
     return [
+        Figure("messages per task", messages / tasks, "", "messages / tasks", sent),
+        Figure("bytes per task", sent_bytes / tasks, "B", "bytes / tasks", sent),
         Figure("calls per task", counts["auction.open"] / tasks, "", "calls / tasks", "one call may hold many tasks"),
         Figure("bids per task", counts["bid.submit"] / tasks, "", "bids / tasks", "renewed ones included"),
         Figure("declines per task", counts["bid.decline"] / tasks, "", "declines / tasks", "in the bidders' logs"),

@@ -216,7 +216,7 @@ def open_run(path: Path) -> Run:
             paths = sorted(child for child in path.glob("*.jsonl") if child.is_file())
             paths = paths or sorted(child for child in path.glob("*/*.jsonl") if child.stem == child.parent.name)
         else:
-            raise RunError(f"there is no run in {path}: `parley demo` makes one, --run DIR names another")
+            raise RunError(f"there is no run in {path}: `parley demo` makes one, or name the folder of another")
     except OSError as error:
         raise RunError(f"the run in {path} cannot be read: {error.strerror}") from error
     if not paths:

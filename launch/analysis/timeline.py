@@ -108,6 +108,8 @@ class NodeTold(msgspec.Struct):
     last_s: float = 0.0
     loads: list[tuple[float, int, int, float]] = msgspec.field(default_factory=list)
     """(when, running, waiting, seconds queued), once a second."""
+    sent: list[tuple[int, int]] = msgspec.field(default_factory=lambda: [(0, 0)])
+    """Messages and bytes, of each of its lives."""
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -246,10 +248,12 @@ class _Reading:
                     self._lost.setdefault((event.task, event.epoch, event.peer), at)
             case NodeLoad():
                 node.loads.append((at, event.running, event.waiting, event.queued_s))
+                node.sent[-1] = event.messages, event.bytes
             case NodeStarted():
                 self._cut(node)
                 node.slots, node.speed, node.version = event.slots, event.speed, event.version
                 node.starts_s.append(at)
+                node.sent.append((0, 0))
                 node.stopped_s = None
             case NodeStopped():
                 node.stopped_s = at

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import click
 import msgspec
 
-from . import bulk, curve, footprint, latency, makespans, negotiations, throughput
+from . import bulk, curve, footprint, latency, makespans, negotiations, recovery, throughput
 
 
 async def _footprint(quiet: bool) -> footprint.Line:
@@ -97,6 +97,10 @@ async def _curve(quiet: bool) -> curve.Line:
     return line
 
 
+async def _recovery(quiet: bool) -> list[recovery.Told]:
+    return await recovery.measured(tuple(recovery.CASES), 1, quiet)
+
+
 PARTS: dict[str, Callable[[bool], Awaitable[object]]] = {
     "footprint": _footprint,
     "latency": _latency,
@@ -105,6 +109,7 @@ PARTS: dict[str, Callable[[bool], Awaitable[object]]] = {
     "makespans": _makespans,
     "bulk": _bulk,
     "curve": _curve,
+    "recovery": _recovery,
 }
 
 

@@ -1,9 +1,9 @@
 """Does a process hold more and more? Judged by the slope over the second half of what was seen of it.
 
 Memory may grow by what an agent remembers on purpose, up to limits of its own: tasks that have ended, for whoever asks,
-where they were handed in and at their holders; and bids, until their fate is known. Of what was seen a straight line is
-made (least squares), so that one large moment does not decide; and descriptors and processes that come back, with a
-peer that was killed, are none that it has not held before.
+where they were handed in and at their holders; what was answered to awards; and bids, until their fate is known. Of
+what was seen a straight line is made (least squares), so that one large moment does not decide; and descriptors and
+processes that come back, with a peer that was killed, are none that it has not held before.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ BOOK_KB = 2.0
 """What a task that has ended takes where it was handed in."""
 HELD_KB = 0.75
 """What the end of a task takes at each of its holders."""
+AWARD_KB = 0.8
+"""What the answer to an award takes where it was given."""
 BID_KB = 0.3
 """What a bid takes until its fate is known."""
 MEMORY_SLACK_MB = 4.0
@@ -59,8 +61,8 @@ class Series:
     def add(self, now: float, held: Holding) -> None:
         self._seen.append((now, held))
 
-    def growth(self, ended: int, held: int, bids: int) -> Growth:
-        """In the second half `ended` tasks were handed in here, `held` were held here, and `bids` made."""
+    def growth(self, ended: int, held: int, awards: int, bids: int) -> Growth:
+        """In the second half `ended` tasks were handed in here, `held` were held, `awards` begun, and `bids` made."""
         if not self._seen:
             raise ValueError("nothing was seen of it")
         before, half = self._seen[: len(self._seen) // 2], self._seen[len(self._seen) // 2 :]
@@ -68,7 +70,7 @@ class Series:
         return Growth(
             round(last.memory_mb, 1),
             round(_rise(half, lambda held: held.memory_mb), 2),
-            round((ended * BOOK_KB + held * HELD_KB + bids * BID_KB) / 1e3, 2),
+            round((ended * BOOK_KB + held * HELD_KB + awards * AWARD_KB + bids * BID_KB) / 1e3, 2),
             last.descriptors,
             round(_beyond(before, half, lambda held: held.descriptors), 2),
             last.children,

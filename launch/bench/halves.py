@@ -3,7 +3,9 @@
 Two network namespaces, each with one address, joined by a bridge in a third. Pulling the cable takes one of them off
 the bridge: no interface goes down and nobody is told, packets are just lost. Needs root and iproute2.
 
-    left 10.77.0.1 ---- bridge ---- right 10.77.0.2
+    left ...1 ---- bridge ---- right ...2
+                     |
+                  outside ...3, if it is asked for: who sees both sides, and of a cut network the left one
 
 Invariant: nothing is left behind, for namespaces take their interfaces along.
 """
@@ -45,7 +47,7 @@ class Halves:
         return ["ip", "netns", "exec", f"{self._prefix}{SIDES[side]}"]
 
     def address(self, side: int) -> str:
-        return f"10.77.0.{side + 1}"
+        return f"{_network()}.{side + 1}"
 
     def pull(self) -> None:
         """From now on nothing goes from side to side."""
@@ -55,9 +57,14 @@ class Halves:
         _ip(f"-n {self._prefix}middle link set right master bridge")
 
 
+def _network() -> str:
+    """Its own for each process: others may have theirs at the same time."""
+    return f"10.{64 + os.getpid() // 256 % 64}.{os.getpid() % 256}"
+
+
 @contextmanager
-def halves() -> Iterator[Halves]:
-    """Raises Problem if this machine will not have it."""
+def halves(*, outside: bool = False) -> Iterator[Halves]:
+    """`outside`: this process is to reach them. Raises Problem if this machine will not have it."""
     prefix = f"parley-{os.getpid()}-"
     names = [f"{prefix}{name}" for name in (*SIDES, "middle")]
     try:
@@ -70,8 +77,14 @@ def halves() -> Iterator[Halves]:
         for place, side in enumerate(SIDES):
             _ip(f"-n {middle} link add {side} type veth peer name out netns {names[place]}")
             _ip(f"-n {middle} link set {side} master bridge up")
-            _ip(f"-n {names[place]} address add 10.77.0.{place + 1}/24 dev out")
+            _ip(f"-n {names[place]} address add {_network()}.{place + 1}/24 dev out")
             _ip(f"-n {names[place]} link set out up")
+        if outside:
+            own = f"parley{os.getpid()}"
+            _ip(f"link add {own} type veth peer name outside netns {middle}")
+            _ip(f"-n {middle} link set outside master bridge up")
+            _ip(f"address add {_network()}.3/24 dev {own}")
+            _ip(f"link set {own} up")
         yield Halves(prefix)
     finally:
         for name in names:

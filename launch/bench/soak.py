@@ -30,6 +30,7 @@ from ..client import Connection
 from .growth import Growth
 from .soak_clients import PATIENCE_S, WRONG_TOLD_MAX, Ledger, come_and_go
 from .soak_fleet import SoakFleet
+from .starts import read as read_starts
 
 CLIENTS = 8
 LOOKS = 150
@@ -119,7 +120,7 @@ def _report(ledger: Ledger, fleet: SoakFleet, folder: Path, begun: float, took: 
     summary = summarise(folder)
     half = begun + took / 2
     late = [desk for at, desk in ledger.taken if at > half]
-    held = _held(folder, half)
+    held, begun_at = _held_and_begun(folder, half)
     return Report(
         round(took, 1),
         ledger.clients,
@@ -128,32 +129,30 @@ def _report(ledger: Ledger, fleet: SoakFleet, folder: Path, begun: float, took: 
         fleet.restarts,
         max(summary.lost, len(ledger.open)),
         summary.committed_twice,
-        _started_twice(folder, ledger.once),
+        len(read_starts(folder).more_than_once(ledger.once)),
         summary.reassigned,
         ledger.wrong,
-        {name: series.growth(late.count(name), held[name], len(late)) for name, series in fleet.series.items()},
+        {
+            name: series.growth(late.count(name), held[name], begun_at[name], len(late))
+            for name, series in fleet.series.items()
+        },
     )
 
 
-def _held(folder: Path, since: float) -> Counter[str]:
-    """How many tasks each node was given to hold."""
+def _held_and_begun(folder: Path, since: float) -> tuple[Counter[str], Counter[str]]:
+    """How many tasks each node was given to hold, and how many awards it has begun."""
     held: Counter[str] = Counter()
+    begun: Counter[str] = Counter()
     for head, line in open_run(folder).heads():
-        if head.event == TaskHeld.name and head.mono > since:
+        if head.mono <= since:
+            continue
+        if head.event == TaskHeld.name:
             event = understand(head, line)
             if isinstance(event, TaskHeld):
                 held.update(event.holders)
-    return held
-
-
-def _started_twice(folder: Path, once: set[str]) -> int:
-    """How many of these have more than one start in the logs."""
-    started: set[str] = set()
-    twice: set[str] = set()
-    for head, _ in open_run(folder).heads():
-        if head.event == TaskStarted.name and head.task in once:
-            (twice if head.task in started else started).add(head.task)
-    return len(twice)
+        elif head.event == TaskStarted.name:
+            begun[head.node] += 1
+    return held, begun
 
 
 def table(report: Report) -> list[str]:

@@ -23,7 +23,8 @@ from ...agents.payload import unpack
 from ...protocols.core import Outcome, State
 from ...protocols.performatives import Stream
 from ...protocols.requests import Follow
-from ..client import AgentUnreachable, Connection, Handle
+from ..client import AgentUnreachable, Connection
+from ..handle import Handle
 from ..problems import Problem
 from .soak_tasks import Errand, Known, draw
 
@@ -68,6 +69,11 @@ class Ledger:
         elif state is State.DONE and errand.has_value and value is not ... and value != errand.value:
             self.wrong.append(f"{task} ({errand.submission.kind}) has the value {value!r}, not {errand.value!r}"[:200])
 
+    def forget(self, task: str) -> None:
+        """It was not taken."""
+        self.open.pop(task, None)
+        self.once.discard(task)
+
     async def ask(self, desk: str, address: str) -> None:
         """How those have ended whose clients went before; after that, what is open is lost."""
         mine = [task for task, (where, _) in self.open.items() if where == desk]
@@ -78,7 +84,7 @@ class Ledger:
                 except (TimeoutError, Problem) as error:
                     self.wrong.append(f"{task} was handed in to {desk} and is lost: {error}")
                 else:
-                    self._told(outcome)
+                    self.told(outcome)
 
     def follow(self, handle: Handle) -> None:
         """It is told how this one ends, if its client stays so long."""
@@ -86,9 +92,10 @@ class Ledger:
 
     def _outcome(self, future: asyncio.Future[Outcome]) -> None:
         if not future.cancelled() and future.exception() is None:
-            self._told(future.result())
+            self.told(future.result())
 
-    def _told(self, outcome: Outcome) -> None:
+    def told(self, outcome: Outcome) -> None:
+        """It has ended so."""
         value = unpack(outcome.value) if outcome.state is State.DONE else ...
         self.end(outcome.task, outcome.state, value, outcome.error)
 
@@ -154,7 +161,7 @@ class _Client:
     def _hand_in(self, errand: Errand) -> None:
         for submit in errand.submission.submits():
             self._ledger.hand_in(submit.task.id, self._desk, errand)
-            handle = self._connection.hand_in(submit, _unread if submit.follow is Follow.OUTPUT else None)
+            handle = self._connection.hand_in(submit, unread if submit.follow is Follow.OUTPUT else None)
             self._ledger.follow(handle)
             self._taken.append(handle.taken)
             self._under_way.add(handle.outcome)
@@ -165,7 +172,7 @@ class _Client:
                 asyncio.get_running_loop().call_later(errand.give_up_s, self._connection.give_up, submit.task.id)
 
 
-def _unread(stream: Stream, data: bytes, epoch: int) -> None:
+def unread(stream: Stream, data: bytes, epoch: int) -> None:
     """Output comes, and that is all."""
 
 

@@ -4,7 +4,7 @@
     n5 ... n12        stay as well
     n13 ... n16       now and then one is killed, or leaves in peace, and comes back a little later
 
-Each agent is a local fleet of its own, which joins the first, so that it can go and come alone.
+Each joins any that lives, so that it can go and come alone (`apart.py`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ import random
 import time
 from pathlib import Path
 
-from ..fleet import LocalFleet
 from . import soak_functions
+from .apart import Apart, Equipment
 from .growth import Series
 from .holdings import held_by
 from .soak_tasks import AMOUNT
 
 SPEEDS = (1.0, 1.0, 2.0, 4.0)
 AWAY_S = (0.5, 3.0)
-STARTED_AT_ONCE = 3
 SETTLE_S = 1.0
 """So long it takes until all are connected to one that has come."""
 
@@ -38,27 +37,20 @@ class SoakFleet:
         self.series: dict[str, Series] = {name: Series() for name in self.names if name not in self.victims}
         self.restarts = 0
         self._complete_since: float | None = 0.0  # since when all are there; None: one is away
-        self._folder = folder
-        self._agents: dict[str, LocalFleet] = {}
+        self._agents = Apart(folder, self._equipment)
 
     @classmethod
     async def start(cls, agents: int, folder: Path) -> SoakFleet:
         """All of them listen when this returns."""
         fleet = cls(agents, folder)
-        try:
-            await fleet._start(fleet.names[0])
-            for some in _parts(fleet.names[1:], STARTED_AT_ONCE):
-                await asyncio.gather(*map(fleet._start, some))
-        except BaseException:
-            await fleet.stop()
-            raise
+        await fleet._agents.start(fleet.names)
         return fleet
 
     async def stop(self) -> None:
-        await asyncio.gather(*(agent.stop() for agent in self._agents.values()))
+        await self._agents.stop()
 
     def address(self, name: str) -> str:
-        return self._agents[name].address
+        return self._agents.address(name)
 
     async def trouble(self, rng: random.Random, every_s: float) -> None:
         """Now and then one goes and comes back; until it is cancelled."""
@@ -67,10 +59,10 @@ class SoakFleet:
             name = rng.choice(self.victims)
             self._complete_since = None
             if rng.random() < 0.5:
-                self._agents[name].kill(name)
-            await self._agents[name].stop()
+                self._agents.kill(name)
+            await self._agents.end(name)
             await asyncio.sleep(rng.uniform(*AWAY_S))
-            await self._start(name)
+            await self._agents.add(name)
             self.restarts += 1
             self._complete_since = time.monotonic()
 
@@ -81,26 +73,23 @@ class SoakFleet:
             if self._complete_since is None or time.monotonic() - self._complete_since < SETTLE_S:
                 continue
             for name, series in self.series.items():
-                held = await asyncio.to_thread(held_by, self._agents[name].agents[name].pid)
+                held = await asyncio.to_thread(held_by, self._agents.pid(name))
                 if held is not None:
                     series.add(time.monotonic(), held)
 
-    async def _start(self, name: str) -> None:
-        number = self.names.index(name)
-        equipment = [f"--tag=site={'ab'[number % 2]}"]
-        if number % 3 == 0:
-            equipment += ["--tag=gpu", f"--have={AMOUNT}=8GiB"]
-        join = [f"--join={self.address(self.names[0])}"] if number else []
-        self._agents[name] = await LocalFleet.start(
-            [name],
-            speeds=[SPEEDS[number % len(SPEEDS)]],
-            slots=1 + number % 2,
-            allow=[f"{soak_functions.MODULE}:*"],
-            seed=number,
-            run=self._folder,
-            flags=[*join, *equipment],
-        )
+    def _equipment(self, name: str) -> Equipment:
+        return equipment(self.names.index(name))
 
 
-def _parts(names: list[str], size: int) -> list[list[str]]:
-    return [names[start : start + size] for start in range(0, len(names), size)]
+def equipment(number: int) -> Equipment:
+    """Of the agent of this number, from 0: every one is at one of two sites, every third has a gpu."""
+    own = [f"--tag=site={'ab'[number % 2]}"]
+    if number % 3 == 0:
+        own += ["--tag=gpu", f"--have={AMOUNT}=8GiB"]
+    return Equipment(
+        speed=SPEEDS[number % len(SPEEDS)],
+        slots=1 + number % 2,
+        allow=(f"{soak_functions.MODULE}:*",),
+        seed=number,
+        flags=tuple(own),
+    )

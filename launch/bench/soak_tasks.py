@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,8 +65,12 @@ Draw = Callable[[random.Random, Sequence[Known]], Errand]
 
 def _echo(rng: random.Random, known: Sequence[Known]) -> Errand:
     value: object = {"number": rng.randrange(10**9), "words": ["a", "b"]}
-    if rng.random() < 0.02:
-        value = rng.randbytes(LARGE_BYTES)
+    return Errand(Submission("echo", [value]), value=[value], has_value=True)
+
+
+def _large(rng: random.Random, known: Sequence[Known]) -> Errand:
+    """By reference: it goes with the agent that took it in."""
+    value = rng.randbytes(LARGE_BYTES)
     return Errand(Submission("echo", [value]), value=[value], has_value=True)
 
 
@@ -154,7 +158,8 @@ def _call(function: str, arguments: list[object]) -> Submission:
 
 
 WEIGHTS: dict[Draw, int] = {
-    _echo: 30,
+    _echo: 29,
+    _large: 1,
     _after: 10,
     _sleep: 15,
     _work: 10,
@@ -169,9 +174,13 @@ WEIGHTS: dict[Draw, int] = {
 }
 
 
-def draw(rng: random.Random, known: Sequence[Known]) -> Errand:
+HELD = {make: weight for make, weight in WEIGHTS.items() if make is not _large}
+"""What all holders of a task have all of."""
+
+
+def draw(rng: random.Random, known: Sequence[Known], weights: Mapping[Draw, int] = WEIGHTS) -> Errand:
     """One more; `known` may be handed on."""
-    [make] = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
+    [make] = rng.choices(list(weights), list(weights.values()))
     if make is _after and not known:
         make = _echo
     errand = make(rng, known)

@@ -1,7 +1,7 @@
 """A fleet of real agents that is watched by its logs alone: who thinks what of whom, and since when.
 
-Each agent is a local fleet of its own, so that it can go and come back alone. All of them run on this machine, whose
-monotonic clock stands in every line of every log; so what one process did and another one noticed are compared exactly.
+Each agent can go and come back alone (`apart.py`). All of them run on this machine, whose monotonic clock stands in
+every line of every log; so what one process did and another one noticed are compared exactly.
 
     fleet = await Watched.start(8, folder)
     at = fleet.kill("n3")                       # kill -9, and when
@@ -11,22 +11,23 @@ monotonic clock stands in every line of every log; so what one process did and a
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from ...protocols.swim_words import PeerState, Presence
-from ..fleet import LocalFleet
 from ..problems import Problem
+from .apart import Apart, Equipment
 
 LOOK_EVERY_S = 0.1
-STARTED_AT_ONCE = 2
 MEET_S = 60.0
+
+
+Within: TypeAlias = Callable[[str], tuple[Sequence[str], str]]
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -51,53 +52,48 @@ class View(NamedTuple):
 class Watched:
     """Make it with `start`. `changes` are all views that there ever were, as they were read."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, within: Within | None = None) -> None:
         self.changes: list[View] = []
         self._folder = folder
-        self._agents: dict[str, LocalFleet] = {}
+        self._within = within
+        self._agents = Apart(folder, self._equipment)
         self._read: dict[Path, int] = {}
         self._views: dict[tuple[str, str], View] = {}
 
     @classmethod
-    async def start(
-        cls, nodes: int, folder: Path, *, within: Callable[[str], tuple[Sequence[str], str]] | None = None
-    ) -> Watched:
+    async def start(cls, nodes: int, folder: Path, *, within: Within | None = None) -> Watched:
         """So many agents, who all see each other. `within`: under which command, and at which address, each runs."""
-        fleet = cls(folder)
-        names = [f"n{number}" for number in range(1, nodes + 1)]
+        fleet = cls(folder, within)
+        await fleet._agents.start([f"n{number}" for number in range(1, nodes + 1)])
         try:
-            await fleet.add(names[0], within)
-            for place in range(1, nodes, STARTED_AT_ONCE):
-                await asyncio.gather(*(fleet.add(name, within) for name in names[place : place + STARTED_AT_ONCE]))
             await fleet.until(fleet.whole, MEET_S)
         except BaseException:
             await fleet.stop()
             raise
         return fleet
 
-    async def add(self, name: str, within: Callable[[str], tuple[Sequence[str], str]] | None = None) -> None:
+    def _equipment(self, name: str) -> Equipment:
+        command, bind = self._within(name) if self._within is not None else ((), "tcp://127.0.0.1:0")
+        return Equipment(flags=("--insecure",), bind=bind, within=tuple(command))  # nobody else is in these networks
+
+    async def add(self, name: str) -> None:
         """One more, or one that comes back."""
-        entry = next((agent.address for other, agent in self._agents.items() if other != name and agent.alive), None)
-        command, bind = within(name) if within is not None else ((), "tcp://127.0.0.1:0")
-        flags = ["--insecure", *(("--join", entry) if entry is not None else ())]  # nobody else is in these networks
-        self._agents[name] = await LocalFleet.start([name], run=self._folder, flags=flags, bind=bind, within=command)
+        await self._agents.add(name)
 
     async def stop(self) -> None:
-        self.signal(self.living, signal.SIGCONT)
-        await asyncio.gather(*(agent.stop() for agent in self._agents.values()))
+        await self._agents.stop()
 
     @property
     def living(self) -> list[str]:
-        return sorted(name for name, agent in self._agents.items() if agent.alive)
+        return self._agents.living
 
     def kill(self, name: str) -> float:
         """kill -9; the monotonic time at which it was done."""
-        self._agents[name].kill(name)
+        self._agents.kill(name)
         return time.monotonic()
 
     def signal(self, names: Sequence[str], number: signal.Signals) -> float:
-        for name in names:
-            os.kill(self._agents[name].agents[name].pid, number)
+        self._agents.signal(names, number)
         return time.monotonic()
 
     # -- what the logs say

@@ -33,6 +33,12 @@ function duration(seconds) {
   return size < 36000 ? `${(seconds / 60).toFixed(1)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
+function size(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const place = Math.min(Math.max(Math.floor(Math.log10(bytes || 1) / 3), 0), units.length - 1);
+  return `${+(bytes / 1000 ** place).toPrecision(3)} ${units[place]}`;
+}
+
 const count = (number) => number.toLocaleString("en");
 const plural = (number, one, many) => `${count(number)} ${number === 1 ? one : many || `${one}s`}`;
 const clamp = (value, least, most) => Math.min(Math.max(value, least), most);

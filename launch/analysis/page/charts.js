@@ -220,7 +220,11 @@ function drawKnew(data) {
 }
 
 function drawFigures(data) {
-  const value = ({ value: number, unit }) => (unit === "s" ? duration(number) : unit === "%" ? `${number.toFixed(1)} %` : number.toFixed(number < 100 ? 3 : 1));
+  const value = ({ value: number, unit }) => {
+    if (unit === "s") return duration(number);
+    if (unit === "B") return size(number);
+    return unit === "%" ? `${number.toFixed(1)} %` : number.toFixed(number < 100 ? 3 : 1);
+  };
   $("#figures-table").replaceChildren(
     h("thead", {}, h("tr", {}, h("th", {}, "Figure"), h("th", { class: "right" }, "Value"), h("th", {}, "How"), h("th", {}, "What it is"))),
     h("tbody", {}, ...data.figures.map((figure) => h("tr", {},

@@ -151,11 +151,13 @@ class Commitment:
         self._words: dict[tuple[NodeId, bool], list[AnyWord]] = {}
         self._living = {node}
         self._dead: Timers[NodeId] = Timers()
+        self._replaced: set[NodeId] = set()  # dead for so long that others take their place
         self.proposer = Proposer(node, self._say, self._tell, self._moved, self._won, self._late)
         self.opener = Opener(node, incarnation, chance, self._say, self._tell, self.proposer, self._opened)
         self.holder = Holder(
             node,
             self._living,
+            self._replaced,
             chance,
             self.proposer,
             self._say,
@@ -430,7 +432,7 @@ class Commitment:
         self._holders[node] = holder
         self._living.add(holder)
         self._dead.cancel(holder)
-        self.holder.kept.back(holder)
+        self._replaced.discard(holder)
 
     def _down(self, holder: NodeId, now: float) -> None:
         if holder in self._living:
@@ -478,8 +480,11 @@ class Commitment:
         """It has been dead for long: what it held is moved by the first holder that lives."""
         if dead in self._living:
             return
-        self.proposer.excuse(dead)
-        self.holder.kept.replace(dead, now)
+        if dead not in self._replaced:
+            self._replaced.add(dead)
+            self.proposer.replaced(dead, now)
+            self.opener.replaced(dead, now)
+            self.holder.kept.replace(dead, now)
         left = False
         for register in list(self.holder.registers.values()):
             holders = register.spec.holders

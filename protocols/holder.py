@@ -68,13 +68,15 @@ Owner = tuple[NodeId, int]
 
 
 class Holder:
-    """The registers of one node. `write` and `erase` record; `cares(task)`: the opener of this node sees to it;
+    """The registers of one node. `living` are the holders that live, `dead` those that have not for long (both are
+    looked at whenever it matters); `write` and `erase` record; `cares(task)`: the opener of this node sees to it;
     `orphaned(register)`: it is to see to it."""
 
     def __init__(
         self,
         node: NodeId,
         living: Set[NodeId],
+        dead: Set[NodeId],
         chance: random.Random,
         proposer: Proposer,
         say: Say,
@@ -94,7 +96,7 @@ class Holder:
         self._cares = cares
         self._orphaned = orphaned
         self.registers: dict[TaskId, Register] = {}
-        self.kept = Kept(node, living, say, write, erase)
+        self.kept = Kept(node, living, dead, say, write, erase)
         self._owned: dict[Owner, set[TaskId]] = {}  # undecided, by who stands by them
         self._owner_of: dict[TaskId, Owner] = {}
         self._heard: dict[Owner, float] = {}

@@ -33,19 +33,21 @@ COPY_EVERY_S = 0.05
 
 
 class Kept:
-    """Of one holder. `living` are the holders that live, as the membership knows; `say`, `write` and `erase` take what
-    it has to say and to record."""
+    """Of one holder. `living` are the holders that live, as the membership knows, and `dead` those that have not for
+    long; `say`, `write` and `erase` take what it has to say and to record."""
 
     def __init__(
         self,
         node: NodeId,
         living: Set[NodeId],
+        dead: Set[NodeId],
         say: Callable[[NodeId, Word], None],
         write: Callable[[Entry], None],
         erase: Callable[[type[Entry], str], None],
     ) -> None:
         self._node = node
         self._living = living
+        self._dead = dead
         self._say = say
         self._write = write
         self._erase = erase
@@ -53,7 +55,6 @@ class Kept:
         self._bytes = 0
         self._tombs: OrderedDict[TaskId, None] = OrderedDict()
         self._holders: dict[Holders, Holders] = {}  # each once, as there are few and many tasks
-        self._dead: set[NodeId] = set()  # for long
         self._to_copy: deque[TaskId] = deque()
         self._copy_at: float | None = None
 
@@ -105,14 +106,9 @@ class Kept:
     # -- copies
 
     def replace(self, dead: NodeId, now: float) -> None:
-        """It has been dead for long: others take its place, with whatever it kept, or was to keep."""
-        self._dead.add(dead)
+        """It is dead for long, since now: others take its place, with whatever it kept, or was to keep."""
         self._to_copy += [task for task, (entry, _) in self._ends.items() if dead in entry.holders]
         self._copy_soon(now)
-
-    def back(self, holder: NodeId) -> None:
-        """It lives after all."""
-        self._dead.discard(holder)
 
     def _copy_soon(self, now: float) -> None:
         if self._to_copy and self._copy_at is None:

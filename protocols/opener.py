@@ -52,7 +52,7 @@ from .core import NodeId, Outcome, State, TaskId
 from .epochs import Epoch
 from .holder import LEASE_S
 from .holders import name_of
-from .patience import Patience
+from .patience import LEAST_S, Patience
 from .proposer import Ears, Proposer, Say, Tell
 from .timers import Timers
 
@@ -292,6 +292,12 @@ class Opener:
         if opening is not None and sender in opening.spec.holders and opening.stage is not Stage.PROPOSED:
             self._end(opening)
             self._tell(Chosen(word.task, None))
+
+    def replaced(self, node: NodeId, now: float) -> None:
+        """It is dead, and another takes its place: what waits for its answer goes on elsewhere, and asks soon where."""
+        for opening in self._openings.values():
+            if node in opening.spec.holders and opening.task in self._timers:
+                self._timers.set(opening.task, now + LEAST_S * (1.0 + self._chance.random()))
 
     @property
     def deadline(self) -> float | None:

@@ -42,7 +42,7 @@ from .commitment_words import (
 )
 from .core import Local, NodeId, Outcome, TaskId
 from .epochs import Epoch
-from .patience import Patience
+from .patience import LEAST_S, Patience
 from .timers import Timers
 
 Say = Callable[[NodeId, Word], None]
@@ -119,11 +119,16 @@ class Proposer:
             proposal.chosen = True
             self._ask(proposal, now)
 
-    def excuse(self, node: NodeId) -> None:
-        """It is dead, and need not learn: if it comes back, whoever knows will tell it."""
+    def replaced(self, node: NodeId, now: float) -> None:
+        """It is dead, and another takes its place. It need not learn: if it comes back, whoever knows will tell it.
+        What waits for its vote goes on elsewhere, and asks soon where."""
         for proposal in list(self._proposals.values()):
-            if proposal.chosen and node in proposal.holders:
+            if node not in proposal.holders:
+                continue
+            if proposal.chosen:
                 self._learnt(proposal, node)
+            else:
+                self._timers.set(proposal.task, now + LEAST_S)
 
     @property
     def deadline(self) -> float | None:

@@ -24,10 +24,11 @@ class Desk:
         self.said: list[tuple[NodeId, Word]] = []
         self.written: list[Entry] = []
         self.erased: list[str] = []
-        self.living = set(FLEET)
+        self.living, self.dead = set(FLEET), set[NodeId]()
         self.kept = Kept(
             node,
             self.living,
+            self.dead,
             lambda to, word: self.said.append((to, word)),
             self.written.append,
             lambda kind, key: self.erased.append(key),
@@ -37,6 +38,7 @@ class Desk:
         """These have been dead for long."""
         for node in (dead, *others):
             self.living.discard(node)
+            self.dead.add(node)
             self.kept.replace(node, 0.0)
 
     def all_copied(self) -> float:
@@ -100,7 +102,7 @@ def test_what_is_settled_only_after_a_holder_has_died_is_copied_too() -> None:
     desk.all_copied()
     assert [word.task for _, word in desk.said if isinstance(word, Keep)] == ["T"]
     desk.living.add("n3#c")
-    desk.kept.back("n3#c")
+    desk.dead.discard("n3#c")
     desk.kept.keep(entry("U"), 6.0)
     assert desk.kept.deadline is None
 

@@ -132,15 +132,14 @@ def _handed(number: int, entries: list[NodeId], random: Random) -> Handed:
 
 
 def _together(handed: tuple[Handed, ...], random: Random) -> tuple[Handed, ...]:
-    """A batch, or two, of twice as many tasks: all of an entry at once, nothing that only calls can place."""
+    """A batch, or a few: all of an entry at once, nothing that only calls can place."""
     at = {one.entry: random.uniform(FAULTS_FROM_S, TASKS_UNTIL_S) for one in handed}
-    first = handed[0].entry
     batch = []
-    for number, one in enumerate([*handed, *handed], 1):
-        entry = one.entry if random.random() < 0.3 else first
+    for one in handed:
+        entry = one.entry if random.random() < 0.3 else handed[0].entry
         terms = None if one.task.conditions.amounts else one.task.terms
         cancel_at = None if one.cancel_at is None else at[entry] + random.uniform(0.0, 3.0)
-        task = msgspec.structs.replace(one.task, id=f"t{number}", terms=terms)
+        task = msgspec.structs.replace(one.task, terms=terms)
         batch.append(Handed(task, entry, at[entry], cancel_at))
     return tuple(batch)
 

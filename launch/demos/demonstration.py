@@ -57,7 +57,7 @@ class Options:
         return [f"n{number}" for number in range(1, len(self.speeds) + 1)]
 
 
-class Report(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `parley demo --json` prints. `ratio` is the makespan over its lower bound."""
 
     accuracy: float

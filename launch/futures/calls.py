@@ -42,6 +42,7 @@ class TaskOptions(TypedDict, total=False):
     about: Mapping[str, float | str]
     label: str
     waits: bool
+    protocol: str
 
 
 class Awaited:

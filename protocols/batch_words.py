@@ -171,7 +171,9 @@ class BatchMoved(Event, frozen=True, kw_only=True):
 
 class TradeMet(Event, frozen=True, kw_only=True):
     """Two nodes have divided anew what they had not started of this desk's: tasks that changed hands, and the larger of
-    their loads before and after, in seconds."""
+    their loads before and after, in seconds. And all it was made from, the first of the two first: the tasks of both,
+    which of them were the first one's; when their slots were free; how many times as long as they had said their tasks
+    took; what they had said (None: it does not take it)."""
 
     name: ClassVar[str] = "trade.meet"
     session: str
@@ -181,6 +183,11 @@ class TradeMet(Event, frozen=True, kw_only=True):
     to: tuple[NodeId, ...]
     before_s: float
     after_s: float
+    pool: tuple[TaskId, ...]
+    firsts: tuple[bool, ...]
+    ready_s: tuple[tuple[float, ...], tuple[float, ...]]
+    paces: tuple[float, float]
+    costs: tuple[tuple[float | None, ...], tuple[float | None, ...]]
 
 
 MESSAGES: tuple[type[Message], ...] = (OpenBatch, CloseBatch)

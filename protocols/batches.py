@@ -42,6 +42,7 @@ from .contract import Contract, Stage, Standing
 from .contract_events import BatchLine
 from .core import Dividing, Effect, NodeId, Send, Task, TaskId
 from .load import Account, Outlook
+from .meeting import Side, met
 from .performatives import CALL_BYTES_MAX, TASKS_PER_CALL_MAX
 
 SETTLE_S = 0.2
@@ -432,53 +433,37 @@ class Batches:
 
     def _meet(self, one: NodeId, other: NodeId, outlooks: Mapping[NodeId, Outlook]) -> TradeMet | None:
         """Both put what waits for them into one pool, and divide it anew; None: that is no better."""
-        import numpy as np
-
-        from .columns import REFUSED
-        from .prices import UNPRICED
-        from .trade import Pool, redivide
-
         lots = [*self._left(one), *self._left(other)]
         if not 0 < len(lots) <= POOL_MAX:
             return None
-        costs = [
-            np.asarray([lot.costs[node] * self._pace(node) if node in lot.costs else REFUSED for lot in lots])
-            / max(self._accounts[node].slots, 1)
+        first, second = (
+            Side(outlooks[node].slots_ready_s, self._pace(node), tuple([lot.costs.get(node) for lot in lots]))
             for node in (one, other)
-        ]
-        prices = [np.where(each >= REFUSED / 64, UNPRICED, each) for each in costs]
-        ready = [outlooks[node].slots_ready_s for node in (one, other)]
-        bases = (math.fsum(ready[0]) / len(ready[0]), math.fsum(ready[1]) / len(ready[1]))
-        mine = np.asarray([lot.node == one for lot in lots])
-        after = redivide(Pool((costs[0], costs[1]), (prices[0], prices[1]), None, LEAST_GAIN, bases), mine)
-        if after is None:
+        )
+        firsts = tuple([lot.node == one for lot in lots])
+        come_to = met(first, second, firsts)
+        if come_to is None:
             return None
-        loads = [
-            (bases[0] + float(costs[0][held].sum()), bases[1] + float(costs[1][~held].sum())) for held in (mine, after)
-        ]
-        if not max(loads[1]) < max(loads[0]) or any(
-            (one if to else other) not in lot.costs for lot, to in zip(lots, after, strict=True)
-        ):
-            return None
-        moved = [(lot, one if to else other) for lot, was, to in zip(lots, mine, after, strict=True) if was != to]
-        for lot, node in moved:
-            lot.node = node
+        for lot, is_first in zip(lots, come_to.firsts, strict=True):
+            lot.node = one if is_first else other
         for node in (one, other):
             mine_now = [lot for lot in lots if lot.node == node]
             self._queues[node] = sorted(mine_now, key=lambda lot: lot.key, reverse=True)
+        moved = [lot for lot, was, now in zip(lots, firsts, come_to.firsts, strict=True) if was != now]
         return TradeMet(
             session=lots[0].session,
             one=one,
             other=other,
-            tasks=tuple(lot.contract.task.id for lot, _ in moved),
-            to=tuple(node for _, node in moved),
-            before_s=max(loads[0]),
-            after_s=max(loads[1]),
+            tasks=tuple([lot.contract.task.id for lot in moved]),
+            to=tuple([lot.node for lot in moved]),
+            before_s=come_to.before_s,
+            after_s=come_to.after_s,
+            pool=tuple([lot.contract.task.id for lot in lots]),
+            firsts=firsts,
+            ready_s=(first.ready_s, second.ready_s),
+            paces=(first.pace, second.pace),
+            costs=(first.costs, second.costs),
         )
-
-
-LEAST_GAIN = 0.01
-"""A meeting must lower the larger load by this part of it."""
 
 
 def spread_of(told: Sequence[Mapping[NodeId, float]]) -> float:

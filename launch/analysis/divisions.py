@@ -3,7 +3,7 @@
     batch.column of each member     what every task costs there, and when its slots are free
     batch.divided                   shares and prices -> loads -> the makespan; prices and columns -> the dual bound
     auction.award by prices         goes where the division, or a trade after it, has put the task, for its cost there
-    trade.meet                      the larger of two loads has fallen
+    trade.meet                      both sides, met anew, come to the same (`meeting.py`)
 
 Source: `dual_bound.py`. By gossip the best bound is one that somebody has seen on the way, at prices that nobody has
 logged: there only that it is not below the one at the last prices can be told.
@@ -16,6 +16,7 @@ import math
 from ...protocols.batch_words import BatchColumn, BatchDivided, Mode, Priced, TradeMet
 from ...protocols.contract_events import AuctionAwarded
 from ...protocols.core import Event
+from ...protocols.meeting import Side, met
 from .evidence import Evidence, Place
 
 CLOSE = 1e-6
@@ -111,14 +112,58 @@ def check_share(evidence: Evidence, place: Place, award: AuctionAwarded) -> bool
                 evidence.differs(place, f"bids[{bid.node}].terms.run", bid.terms.get("run"), cost)
     if award.winner not in [bid.node for bid in award.bids]:
         evidence.differs(place, "winner", award.winner, [bid.node for bid in award.bids])
+    second = min(
+        [(bid.cost, bid.node) for bid in award.bids if bid.node != award.winner], default=(award.cost, None)
+    )
+    told = {
+        "runner_up": (award.runner_up, second[1]),
+        "margin": (award.margin, second[0] - award.cost if second[1] is not None else None),
+        "payment": (award.payment, None),
+        "reserve": (award.reserve, 0.0),
+    }
+    for field, (logged, recomputed) in told.items():
+        if logged != recomputed:
+            evidence.differs(place, field, logged, recomputed)
     return True
 
 
 def check_meeting(evidence: Evidence, place: Place, event: Event) -> bool:
-    """The larger load has fallen; every task went to one of the two."""
+    """Two sides, met anew, come to the same; what they had said is in their columns."""
     assert isinstance(event, TradeMet)
-    if not event.after_s < event.before_s:
-        evidence.differs(place, "after_s", event.after_s, f"less than {event.before_s}")
-    if len(event.to) != len(event.tasks) or not set(event.to) <= {event.one, event.other}:
-        evidence.differs(place, "to", list(event.to), sorted({event.one, event.other}))
+    size = len(event.pool)
+    if any(len(column) != size for column in (*event.costs, event.firsts)) or not all(event.ready_s):
+        evidence.differs(place, "pool", size, "as many tasks as their costs, and slots on both sides")
+        return True
+    _said(evidence, place, event)
+    one, other = (Side(*side) for side in zip(event.ready_s, event.paces, event.costs, strict=True))
+    come_to = met(one, other, event.firsts)
+    if come_to is None:
+        evidence.differs(place, "after_s", event.after_s, "nothing: they cannot do better")
+        return True
+    moved = [number for number in range(size) if come_to.firsts[number] != event.firsts[number]]
+    told = {
+        "tasks": [event.pool[number] for number in moved],
+        "to": [event.one if come_to.firsts[number] else event.other for number in moved],
+        "before_s": come_to.before_s,
+        "after_s": come_to.after_s,
+    }
+    for field, recomputed in told.items():
+        logged = getattr(event, field)
+        if (list(logged) if isinstance(logged, tuple) else logged) != recomputed:
+            evidence.differs(place, field, str(logged)[:200], str(recomputed)[:200])
     return True
+
+
+def _said(evidence: Evidence, place: Place, event: TradeMet) -> None:
+    """What each had said of the tasks of its pool, where its column is known. A node may have given one back since."""
+    opened = evidence.batches.get(event.session)
+    columns = evidence.columns.get(event.session, {})
+    numbers = {} if opened is None else {task: number for number, task in enumerate(opened[1].tasks)}
+    for node, costs in zip((event.one, event.other), event.costs, strict=True):
+        if node not in columns:
+            continue
+        column = columns[node][1].costs
+        for task, cost in zip(event.pool, costs, strict=True):
+            number = numbers.get(task)
+            if number is not None and cost is not None and cost != column[number]:
+                evidence.differs(place, f"costs[{node}][{task}]", cost, column[number])

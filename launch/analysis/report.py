@@ -93,6 +93,7 @@ def columns(line: Timeline) -> dict[str, object]:
         "notes": line.notes,
         "nodes": _nodes(line),
         "figures": figures(line),
+        "batches": line.batches,
         "knew": spread[:KNEW_MAX],
         "knew_in_all": len(spread),
         "changes": [

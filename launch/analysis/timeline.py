@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from ...agents.node_events import NodeLoad, NodeStarted, NodeStopped
+from ...protocols.batch_words import BatchDivided, BatchMoved, TradeMet
 from ...protocols.contract_events import (
     AuctionAwarded,
     AuctionOpened,
@@ -112,6 +113,25 @@ class NodeTold(msgspec.Struct):
     """Messages and bytes, of each of its lives."""
 
 
+class BatchTold(msgspec.Struct, gc=False):
+    """A batch that a session has divided, within `certificate` of the optimum; `traded` counts tasks that two nodes
+    have exchanged afterwards, `moved` those that went elsewhere since their node was gone, or gave them back."""
+
+    session: str
+    at_s: float
+    desk: str
+    tasks: int
+    members: int
+    mode: str
+    rounds: int
+    seconds: float
+    value_s: float
+    bound_s: float
+    certificate: float | None
+    traded: int = 0
+    moved: int = 0
+
+
 class Change(msgspec.Struct, frozen=True, gc=False):
     """`observer` came to think so of `peer`."""
 
@@ -136,6 +156,7 @@ class Timeline(msgspec.Struct):
     awards: list[AwardTold]
     opened: dict[str, float]
     changes: list[Change]
+    batches: list[BatchTold]
     counts: Counter[str]
     notes: list[str]
 
@@ -174,6 +195,9 @@ class _Reading:
         self._awards: list[AwardTold] = []
         self._opened: dict[str, float] = {}
         self._changes: list[Change] = []
+        self._batches: dict[str, BatchTold] = {}  # by session
+        self._met: Counter[str] = Counter()  # tasks that were traded, by session
+        self._moved: Counter[str] = Counter()
         self._lost: dict[tuple[str, int, str], float] = {}  # when, of each attempt at its node
         self._counts: Counter[str] = Counter()
 
@@ -206,6 +230,7 @@ class _Reading:
             awards=self._awards,
             opened=self._opened,
             changes=self._changes,
+            batches=sorted(self._batches.values(), key=lambda batch: batch.at_s),
             counts=self._counts,
             notes=self._run.notes,
         )
@@ -257,12 +282,37 @@ class _Reading:
                 node.stopped_s = None
             case NodeStopped():
                 node.stopped_s = at
+            case BatchDivided():
+                self._divided(event, at)
+            case TradeMet():
+                self._met[event.session] += len(event.tasks)
+            case BatchMoved():
+                self._moved[event.session] += 1
             case PeerState():
                 self._changes.append(Change(at, node.node, event.peer, str(event.state), event.reason))
             case AuctionOpened():
                 self._opened[event.auction] = at
                 self._counts["tasks called"] += len(event.tasks)
                 self._counts["nodes asked"] += len(event.invitees)
+
+    def _divided(self, event: BatchDivided, at: float) -> None:
+        """All members say the same; the first of them is told."""
+        known = self._batches.get(event.session)
+        if known is not None and known.at_s <= at:
+            return
+        self._batches[event.session] = BatchTold(
+            event.session,
+            at,
+            event.peer,
+            sum([len(share.tasks) for share in event.shares]),
+            len(event.shares),
+            str(event.mode),
+            event.rounds,
+            event.seconds,
+            event.value,
+            event.bound,
+            event.certificate,
+        )
 
     def _start(self, event: TaskStarted, at: float, node: NodeTold) -> None:
         attempt = Attempt(event.task, event.epoch, node.node, event.kind, at, at, CUT)
@@ -323,6 +373,8 @@ class _Reading:
                 task = self._tasks[attempt.task]
                 if not task.stamp and (task.epoch, task.node) == (attempt.epoch, attempt.node):
                     task.state = State.RUNNING
+        for session, batch in self._batches.items():
+            batch.traded, batch.moved = self._met[session], self._moved[session]
         self._rebase(began)
         _give_slots(self._attempts)
         self._awards.sort(key=lambda award: award.at_s)
@@ -343,6 +395,8 @@ class _Reading:
             award.at_s -= began
         for auction in self._opened:
             self._opened[auction] -= began
+        for batch in self._batches.values():
+            batch.at_s -= began
         for task in self._tasks.values():
             task.submitted_s = None if task.submitted_s is None else task.submitted_s - began
             task.ended_s = None if task.ended_s is None else task.ended_s - began

@@ -84,6 +84,7 @@ class Card {
         h("i", { style: `background:${fill(term)};flex:${(1000 * bid.terms[term]) / bid.cost} 1 0`, title: `${term} ${duration(bid.terms[term])}${this.rests(bid, term)}` })))));
     const more = award.bids.length - bids.length;
     const facts = [
+      ...(award.batch ? [this.fact("batch", `divided with ${plural(award.batch.tasks - 1, "other task")} by all nodes; the optimum is within ${within(award.batch.certificate)}`)] : []),
       ...this.absent(award),
       ...award.what_if.map((change) => this.fact("if", change.text)),
     ];

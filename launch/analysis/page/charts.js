@@ -219,6 +219,20 @@ function drawKnew(data) {
   if (others > 0) $("#knew").append(h("caption", { class: "muted", style: "caption-side:bottom;text-align:left;padding-top:.4rem" }, `and ${plural(others, "more change")}, the times that nodes met among them`));
 }
 
+const within = (certificate) => (certificate === null ? "no bound" : `${+(100 * certificate).toPrecision(2)} %`);
+
+function drawBatches(data) {
+  $("#divided").hidden = !data.batches.length;
+  $("#batches").replaceChildren(
+    h("thead", {}, h("tr", {}, ...["At", "Desk", "Tasks", "Nodes", "How", "Makespan", "Bound", "Optimum within", "Traded", "Moved"].map((name) => h("th", {}, name)))),
+    h("tbody", {}, ...data.batches.map((one) => h("tr", {},
+      h("td", { class: "num" }, duration(one.at_s)), h("td", {}, one.desk), h("td", { class: "num" }, count(one.tasks)), h("td", { class: "num" }, count(one.members)),
+      h("td", { class: "muted" }, `${plural(one.rounds, one.mode === "rounds" ? "round" : "period")} in ${duration(one.seconds)}`),
+      h("td", { class: "num" }, duration(one.value_s)), h("td", { class: "num" }, duration(one.bound_s)), h("td", { class: "num" }, within(one.certificate)),
+      h("td", { class: "num" }, count(one.traded)), h("td", { class: "num" }, count(one.moved))))),
+  );
+}
+
 function drawFigures(data) {
   const value = ({ value: number, unit }) => {
     if (unit === "s") return duration(number);

@@ -18,6 +18,8 @@ function tiles(data) {
   const deaths = data.knew.filter((one) => one.state === "dead");
   if (deaths.length) told.push([duration(Math.max(...deaths.map((one) => one.all_s))), "until all knew of a death, after the first", "", null]);
   else told.push([figure("bids per task") ? figure("bids per task").value.toFixed(1) : "0", "bids per task", "", null]);
+  const certified = data.batches.map((batch) => batch.certificate).filter((certificate) => certificate !== null);
+  if (certified.length) told.push([within(Math.max(...certified)), `from the optimum at most: ${plural(data.batches.length, "batch", "batches")} divided by all`, "good", null]);
   $("#tiles").replaceChildren(...told.map(([value, words, kind, gauge]) => h("div", { class: `tile ${kind}` },
     h("b", { style: value.length > 8 ? "font-size:1.15rem" : false }, value), gauge === null ? null : h("div", { class: "gauge" }, h("i", { style: `width:${100 * clamp(gauge, 0, 1)}%` })), h("span", {}, words))));
 }
@@ -57,6 +59,7 @@ async function main() {
   drawShares(data);
   drawMembers(data);
   drawKnew(data);
+  drawBatches(data);
   drawFigures(data);
   const list = new Tasks(data, open);
   const redraw = () => {

@@ -15,6 +15,7 @@ import pytest
 from parley.launch.analysis.card import render
 from parley.launch.analysis.run import open_run
 from parley.launch.analysis.summary import summarise
+from parley.launch.analysis.timeline import timeline
 from parley.launch.analysis.verify import verify
 from parley.launch.analysis.why import why
 from parley.launch.bench.batches import matrix, run_in
@@ -156,6 +157,9 @@ async def test_between_processes_a_batch_is_divided_told_and_verified(mode: str,
     assert batch.certificate is not None
     assert batch.certificate < 0.2
     run = open_run(tmp_path)
+    [shown, *_] = timeline(tmp_path).batches
+    assert (shown.desk, shown.tasks, shown.certificate) == (batch.desk, batch.tasks, batch.certificate)
+    assert 0.0 < shown.at_s < timeline(tmp_path).span_s
     told = verify(tmp_path)
     assert told.sound, told.differences[:3]
     of_batch = [line for file in run.files for _, head, line in file.numbered() if head.event == "auction.award"]

@@ -445,12 +445,15 @@ class Participant:
             self._leave_queue(attempt)
             self._take(attempt.task, 1)
             attempt.started = now
-            task = attempt.task
-            self._running[task.id] = attempt
-            effects.append(TaskStarted(task=task.id, kind=task.kind, epoch=attempt.epoch))
-            if attempt.here and attempt.begun:
-                effects.append(self._run(attempt))
+            self._running[attempt.task.id] = attempt
+            if attempt.begun:
+                effects += self._start(attempt)
         return effects
+
+    def _start(self, attempt: _Attempt) -> list[Effect]:
+        """It has its slot, and may begin."""
+        started = TaskStarted(task=attempt.task.id, kind=attempt.task.kind, epoch=attempt.epoch)
+        return [started, self._run(attempt)] if attempt.here else [started]
 
     @staticmethod
     def _run(attempt: _Attempt) -> Run:
@@ -499,9 +502,8 @@ class Participant:
     def _accepted(self, attempt: _Attempt, now: float) -> Sequence[Effect]:
         if self._commitment is None or attempt.warrant is None:
             return ()
-        once = attempt.task.conditions.at_most_once
-        attempt.begun = not once
-        return self._commitment.accept(attempt.task.id, attempt.warrant, now, at_most_once=once)
+        attempt.begun = not attempt.task.conditions.at_most_once
+        return self._commitment.accept(attempt.task.id, attempt.warrant, now, at_most_once=not attempt.begun)
 
     def _released(self, attempt: _Attempt, now: float) -> Sequence[Effect]:
         if self._commitment is None or attempt.warrant is None:
@@ -541,7 +543,7 @@ class Participant:
         if attempt is None or attempt.warrant is None or attempt.warrant.epoch != fence or attempt.begun:
             return []
         attempt.begun = True
-        return [self._run(attempt)] if attempt.started is not None and attempt.here else []
+        return self._start(attempt) if attempt.started is not None else []
 
     def _give_up(self, task: TaskId, now: float, fence: Epoch | None = None) -> list[Effect]:
         """It has ended elsewhere, or this epoch of it (None: every one) counts no more."""
@@ -573,10 +575,8 @@ class Participant:
             return [Send(self._node, Release(key))]
         if error:
             return [*self._drop([attempt], Reason.DIED, now), self._failure(attempt, Reason.DIED, now, error)]
-        if attempt.here:
-            return []
-        attempt.here = True
-        return [self._run(attempt)] if attempt.started is not None and attempt.begun else []
+        was_here, attempt.here = attempt.here, True
+        return [self._run(attempt)] if attempt.started is not None and attempt.begun and not was_here else []
 
     def _release(self, attempt: _Attempt) -> list[Effect]:
         return [Send(self._node, Release(_key("run", attempt)))] if attempt.blobs else []
@@ -677,8 +677,7 @@ class Participant:
             ready = [slot + share for slot in ready]
         else:
             for attempt in self._waiting.values():
-                soonest = min(range(self._slots), key=ready.__getitem__)
-                ready[soonest] += attempt.run_s
+                ready[min(range(self._slots), key=ready.__getitem__)] += attempt.run_s
         ready.sort()
         queue = self._queues.get(to)
         waiting, waiting_s = (queue.tasks, queue.work_s) if queue else (0, 0.0)

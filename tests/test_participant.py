@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 
 from parley.protocols import participant as module
+from parley.protocols.commitment import Commitment
+from parley.protocols.commitment_words import Begin, Overruled, Warrant
 from parley.protocols.contract_events import BidDeclined, BidSubmitted, TaskAccepted, TaskEnded, TaskStarted
 from parley.protocols.core import (
     Conditions,
@@ -24,6 +27,7 @@ from parley.protocols.core import (
     Stop,
     Task,
 )
+from parley.protocols.epochs import Epoch
 from parley.protocols.load import RUN_S_MIN, Load
 from parley.protocols.participant import OVERRUN, Asked, Participant, Pricing
 from parley.protocols.performatives import (
@@ -458,3 +462,24 @@ def test_a_cancel_of_one_who_has_not_awarded_comes_too_late() -> None:
     assert isinstance(answer, Send)
     assert (answer.to, type(answer.message)) == ("m", Failure)
     assert one.load()[0] == 1
+
+
+# --- what is to be done at most once ---------------------------------------------------------------------------------
+
+
+def test_what_is_to_be_done_at_most_once_has_not_started_before_its_holders_know() -> None:
+    """It holds its slot meanwhile; given up before, it has never begun, and may begin elsewhere."""
+    fence = Epoch(0, "a", 1)
+    once = Task("t", "x", 4.0, terms=Conditions(at_most_once=True))
+    for is_known in (True, False):
+        commitment = Commitment("p", 1, Random(1), 0.0)
+        one = Participant("p", 1, 2.0, value, Observed(), commitment=commitment)
+        call(one, once)
+        warrant = Warrant(fence, ("a", "b", "c"), 0, 1)
+        effects = list(one.receive(Award("a.1.1", once, 1, 1.0, 1, b"load", warrant=warrant), "a", 0.0))
+        assert one.load()[0] == 1
+        assert not any(isinstance(effect, TaskStarted | Run) for effect in effects)
+        then: Message = Begin("t", fence) if is_known else Overruled("t", fence)
+        effects = list(one.receive(then, "p", 0.1))
+        begun = [type(effect) for effect in effects if isinstance(effect, TaskStarted | Run)]
+        assert begun == ([TaskStarted, Run] if is_known else [])

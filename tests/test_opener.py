@@ -285,9 +285,20 @@ def test_what_is_asked_of_holders_in_vain_is_given_up_when_others_know_it() -> N
 def test_who_asks_holders_to_keep_what_has_moved_lets_go_of_it() -> None:
     desk = Desk()
     desk.opener.open(SPEC, 0.0)
-    desk.hear(Decided("T", 0, Choice(moved=Moved(("n2", "n3", "n4"), E0))), "n2")
+    desk.hear(Decided("T", 0, Choice(moved=Moved(("n2", "n3", "n4"), Epoch(0, "n2", 7)))), "n2")
     assert "T" not in desk.opener
     assert desk.told() == [HeldFast("T"), Overruled("T", E0)]
+
+
+def test_who_is_counted_on_where_its_task_has_moved_sees_to_it_there() -> None:
+    """They promised its epoch, and wait for it as long as it lives."""
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    desk.said()
+    desk.hear(Decided("T", 0, Choice(moved=Moved(("n2", "n3", "n4"), E0))), "n2")
+    assert desk.told() == [HeldFast("T")]
+    asked = [(to, word.epoch > E0) for to, word in desk.said() if isinstance(word, Prepare) and word.move == 1]
+    assert asked == [("n2", True), ("n3", True), ("n4", True)]
 
 
 def test_a_result_that_comes_when_another_stands_is_told_to_be_late() -> None:

@@ -77,7 +77,6 @@ class Priced(NamedTuple):
     costs: tuple[float | None, ...]
     ready_s: tuple[float, ...]
 
-
     @property
     def digest(self) -> int:
         """A checksum, the same on every machine."""
@@ -105,6 +104,13 @@ class Divided(Local, frozen=True, array_like=True):
     value: float
     bound: float
     rounds: Count
+
+    @property
+    def certificate(self) -> float | None:
+        """It is within this part of the optimum. Known where a session has ended, so where numpy is loaded."""
+        from .dual_bound import certificate
+
+        return certificate(self.value, self.bound)
 
 
 # --- what the log is told --------------------------------------------------------------------------------------------

@@ -306,10 +306,10 @@ class Batches:
 
     # -- divided
 
-    def divided(self, told: Divided, now: float) -> list[Effect]:
+    def divided(self, told: Divided, now: float) -> None:
         """What still waits goes to the node that its session has named, if that lives."""
         if told.session != self._session:
-            return []
+            return
         batch = self._batch
         self._end(now + AGAIN_S)
         self._drift.clear()
@@ -326,8 +326,7 @@ class Batches:
                 if share.node in costs:
                     taken.append(_Lot(batch[number], costs, share.node, told.session))
         self._withdraw([lot.contract for lot in taken])
-        certificate = max(0.0, told.value - told.bound) / told.bound if told.bound > 0.0 else None
-        line = BatchLine(len(batch), certificate)
+        line = BatchLine(len(batch), told.certificate)
         for lot in taken:
             lot.contract.auction, lot.contract.batch = told.session, line
             lot.contract.stage = Stage.DIVIDED
@@ -339,7 +338,6 @@ class Batches:
             self._queues.setdefault(lot.node, []).append(lot)
         for queue in self._queues.values():
             queue.sort(key=lambda lot: lot.key, reverse=True)
-        return []
 
     def _stands(self, lot: _Lot) -> bool:
         """It is the division that counts, and it waits by it."""
@@ -409,7 +407,7 @@ class Batches:
 
     def trade(self, outlooks: Mapping[NodeId, Outlook], now: float) -> list[Effect]:
         """Nodes that have run out of tasks meet the one that has most left."""
-        if not self._policy.trade or not any(self._queues.values()):
+        if not self._policy.trade or not self.divides:
             return []
         effects: list[Effect] = []
         for node, outlook in outlooks.items():
@@ -418,8 +416,8 @@ class Batches:
             self._tried_at[node] = now
             others = [other for other in sorted(self._queues) if other in outlooks and other != node]
             other = max(others, key=lambda one: self._end_s(one, outlooks), default=None)
-            if other is not None and (met := self._meet(node, other, outlooks)) is not None:
-                effects.append(met)
+            if other is not None and (meeting := self._meet(node, other, outlooks)) is not None:
+                effects.append(meeting)
         return effects
 
     def _end_s(self, node: NodeId, outlooks: Mapping[NodeId, Outlook]) -> float:

@@ -43,6 +43,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from .blobs import Gathered
 from .carrier import Carrier
@@ -336,7 +337,7 @@ class Commitment:
         """What each word does, by its type: most concern one role."""
         holder, opener, winner, proposer = self.holder.ears, self.opener.ears, self.winner.ears, self.proposer.ears
         commit_vote, start_vote, hold = proposer[Vote], winner[Vote], holder[Hold]
-        commit, learn, copy, here = holder[Commit], holder[Learn], holder[Keep], self._custody.hear
+        here = self._custody.hear
 
         def voted(word: Vote, sender: NodeId, now: float) -> None:
             (start_vote if word.start else commit_vote)(word, sender, now)
@@ -345,11 +346,8 @@ class Commitment:
             self._miss(word.spec, now)
             here(word, sender, now, hold)
 
-        def committed(word: Commit, sender: NodeId, now: float) -> None:
-            here(word, sender, now, commit)
-
-        def learned(word: Learn, sender: NodeId, now: float) -> None:
-            here(word, sender, now, learn)
+        def when_here(hear: Callable[[Any, NodeId, float], None]) -> Callable[[Any, NodeId, float], None]:
+            return lambda word, sender, now: here(word, sender, now, hear)
 
         def ended(word: AnyWord, sender: NodeId, now: float) -> None:
             if isinstance(word, Gone):
@@ -357,11 +355,8 @@ class Commitment:
             for role in (opener, winner, proposer):
                 role[type(word)](word, sender, now)
 
-        def copied(word: Keep, sender: NodeId, now: float) -> None:
-            here(word, sender, now, copy)
-
         several: Ears = {Vote: voted, Fence: ended, Decided: ended, Gone: ended}
-        large: Ears = {Hold: held, Commit: committed, Learn: learned, Keep: copied}
+        large: Ears = {Hold: held, **{kind: when_here(holder[kind]) for kind in (Commit, Learn, Keep)}}
         return {**holder, **opener, **winner, **proposer, **several, **large}
 
     # -- what the roles have to say

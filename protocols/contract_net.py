@@ -237,7 +237,8 @@ class Initiator:
                 return ()
             case Divided():
                 self._due = now
-                return self._batches.divided(message, now)
+                self._batches.divided(message, now)
+                return ()
             case Overruled(task, _):
                 return self._overruled(task)
             case Chosen(task, outcome):

@@ -190,7 +190,7 @@ class Sessions:
             shares=told.shares,
             value=told.value,
             bound=told.bound,
-            certificate=max(0.0, told.value - told.bound) / told.bound if told.bound > 0.0 else None,
+            certificate=told.certificate,
             digest=one.priced.digest,
         )
         mine: list[Effect] = [Send(self._node, told)] if one.desk == self._node else []

@@ -25,6 +25,8 @@ CLOSE = 1e-6
 
 def check_division(evidence: Evidence, place: Place, event: Event) -> bool:
     """Value, bound and certificate follow from the columns; every task is in one share; all members say the same."""
+    from ...protocols.dual_bound import certificate
+
     assert isinstance(event, BatchDivided)
     others = evidence.divided[event.session]
     first = others[min(others)]
@@ -46,7 +48,7 @@ def check_division(evidence: Evidence, place: Place, event: Event) -> bool:
     too_high = event.bound > bound * (1.0 + CLOSE) and event.mode is Mode.ROUNDS
     if too_high or event.bound < bound * (1.0 - CLOSE):
         evidence.differs(place, "bound", event.bound, bound)
-    told = max(0.0, event.value - event.bound) / event.bound if event.bound > 0.0 else None
+    told = certificate(event.value, event.bound)
     if told != event.certificate:
         evidence.differs(place, "certificate", event.certificate, told)
     return True

@@ -108,21 +108,20 @@ class Journal:
             "CREATE TABLE IF NOT EXISTS entries "
             "(kind TEXT, key TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID"
         )
-        known = run("SELECT version FROM node").fetchone()
+        known = run("SELECT * FROM node").fetchone()
         if known is not None and known[0] != VERSION:
             raise JournalError(f"the journal {self.path} is of version {known[0]}, and this Parley writes {VERSION}")
-        if known is None:
-            run("INSERT INTO node VALUES (?, '', 0, 0)", (VERSION,))
-        last, file = run("SELECT incarnation, file FROM node").fetchone()
+        _, nonce, last, file = known or (VERSION, "", 0, 0)
         self.copied = known is not None and file != self._number()
         self.fresh = known is None or self.copied
         if self.fresh:
             self._link()
+            nonce = secrets.token_hex(NONCE_BYTES)
             run("DELETE FROM entries")
-            run("UPDATE node SET nonce = ?, file = ?", (secrets.token_hex(NONCE_BYTES), self._number()))
-        (self.nonce,) = run("SELECT nonce FROM node").fetchone()
+        self.nonce: str = nonce
         self.incarnation: int = max(time.time_ns() // 1_000, last + 1)
-        run("UPDATE node SET incarnation = ?", (self.incarnation,))
+        run("DELETE FROM node")
+        run("INSERT INTO node VALUES (?, ?, ?, ?)", (VERSION, self.nonce, self.incarnation, self._number()))
         run("COMMIT")
 
     def _number(self) -> int:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,8 +27,9 @@ from ..client import Connection
 from ..problems import Problem
 from .chaos_clients import Clients
 from .chaos_fleet import ChaosFleet
+from .closing import close, first_of, logs_in, teller
 from .halves import halves, why_not
-from .soak_clients import PATIENCE_S, WRONG_TOLD_MAX, Ledger
+from .soak_clients import PATIENCE_S, Ledger
 from .starts import read as read_starts
 from .survivors import Verdict, ask
 
@@ -212,10 +211,7 @@ def table(report: Report) -> list[str]:
     ]
     if report.left_out:
         lines.append(f"no network was cut: {report.left_out}")
-    lines += ["", *report.wrong[:WRONG_TOLD_MAX]]
-    if len(report.wrong) > WRONG_TOLD_MAX:
-        lines.append(f"and {len(report.wrong) - WRONG_TOLD_MAX} more")
-    return lines
+    return [*lines, *first_of(report.wrong)]
 
 
 @click.command()
@@ -227,17 +223,9 @@ def table(report: Report) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout.")
 def main(agents: int, tasks: int, faults: int, seed: int, folder: Path | None, as_json: bool) -> None:
     """Faults of all kinds on a fleet at work, and what became of the work. Ends with 1 if a promise was not kept."""
-    tell: Callable[[str], None] = (lambda line: None) if as_json else click.echo
-    with ExitStack() as stack:
-        run = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        run.mkdir(parents=True, exist_ok=True)
-        report = asyncio.run(chaos(agents, tasks, faults, seed, run, tell=tell))
-    if as_json:
-        click.echo(msgspec.json.encode(report))
-    else:
-        for line in table(report):
-            click.echo(line)
-    sys.exit(not report.is_good)
+    with logs_in(folder) as run:
+        report = asyncio.run(chaos(agents, tasks, faults, seed, run, tell=teller(as_json)))
+    close(report, table(report), as_json, report.is_good)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -27,8 +24,9 @@ from ...protocols.contract_events import TaskStarted
 from ..analysis.run import open_run, understand
 from ..analysis.summary import summarise
 from ..client import Connection
+from .closing import close, first_of, logs_in, teller
 from .growth import Growth
-from .soak_clients import PATIENCE_S, WRONG_TOLD_MAX, Ledger, come_and_go
+from .soak_clients import PATIENCE_S, Ledger, come_and_go
 from .soak_fleet import SoakFleet
 from .starts import read as read_starts
 
@@ -170,10 +168,7 @@ def table(report: Report) -> list[str]:
         descriptors = f"{agent.descriptors:8d}  {agent.descriptors_grew:+6.2f}"
         children = f"{agent.children:8d}  {agent.children_grew:+6.2f}"
         lines.append(f"{name:<5} {memory}   {descriptors}   {children}" + ("   grows" if agent.is_growth else ""))
-    lines += ["", *report.wrong[:WRONG_TOLD_MAX]]
-    if len(report.wrong) > WRONG_TOLD_MAX:
-        lines.append(f"and {len(report.wrong) - WRONG_TOLD_MAX} more")
-    return lines
+    return [*lines, *first_of(report.wrong)]
 
 
 @click.command()
@@ -185,17 +180,9 @@ def table(report: Report) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout.")
 def main(agents: int, seconds: float, per_s: float, seed: int, folder: Path | None, as_json: bool) -> None:
     """Random work for a long time, and what became of it."""
-    tell: Callable[[str], None] = (lambda line: None) if as_json else click.echo
-    with ExitStack() as stack:
-        run = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        run.mkdir(parents=True, exist_ok=True)
-        report = asyncio.run(soak(agents, seconds, seed, run, per_s, tell))
-    if as_json:
-        click.echo(msgspec.json.encode(report))
-    else:
-        for line in table(report):
-            click.echo(line)
-    sys.exit(not report.is_good)
+    with logs_in(folder) as run:
+        report = asyncio.run(soak(agents, seconds, seed, run, per_s, teller(as_json)))
+    close(report, table(report), as_json, report.is_good)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,6 @@ LEAVES_AT_ONCE = 0.2
 KNOWN_MAX = 20
 PATIENCE_S = 60.0
 """A task that has not ended so long after the end of all is lost."""
-WRONG_TOLD_MAX = 20
 A = TypeVar("A")
 
 

@@ -20,6 +20,7 @@ meeting is kept only if the larger of the two loads falls.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -220,7 +221,7 @@ class Batches:
         again = self._moved and bool(self._lots)
         if waiting < 2 and not again:
             return []
-        batch = sorted(contract for contract in contracts if self._divisible(contract))[:BATCH_TASKS_MAX]
+        batch = heapq.nsmallest(BATCH_TASKS_MAX, filter(self._divisible, contracts))
         asked = any(self._dividing(contract) is Dividing.PRICES for contract in batch)
         if len(batch) < (2 if asked else TASKS_MIN):
             self._moved = False

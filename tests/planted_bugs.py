@@ -490,7 +490,7 @@ def flood(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Link, "acknowledge", kept)
 
 
-@bug("late: whoever sees to a task is not told why it is to end", "S14", first=486)
+@bug("late: whoever sees to a task is not told why it is to end", "S14", first=12)
 def late(patch: pytest.MonkeyPatch) -> None:
     end = Service._end
 

@@ -286,9 +286,10 @@ class Agent:
     @property
     def drained(self) -> bool:
         """It was told to drain, and nothing is left to do."""
+        if not self.participant.draining:
+            return False
         at_work = self.participant.load()[0] or self.participant.left_behind or self.initiator.open_tasks
-        at_work = at_work or self.commitment.busy
-        return self.participant.draining and not at_work
+        return not (at_work or self.commitment.busy)
 
     def leave(self, now: float) -> Sequence[Effect]:
         """Tell all that this node goes."""

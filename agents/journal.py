@@ -11,6 +11,10 @@ themselves. Journal and database are SQLite's (WAL, synchronous=FULL): a torn ta
 out, whole transactions stay. An entry replaces what stands under its type and key, an erased one leaves its page to
 those to come; so the file is as large as what is held, and not as long as its history.
 
+Each type of entry has a table, with rows in the order in which they came: what is written together lies together, and
+a transaction writes few pages. (Keys are random; a tree in their order made it write a page for nearly every record.)
+Where each key stands is known in memory.
+
 A journal has a nonce, made with the file: a node that has lost its journal is another holder, and what the old one has
 promised dies with it. The same holds for a copy, which may be older than what its node has promised since. It is known
 by the number of its file, which it has written into itself; a second name of the file keeps that number from becoming
@@ -41,7 +45,7 @@ from ..protocols.core import Record
 FILE = "journal.db"
 LINK = f"{FILE}.self"
 """The second name."""
-VERSION = 2
+VERSION = 3
 NONCE_BYTES = 5
 BATCH_MAX = 10_000
 """Records in one transaction."""
@@ -53,8 +57,8 @@ VACUUM_PAGES = 1_000
 """So many free pages are given back to the file system when the writer is idle."""
 IDLE_S = 1.0
 
-Row = TypeVar("Row", bound=tuple[object, ...])
-_KINDS: dict[str, type[Entry]] = {kind.__name__: kind for kind in ENTRIES}
+Row = TypeVar("Row")
+_encode = msgspec.msgpack.Encoder().encode
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 """What a disk without room answers to a write. The transaction is rolled back, and nothing is lost."""
 
@@ -80,6 +84,8 @@ class Journal:
         self._trouble: Callable[[str | None, bool], None] = lambda sentence, for_good: None
         self._full = False
         self._dropped = False
+        self._rows: dict[type[msgspec.Struct], dict[str, int]] = {kind: {} for kind in ENTRIES}
+        self._last_row = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(
@@ -104,10 +110,6 @@ class Journal:
             run(f"PRAGMA max_page_count={max(bytes_max // page_bytes, 1)}")
         run("BEGIN IMMEDIATE")
         run("CREATE TABLE IF NOT EXISTS node (version INTEGER, nonce TEXT, incarnation INTEGER, file INTEGER)")
-        run(
-            "CREATE TABLE IF NOT EXISTS entries "
-            "(kind TEXT, key TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID"
-        )
         known = run("SELECT * FROM node").fetchone()
         if known is not None and known[0] != VERSION:
             raise JournalError(f"the journal {self.path} is of version {known[0]}, and this Parley writes {VERSION}")
@@ -117,7 +119,10 @@ class Journal:
         if self.fresh:
             self._link()
             nonce = secrets.token_hex(NONCE_BYTES)
-            run("DELETE FROM entries")
+            for kind in ENTRIES:
+                run(f"DROP TABLE IF EXISTS {kind.__name__}")
+        for kind in ENTRIES:
+            run(f"CREATE TABLE IF NOT EXISTS {kind.__name__} (row INTEGER PRIMARY KEY, entry BLOB NOT NULL)")
         self.nonce: str = nonce
         self.incarnation: int = max(time.time_ns() // 1_000, last + 1)
         run("DELETE FROM node")
@@ -136,8 +141,15 @@ class Journal:
             os.link(self.path, link)
 
     def _read(self) -> list[Entry]:
-        rows = self._database.execute("SELECT kind, value FROM entries")
-        return [msgspec.msgpack.decode(value, type=_KINDS[kind]) for kind, value in rows if kind in _KINDS]
+        entries: list[Entry] = []
+        for kind in ENTRIES:
+            rows = self._rows[kind]
+            for row, encoded in self._database.execute(f"SELECT row, entry FROM {kind.__name__}"):
+                entry = msgspec.msgpack.decode(encoded, type=kind)
+                rows[entry.key] = row
+                entries.append(entry)
+        self._last_row = max([max(rows.values(), default=0) for rows in self._rows.values()])
+        return entries
 
     def _sentence(self, error: Exception) -> str:
         if isinstance(error, JournalError):
@@ -211,18 +223,17 @@ class Journal:
         """All of them, or none. False: the disk is full. Raises sqlite3.Error on anything else."""
         run = self._database.execute
         try:
-            last = {(record.kind.__name__, record.key): record.entry for record in records}
-            puts = [(*key, msgspec.msgpack.encode(entry)) for key, entry in last.items() if entry is not None]
-            erased = [key for key, entry in last.items() if entry is None]
+            last: dict[type[msgspec.Struct], dict[str, msgspec.Struct | None]] = {}
+            for record in records:
+                last.setdefault(record.kind, {})[record.key] = record.entry
             run("BEGIN IMMEDIATE")
-            for some in _batched(puts):
-                run(
-                    f"INSERT OR REPLACE INTO entries VALUES {_marks(3, len(some))}",
-                    [cell for row in some for cell in row],
-                )
-            for keys in _batched(erased):
-                cells = [cell for row in keys for cell in row]
-                run(f"DELETE FROM entries WHERE (kind, key) IN (VALUES {_marks(2, len(keys))})", cells)
+            for kind, entries in last.items():
+                for put in _batched([(key, entry) for key, entry in entries.items() if entry is not None]):
+                    cells = [cell for key, entry in put for cell in (self._row(kind, key), _encode(entry))]
+                    run(f"INSERT OR REPLACE INTO {kind.__name__} VALUES {', '.join(['(?, ?)'] * len(put))}", cells)
+                rows = self._rows[kind]
+                for gone in _batched([rows[key] for key, entry in entries.items() if entry is None and key in rows]):
+                    run(f"DELETE FROM {kind.__name__} WHERE row IN ({', '.join('?' * len(gone))})", gone)
             run("COMMIT")
         except sqlite3.Error as error:
             if self._database.in_transaction:
@@ -234,10 +245,21 @@ class Journal:
                 self._full = True
                 self._trouble(f"the disk of the journal {self.path} is full: no new work is taken", False)
             return False
+        for kind, entries in last.items():
+            for key in [key for key, entry in entries.items() if entry is None]:
+                self._rows[kind].pop(key, None)
         if self._full:
             self._full = False
             self._trouble(None, False)
         return True
+
+    def _row(self, kind: type[msgspec.Struct], key: str) -> int:
+        """Where it stands, or is to stand."""
+        rows = self._rows[kind]
+        if key not in rows:
+            self._last_row += 1
+            rows[key] = self._last_row
+        return rows[key]
 
     def _give_back(self) -> None:
         """Free pages go back to the file system, a few at a time."""
@@ -253,10 +275,6 @@ class Journal:
 def _batched(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """So many at a time. Each statement waits for the interpreter's lock once, however many rows it writes."""
     return (rows[start : start + ROWS_MAX] for start in range(0, len(rows), ROWS_MAX))
-
-
-def _marks(columns: int, rows: int) -> str:
-    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
 def _code(error: sqlite3.Error) -> int:

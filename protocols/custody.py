@@ -46,6 +46,7 @@ class Custody:
         self._bytes_max = bytes_max
         self._do = do
         self._waiting: dict[Key, tuple[Told, NodeId, Hear]] = {}
+        self._kept: set[Key] = set()  # few have anything to keep
         self._ends: OrderedDict[Key, int] = OrderedDict()  # bytes
         self._ends_bytes = 0
 
@@ -72,10 +73,12 @@ class Custody:
 
     def wrote(self, entry: Entry) -> None:
         """This is on record, in this life or a former one: what it refers to is kept."""
-        key, blobs = _pin(type(entry), entry.key), _recorded(entry)
+        blobs = _recorded(entry)
         if not blobs:
-            self._let_go(key)
+            self.erased(type(entry), entry.key)
             return
+        key = _pin(type(entry), entry.key)
+        self._kept.add(key)
         self._carrier.keep(key, blobs)
         if isinstance(entry, KeptEntry):
             self._ends[key] = sum([blob.size for blob in blobs])
@@ -85,9 +88,11 @@ class Custody:
 
     def erased(self, kind: type[Entry], key: str) -> None:
         """It is on record no more."""
-        self._let_go(_pin(kind, key))
+        if self._kept and (pin := _pin(kind, key)) in self._kept:
+            self._let_go(pin)
 
     def _let_go(self, key: Key) -> None:
+        self._kept.remove(key)
         self._ends_bytes -= self._ends.pop(key, 0)
         for effect in self._carrier.release(key):
             self._do(effect)

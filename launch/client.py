@@ -84,7 +84,7 @@ CONNECT_S = 3.0
 PROBE_EVERY_S = 1.0
 GONE_S = 5.0
 """An agent that leaves questions unanswered for so long is gone."""
-CUT_S = 2.0
+CUT_S = 1.0
 """So long it has when its connection has just been cut."""
 SLEPT_S = 10.0
 """Who has slept for so long may have been given up by the agent, and asks for what was missed."""
@@ -587,7 +587,7 @@ class Connection:
         candidates = list(dict.fromkeys(address for address in others if address != former or self._anew))
         self._moving = True
         for address in candidates:
-            self._endpoint.close()
+            self._endpoint.close(unsent=True)
             if self._lost:  # closed meanwhile
                 return False
             try:

@@ -41,7 +41,7 @@ from .scenario import Handed
 
 PROBE_EVERY_S = 1.0
 GONE_S = 2.0
-"""So long `client.py` waits when its connection has been cut; 5 s when it is silent only."""
+"""`client.py` waits for 1 s when its connection has been cut, and for 5 s when its agent is silent only."""
 DIAL_S = 1.0
 """So long an agent has to answer a new connection."""
 READ_EVERY = UNREAD_MAX // 4

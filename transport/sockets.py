@@ -99,11 +99,12 @@ class Inlet:
         self.scheduled = True
         self._loop.call_soon(turn, self)
 
-    def close(self) -> None:
+    def close(self, *, unsent: bool = False) -> None:
+        """`unsent`: what is queued is let go of."""
         if not self.closed:
             self.closed = True
             self._loop.remove_reader(self.socket.fileno())
-            self.socket.close()
+            self.socket.close(0 if unsent else None)
 
     @property
     def waiting(self) -> bool:

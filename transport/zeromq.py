@@ -183,8 +183,9 @@ class Endpoint:
                 continue
         return bound(everyone, last)
 
-    def close(self) -> None:
-        """Send what is queued, then let go of every socket; returns within LINGER_MS."""
+    def close(self, *, unsent: bool = False) -> None:
+        """Send what is queued, then let go of every socket; returns within LINGER_MS. `unsent`: nobody is there any more
+        to whom it could be sent, and it returns at once."""
         if self._closed:
             return
         self._flush()
@@ -194,7 +195,7 @@ class Endpoint:
                 timer.cancel()
         self._monitored.disable_monitor()
         for inlet in self._inlets:
-            inlet.close()
+            inlet.close(unsent=unsent)
         self._context.term()
 
     # --- who there is --------------------------------------------------------------------------------------------

@@ -216,9 +216,9 @@ class Commitment:
         return task in self.opener
 
     @property
-    def company(self) -> bool:
-        """There are other holders."""
-        return len(self._living) > 1
+    def others(self) -> list[NodeId]:
+        """The other nodes that live."""
+        return [name_of(holder) for holder in self._living if holder != self.node]
 
     @property
     def busy(self) -> bool:

@@ -69,7 +69,7 @@ from .requests import (
     Wait,
     named_in,
 )
-from .seeking import NAMES_MAX, POLL_S, SEEK_S, Seek, Sighting, Sought, batches
+from .seeking import NAMES_MAX, POLL_S, SEEK_S, Parked, Seek, Sighting, Sought, batches
 
 TASKS_MAX = 200_000
 """How many tasks an agent holds that have not ended; more are refused."""
@@ -121,7 +121,8 @@ class Service:
         self._holders = holders
         self._absent: dict[TaskId, None] = {}  # open, and seen to by others, or perhaps
         self._poll_at: float | None = None
-        self._parked: list[tuple[float, Message, NodeId, set[str]]] = []  # until when, what, whose, and what it lacks
+        self._parked: dict[int, Parked] = {}  # by the number of the question to all others
+        self._questions = 0
         self._fetching: dict[TaskId, Outcome] = {}  # ended, and what they refer to is on its way
         self.refusing = ""
         """Why nothing is taken at present; empty: all is well."""
@@ -156,17 +157,16 @@ class Service:
                 return self._fetched(key[1], error, now)
             case Seek():
                 return self._sought(message, sender, now)
-            case Sought(sightings):
-                return [effect for sighting in sightings for effect in self._sighted(sighting, sender, now)]
+            case Sought(sightings, number):
+                effects = [effect for sighting in sightings for effect in self._sighted(sighting, sender, now)]
+                return [*effects, *self._answered(number, sender, now)]
         self._following.hear(sender, now)
         return self._asked(message, sender, now, final=False)
 
     def _asked(self, message: Message, sender: NodeId, now: float, *, final: bool) -> Sequence[Effect]:
         """A client speaks. What names a task that is not in the book waits for what others know, once."""
         if not final and (unknown := self._unknown(message)):
-            self._parked.append((now + SEEK_S, message, sender, set(unknown)))
-            parts = [unknown[start : start + NAMES_MAX] for start in range(0, len(unknown), NAMES_MAX)]
-            return [Publish(Seek(tuple(part))) for part in parts]
+            return self._park(message, sender, unknown, now)
         match message:
             case Submit():
                 return self._submit(message, sender, now)
@@ -202,8 +202,8 @@ class Service:
         while self._deadlines and self._book.is_ended(self._deadlines[0][1]):
             heapq.heappop(self._deadlines)
         earliest = min([time for time in (self._following.look_at, self._poll_at) if time is not None], default=None)
-        if self._parked and (earliest is None or self._parked[0][0] < earliest):
-            earliest = self._parked[0][0]
+        if self._parked and (earliest is None or self._next_parked.until < earliest):
+            earliest = self._next_parked.until
         if self._deadlines and (earliest is None or self._deadlines[0][0] < earliest):
             earliest = self._deadlines[0][0]
         for watch in self._watches.values():
@@ -225,9 +225,8 @@ class Service:
             effects += self._following.look(now)
         if self._poll_at is not None and self._poll_at <= now:
             effects += self._poll(now)
-        while self._parked and self._parked[0][0] <= now:
-            _, message, sender, _ = self._parked.pop(0)
-            effects += self._asked(message, sender, now, final=True)
+        while self._parked and self._next_parked.until <= now:
+            effects += self._unpark(next(iter(self._parked)), now)
         return effects
 
     # -- tasks come
@@ -560,10 +559,31 @@ class Service:
         """What it names and is not in the book; empty where there is nobody to ask. What is to be cancelled must stand
         there by its whole name: others may have tasks that begin like it, too."""
         names = named_in(message)
-        if self._commitment is None or not self._commitment.company or len(self._parked) >= PARKED_MAX:
+        if self._commitment is None or not self._commitment.others or len(self._parked) >= PARKED_MAX:
             return []
         known = self._book.has if isinstance(message, CancelTasks) else self._book.named
         return [name for name in names if name not in ("all", "last") and not known(name)]
+
+    def _park(self, message: Message, client: NodeId, lacks: Sequence[str], now: float) -> Sequence[Effect]:
+        """It waits for what others know."""
+        assert self._commitment is not None
+        self._questions += 1
+        parked = self._parked[self._questions] = Parked(message, client, lacks, now + SEEK_S)
+        return [Publish(seek) for seek in parked.ask(self._questions, self._commitment.others)]
+
+    @property
+    def _next_parked(self) -> Parked:
+        return next(iter(self._parked.values()))
+
+    def _answered(self, number: int, other: NodeId, now: float) -> Sequence[Effect]:
+        """Another has said all it knows."""
+        parked = self._parked.get(number)
+        return self._unpark(number, now) if parked is not None and parked.answered(other) else ()
+
+    def _unpark(self, number: int, now: float) -> Sequence[Effect]:
+        """What is not known now is not there."""
+        parked = self._parked.pop(number)
+        return self._asked(parked.word, parked.client, now, final=True)
 
     def _sought(self, seek: Seek, sender: NodeId, now: float) -> Sequence[Effect]:
         """Another agent asks for tasks: what we own, hold, or know the end of."""
@@ -582,7 +602,7 @@ class Service:
                 task = sighting.line.task
                 if task not in sightings or (sighting.outcome is not None and sightings[task].outcome is None):
                     sightings[task] = sighting
-        return [*effects, *(Send(sender, sought) for sought in batches(list(sightings.values())))]
+        return [*effects, *(Send(sender, sought) for sought in batches(list(sightings.values()), seek.number))]
 
     def _sighted(self, sighting: Sighting, sender: NodeId, now: float) -> Sequence[Effect]:
         """Where a task stands elsewhere, as the sender knows."""
@@ -600,13 +620,11 @@ class Service:
         if entry.seen is None or sighting.owned or not entry.seen.owned:
             entry.seen = sighting
         effects = list(self._chosen(line.task, outcome, sender, now)) if outcome is not None else []
-        waiting, self._parked = self._parked, []
-        for until, message, sender, lacks in waiting:
-            lacks -= {line.task, line.label}  # a beginning may be that of others, too: it waits for all answers
-            if lacks:
-                self._parked.append((until, message, sender, lacks))
-            else:
-                effects += self._asked(message, sender, now, final=True)
+        for number, parked in list(self._parked.items()):
+            for name in (line.task, line.label):  # a beginning may be that of others, too: it waits for all answers
+                parked.lacks.pop(name, None)
+            if not parked.lacks:
+                effects += self._unpark(number, now)
         return effects
 
     def _poll(self, now: float) -> Sequence[Effect]:

@@ -328,14 +328,26 @@ def test_a_question_about_many_tasks_of_others_is_asked_whole() -> None:
 def test_the_beginning_of_an_id_may_be_that_of_several_tasks_of_others() -> None:
     """Whoever answers first is not believed to be the only one."""
     service, _ = knowing()
-    assert published(service.receive(CancelTasks(1, ("t",)), "me", 0.0)) == [Seek(("t",))]
+    assert published(service.receive(CancelTasks(1, ("t",)), "me", 0.0)) == [Seek(("t",), number=1)]
     for name in ("t1", "t2"):
         line = TaskLine(name, "", "x", State.OPEN, "", "b", 1, 1)
         assert not service.receive(Sought((Sighting(line, True, None),)), "b", 0.1)
-    effects = service.wake(SEEK_S)
+    effects = service.receive(Sought((), 1), "b", 0.1)
     [told] = [effect.message for effect in effects if isinstance(effect, Send)]
     assert told == NotFound(1, "t is the beginning of 2 tasks, t1 and t2 among them: say more")
     assert all(seek.ends is None for seek in published(effects) if isinstance(seek, Seek))
+
+
+def test_what_nobody_knows_is_not_there_when_all_have_said_so_or_are_silent() -> None:
+    service, _ = knowing()
+    said = "no task here is called {}, and none begins with it"
+    unknown = [Send("me", NotFound(1, said.format("t1"))), Send("me", NotFound(2, said.format("t2")))]
+    service.receive(AskResult(1, "t1"), "me", 0.0)
+    assert list(service.receive(Sought((), 1), "b", 0.1)) == unknown[:1]
+    service.receive(AskResult(2, "t2"), "me", 1.0)
+    assert service.deadline == 1.0 + SEEK_S
+    assert list(service.wake(1.0 + SEEK_S)) == unknown[1:]
+    assert not service.receive(Sought((), 2), "b", 4.0)
 
 
 def test_of_what_another_agent_wants_to_end_the_whole_id_is_meant() -> None:

@@ -184,8 +184,8 @@ class Endpoint:
         return bound(everyone, last)
 
     def close(self, *, unsent: bool = False) -> None:
-        """Send what is queued, then let go of every socket; returns within LINGER_MS. `unsent`: nobody is there any more
-        to whom it could be sent, and it returns at once."""
+        """Send what is queued, then let go of every socket; returns within LINGER_MS. `unsent`: nobody is there to whom
+        it could be sent, and it returns at once."""
         if self._closed:
             return
         self._flush()

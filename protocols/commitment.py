@@ -66,10 +66,12 @@ from .commitment_words import (
     Overruled,
     Pledge,
     Promise,
+    Renewal,
     Spec,
     Talk,
     Vote,
     Warrant,
+    Watching,
     Why,
     Word,
 )
@@ -106,6 +108,8 @@ BYTES_MAX = 1024 * 1024
 """What goes in one message, unless a single word is larger."""
 WORD_BYTES = 256
 """What a word takes at most, more or less, beside a payload or a value."""
+SOON_ANEW = frozenset({Renewal, Watching})
+"""Words that are said again and again, and count for a lease at most."""
 LOADED = frozenset({Hold, Commit, Learn, Keep, Decided, Promise})
 """Words with a payload or a value."""
 
@@ -362,6 +366,8 @@ class Commitment:
     # -- what the roles have to say
 
     def _say(self, to: NodeId, word: Word) -> None:
+        if type(word) in SOON_ANEW and (to in self._dead or to in self._replaced):
+            return  # it would wait there, outdated, for as long as the dead are dead
         self._words.setdefault((to, type(word) in FREE), []).append(word)  # type: ignore[arg-type]
 
     def _out_with(self, effect: Effect) -> None:

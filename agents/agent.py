@@ -81,6 +81,7 @@ from ..protocols.performatives import (
 from ..protocols.probing import Probes
 from ..protocols.requests import AskPlan, NodeLine
 from ..protocols.seeking import Seek, Sought
+from ..protocols.timers import earliest
 from .estimator import Estimator
 from .payload import hand_on
 from .resources import Listed, NoShelf, Resources, Shelf, Shop
@@ -194,8 +195,7 @@ class Agent:
             self.commitment,
             holders,
         )
-        self._roles: tuple[Protocol, ...] = (
-            self.membership,
+        self._bargainers: tuple[Protocol, ...] = (
             self.commitment,
             self.initiator,
             self.planner,
@@ -206,12 +206,15 @@ class Agent:
             self.bidder,
             self.sessions,
         )
+        self._bargained = True  # one of them was told something since their deadlines were looked at
+        self._due: float | None = None  # the earliest of these
         self._gatherers: dict[str, Protocol] = {
             "run": self.participant,
             "result": self.initiator,
             "book": self.service,
             custody.HELD: self.commitment,
         }
+        self._members = (self.membership,)
         self._routes = self._routing()
         for role in (self.initiator, self.planner):
             role.receive(PeerUp(self.node), self.node, now)
@@ -281,6 +284,7 @@ class Agent:
 
     def drain(self, now: float) -> Sequence[Effect]:
         """Take no more work: what waits here goes back, what runs ends, what was handed in here is seen through."""
+        self._bargained = True
         return self._settle(self.service.drain(now), now)
 
     @property
@@ -305,10 +309,13 @@ class Agent:
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
-        for role in self._roles:
-            deadline = role.deadline
-            if deadline is not None and deadline <= now:
-                effects += role.wake(now)
+        if (deadline := self.membership.deadline) is not None and deadline <= now:
+            effects += self.membership.wake(now)
+        if (deadline := self._bargainers_due()) is not None and deadline <= now:
+            self._bargained = True
+            for role in self._bargainers:
+                if (deadline := role.deadline) is not None and deadline <= now:
+                    effects += role.wake(now)
         return self._settle(effects, now)
 
     @property
@@ -326,16 +333,21 @@ class Agent:
 
     @property
     def deadline(self) -> float | None:
-        earliest: float | None = None
-        for role in self._roles:
-            deadline = role.deadline
-            if deadline is not None and (earliest is None or deadline < earliest):
-                earliest = deadline
-        return earliest
+        return earliest(self.membership.deadline, self._bargainers_due())
+
+    def _bargainers_due(self) -> float | None:
+        """The earliest deadline of all roles but the membership, whose turns, most of all, change none of theirs."""
+        if self._bargained:
+            self._bargained = False
+            self._due = earliest(*[role.deadline for role in self._bargainers])
+        return self._due
 
     def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         kind = type(message)
         roles = self._routes.get(kind)
+        if roles == self._members:
+            return self.membership.receive(message, sender, now)
+        self._bargained = True
         if roles is None:
             if isinstance(message, blobs.Gathered):
                 gatherer = self._gatherers.get(message.key[0])

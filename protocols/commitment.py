@@ -99,7 +99,7 @@ from .opener import Opener
 from .proposer import Ears, Proposer
 from .register import Register
 from .seeking import Sighting, ended, held
-from .timers import Timers
+from .timers import Timers, earliest
 from .winner import Winner
 
 MOVE_AFTER_S = 2.0
@@ -323,8 +323,7 @@ class Commitment:
             return self._now
         if self._stale:
             roles = (self.holder, self.opener, self.proposer, self.winner, self._dead)
-            times = [time for role in roles if (time := role.deadline) is not None]
-            self._deadline = min(times) if times else None
+            self._deadline = earliest(*[role.deadline for role in roles])
             self._stale = False
         return self._deadline
 

@@ -250,6 +250,8 @@ class Initiator:
     def deadline(self) -> float | None:
         while self._timers and self._timers[0][2].timer != self._timers[0][1]:
             heapq.heappop(self._timers)
+        if not (self._calls.waiting or self._batches.divides or self._cries.waiting):
+            self._due = None  # whatever has changed, nothing waits for it
         first = self._timers[0][0] if self._timers else None
         return earliest(first, self._due, self._reject_at, self._calls.deadline, self._batches.deadline)
 

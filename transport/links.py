@@ -274,12 +274,14 @@ class Links:
             self._drop(to, item[0], "queue")
 
     def datagram(self, to: NodeId, message: Message) -> None:
-        """One message in a packet of its own and without a number: it waits for nothing, and nothing repeats it."""
+        """One message in a packet of its own and without a number: it waits for nothing, and nothing repeats it. It
+        acknowledges as well as a bare packet would: that may be lost, too."""
         link = self._links.get(to)
         if link is None:
             self._drop(to, type(message).__name__, "unknown")
             return
         self._ready.append((link.route, self._seal(link, 0, (self._codec.encode_message(message),))))
+        link.answered()
         self.counters.packets_sent += 1
         self.counters.items_sent += 1
 

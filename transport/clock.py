@@ -41,10 +41,10 @@ class HybridClock:
 
     def update(self, remote: int) -> int:
         """The stamp of having received what was stamped `remote`."""
-        if remote > self._last:
-            believable = (int(self._wall() * 1000.0) + AHEAD_MS_MAX) << COUNTER_BITS
-            self._last = max(self._last, min(remote, believable))
-        return self.tick()
+        physical = int(self._wall() * 1000.0)
+        believable = (physical + AHEAD_MS_MAX) << COUNTER_BITS
+        self._last = last = max(physical << COUNTER_BITS, self._last + 1, min(remote, believable) + 1)
+        return last
 
 
 def milliseconds(stamp: int) -> int:

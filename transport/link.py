@@ -140,7 +140,7 @@ class Link:
         while under_way and under_way[0].seq <= ack:
             gone = under_way.popleft()
             self.items -= len(gone.items)
-            self.bytes -= sum(len(raw) for _, raw in gone.items)
+            self.bytes -= sum([len(raw) for _, raw in gone.items])
         self.resend_s = RESEND_S
         self.resend_at = now + RESEND_S if under_way else None
 

@@ -308,7 +308,9 @@ class Links:
         return self._published.last
 
     def flush(self, now: float) -> list[Outgoing]:
-        """All frames that are to leave now."""
+        """All frames that are to leave now: what was said, and what is due."""
+        if self._due <= now:
+            self._wake(now)
         if not (self._ready or self._publications or self._dirty):
             return []
         ready = self._ready
@@ -325,7 +327,7 @@ class Links:
                     self.counters.packets_sent += 1
             self._dirty.clear()
         if ready:
-            self.counters.bytes_sent += sum(len(frame) for _, frame in ready)
+            self.counters.bytes_sent += sum([len(frame) for _, frame in ready])
         return ready
 
     def _flush_packets(self, link: Link, ready: list[Outgoing], now: float) -> None:
@@ -383,21 +385,19 @@ class Links:
             if route is None:
                 counters.bulletins_received += 1
                 bulletin = self._codec.decode_bulletin(frame)
-                self._check(bulletin.sender, key)
+                if not self._vouches(bulletin.sender, key):
+                    raise _impostor(bulletin.sender, key)
                 self._receive_bulletin(bulletin, received, now)
             else:
                 counters.packets_received += 1
                 packet = self._codec.decode_packet(frame)
-                self._check(packet.sender, key)
+                if not self._vouches(packet.sender, key):
+                    raise _impostor(packet.sender, key)
                 self._receive_packet(packet, len(frame), route, received, now)
         except PeerError:
             counters.drops["garbage"] += 1
             raise
         return received
-
-    def _check(self, sender: NodeId, key: str | None) -> None:
-        if not self._vouches(sender, key):
-            raise PeerError(f"a peer calls itself {sender}, which is not its key's name: its key is {key}")
 
     def _receive_packet(self, packet: Packet, size: int, route: Route, received: Received, now: float) -> None:
         if packet.receiver != self.node or packet.receiver_incarnation != self.incarnation:
@@ -548,7 +548,7 @@ class Links:
 
     @property
     def deadline(self) -> float | None:
-        """When to wake, at the latest; waking for nothing is cheap. None: nothing is waited for."""
+        """When to flush, at the latest; to do so for nothing is cheap. None: nothing is waited for."""
         return None if self._due == math.inf else self._due
 
     def _watch(self, link: Link, at: float) -> None:
@@ -556,11 +556,13 @@ class Links:
         if at < self._due:
             self._due = at
 
-    def wake(self, now: float) -> None:
-        """Acknowledge, repeat, ask and pull what is due; the frames leave with the next flush."""
+    def _wake(self, now: float) -> None:
+        """Acknowledge, repeat, ask and pull what is due."""
         due = math.inf
         for link in list(self._timed):
-            due = min(due, self._wake_link(link, now))
+            link_due = self._wake_link(link, now)
+            if link_due < due:
+                due = link_due
         for unnamed in self._unnamed.values():
             if unnamed.ask_at <= now:
                 self._introduce("", 0, unnamed.route)
@@ -569,12 +571,12 @@ class Links:
             due = min(due, unnamed.ask_at)
         self._due = due
         for node, heard in self._heard.items():
-            if heard.pull_at is not None and heard.pull_at <= now:
-                pull = heard.missing()
-                if pull is not None:
-                    self.send(node, pull, now)
-            elif heard.pull_at is not None:
+            if heard.pull_at is None:
+                continue
+            if heard.pull_at > now:
                 self._due = min(self._due, heard.pull_at)
+            elif (pull := heard.missing()) is not None:
+                self.send(node, pull, now)
 
     def _wake_link(self, link: Link, now: float) -> float:
         """Do what is due on one link; when its next timer runs out (infinity: it has none)."""
@@ -592,3 +594,7 @@ class Links:
         if due == math.inf:
             del self._timed[link]
         return due
+
+
+def _impostor(sender: NodeId, key: str | None) -> PeerError:
+    return PeerError(f"a peer calls itself {sender}, which is not its key's name: its key is {key}")

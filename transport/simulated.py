@@ -335,9 +335,6 @@ class SimulatedFleet:
             node.touched = False
             node.due = due
             self._witness.turned(self.now, node.id)
-        theirs = links.deadline
-        if theirs is not None and theirs <= now:
-            links.wake(now)
         for route, frame in links.flush(now):
             if route is None:
                 for listener in node.listeners:

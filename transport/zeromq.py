@@ -250,9 +250,6 @@ class Endpoint:
         if self._closed:
             return
         now = self._loop.time()
-        deadline = self.links.deadline
-        if deadline is not None and deadline <= now:
-            self.links.wake(now)
         used: set[Inlet] = set()
         for route, frame in self.links.flush(now):
             inlet = self._put(route, frame)

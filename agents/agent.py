@@ -11,7 +11,7 @@ messages sent to the node itself; from the wire such messages are refused.
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -81,7 +81,6 @@ from ..protocols.performatives import (
 from ..protocols.probing import Probes
 from ..protocols.requests import AskPlan, NodeLine
 from ..protocols.seeking import Seek, Sought
-from ..protocols.timers import earliest
 from .estimator import Estimator
 from .payload import hand_on
 from .resources import Listed, NoShelf, Resources, Shelf, Shop
@@ -195,26 +194,27 @@ class Agent:
             self.commitment,
             holders,
         )
-        self._bargainers: tuple[Protocol, ...] = (
-            self.commitment,
-            self.initiator,
-            self.planner,
-            self.participant,
-            self.service,
-            self.carrier,
-            self.auctioneer,
-            self.bidder,
-            self.sessions,
-        )
-        self._bargained = True  # one of them was told something since their deadlines were looked at
-        self._due: float | None = None  # the earliest of these
+        self._changes: dict[Protocol, tuple[Protocol, ...]] = {
+            self.membership: (self.membership,),
+            self.commitment: (self.commitment, self.carrier),
+            self.initiator: (self.initiator, self.commitment),
+            self.planner: (self.planner,),
+            self.participant: (self.participant, self.commitment),
+            self.service: (self.service, self.initiator, self.participant, self.carrier, self.commitment),
+            self.carrier: (self.carrier,),
+            self.auctioneer: (self.auctioneer,),
+            self.bidder: (self.bidder, self.participant, self.commitment),
+            self.sessions: (self.sessions,),
+        }
+        """What each role changes when it is told something: itself, and those whose verbs it calls."""
+        self._due = dict.fromkeys(self._changes, math.inf)  # when each wants to be woken; infinity: not at all
+        self._stale = set(self._changes)  # those of which that has to be asked anew
         self._gatherers: dict[str, Protocol] = {
             "run": self.participant,
             "result": self.initiator,
             "book": self.service,
             custody.HELD: self.commitment,
         }
-        self._members = (self.membership,)
         self._routes = self._routing()
         for role in (self.initiator, self.planner):
             role.receive(PeerUp(self.node), self.node, now)
@@ -280,11 +280,12 @@ class Agent:
 
     def join(self, alias: NodeId, now: float) -> Sequence[Effect]:
         """Enter the fleet through the agent behind this address."""
+        self._stale.add(self.membership)
         return self._settle(self.membership.join(alias), now)
 
     def drain(self, now: float) -> Sequence[Effect]:
         """Take no more work: what waits here goes back, what runs ends, what was handed in here is seen through."""
-        self._bargained = True
+        self._stale.update(self._changes[self.service])
         return self._settle(self.service.drain(now), now)
 
     @property
@@ -296,26 +297,28 @@ class Agent:
 
     def leave(self, now: float) -> Sequence[Effect]:
         """Tell all that this node goes."""
+        self._stale.add(self.membership)
         return self._settle(self.membership.leave(), now)
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
-        if isinstance(message, Local) and sender != self.node:
+        if sender == self.node:
+            if isinstance(message, Recorded):
+                return self._settle(list(self._gate.recorded(message.number)), now)
+            return self._settle(self._route(message, sender, now), now)
+        if isinstance(message, Local):
             raise PeerError(f"{sender} sent {type(message).__name__}, which only this node may tell itself")
-        if isinstance(message, Recorded):
-            return self._settle(list(self._gate.recorded(message.number)), now)
         heard = self.membership.heard(sender, now)
         effects = self._route(message, sender, now)
         return self._settle([*heard, *effects] if heard else effects, now)
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
-        if (deadline := self.membership.deadline) is not None and deadline <= now:
-            effects += self.membership.wake(now)
-        if (deadline := self._bargainers_due()) is not None and deadline <= now:
-            self._bargained = True
-            for role in self._bargainers:
-                if (deadline := role.deadline) is not None and deadline <= now:
-                    effects += role.wake(now)
+        for role, changes in self._changes.items():
+            if role in self._stale:
+                self._look_at(role)
+            if self._due[role] <= now:
+                effects += role.wake(now)
+                self._stale.update(changes)
         return self._settle(effects, now)
 
     @property
@@ -333,48 +336,49 @@ class Agent:
 
     @property
     def deadline(self) -> float | None:
-        return earliest(self.membership.deadline, self._bargainers_due())
+        while self._stale:
+            self._look_at(next(iter(self._stale)))
+        earliest = min(self._due.values())
+        return None if earliest == math.inf else earliest
 
-    def _bargainers_due(self) -> float | None:
-        """The earliest deadline of all roles but the membership, whose turns, most of all, change none of theirs."""
-        if self._bargained:
-            self._bargained = False
-            self._due = earliest(*[role.deadline for role in self._bargainers])
-        return self._due
+    def _look_at(self, role: Protocol) -> None:
+        """When does it want to be woken?"""
+        deadline = role.deadline
+        self._due[role] = math.inf if deadline is None else deadline
+        self._stale.discard(role)
 
     def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         kind = type(message)
         roles = self._routes.get(kind)
-        if roles == self._members:
-            return self.membership.receive(message, sender, now)
-        self._bargained = True
         if roles is None:
-            if isinstance(message, blobs.Gathered):
-                gatherer = self._gatherers.get(message.key[0])
-                return gatherer.receive(message, sender, now) if gatherer is not None else ()
-            raise PeerError(f"{sender} sent {kind.__name__}, which an agent is not told")
-        if (kind is Proposal or kind is Refusal) and self.planner.called(message.auction):  # type: ignore[attr-defined]
-            return self.planner.receive(message, sender, now)
+            if not isinstance(message, blobs.Gathered):
+                raise PeerError(f"{sender} sent {kind.__name__}, which an agent is not told")
+            gatherer = self._gatherers.get(message.key[0])
+            roles = (gatherer,) if gatherer is not None else ()
+        elif (kind is Proposal or kind is Refusal) and self.planner.called(message.auction):  # type: ignore[attr-defined]
+            roles = (self.planner,)
         if len(roles) == 1:
-            return roles[0].receive(message, sender, now)
-        return [effect for role in roles for effect in role.receive(message, sender, now)]
+            return self._tell(roles[0], message, sender, now)
+        return [effect for role in roles for effect in self._tell(role, message, sender, now)]
+
+    def _tell(self, role: Protocol, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        self._stale.update(self._changes[role])
+        return role.receive(message, sender, now)
 
     def _settle(self, effects: Sequence[Effect], now: float) -> list[Effect]:
         """Deliver what this node says to itself, until only effects for the outside are left."""
         out: list[Effect] = []
-        if not effects:
-            return out
-        queue = deque((effects,))
-        passes = self._gate.passes
-        while queue:
-            for effect in queue.popleft():
-                kind = type(effect)
+        passes, node = self._gate.passes, self.node
+        turns = [effects]  # grows while it is gone through
+        for turn in turns:
+            for effect in turn:
                 if not passes(effect):
                     continue
-                if kind is Send and effect.to == self.node:  # type: ignore[attr-defined]
-                    queue.append(self._route(effect.message, self.node, now))  # type: ignore[attr-defined]
+                kind = type(effect)
+                if kind is Send and effect.to == node:  # type: ignore[attr-defined]
+                    turns.append(self._route(effect.message, node, now))  # type: ignore[attr-defined]
                     continue
                 out.append(effect)
                 if kind is Publish:
-                    queue.append(self._route(effect.message, self.node, now))  # type: ignore[attr-defined]
+                    turns.append(self._route(effect.message, node, now))  # type: ignore[attr-defined]
         return out

@@ -67,6 +67,7 @@ from .commitment_words import (
     Pledge,
     Promise,
     Renewal,
+    Renewed,
     Spec,
     Talk,
     Vote,
@@ -77,6 +78,7 @@ from .commitment_words import (
 )
 from .contract_events import TaskCommitted
 from .core import (
+    Datagram,
     Effect,
     Local,
     Message,
@@ -108,8 +110,9 @@ BYTES_MAX = 1024 * 1024
 """What goes in one message, unless a single word is larger."""
 WORD_BYTES = 256
 """What a word takes at most, more or less, beside a payload or a value."""
-SOON_ANEW = frozenset({Renewal, Watching})
-"""Words that are said again and again, and count for a lease at most."""
+BEATS = frozenset({Renewal, Renewed, Watching})
+"""Words that are said again and again, and count for a lease at most: what is lost of them is not repeated, and holds
+nothing up; and the dead are not told, where it would wait, outdated, for as long as they are dead."""
 LOADED = frozenset({Hold, Commit, Learn, Keep, Decided, Promise})
 """Words with a payload or a value."""
 
@@ -365,8 +368,8 @@ class Commitment:
     # -- what the roles have to say
 
     def _say(self, to: NodeId, word: Word) -> None:
-        if type(word) in SOON_ANEW and (to in self._dead or to in self._replaced):
-            return  # it would wait there, outdated, for as long as the dead are dead
+        if type(word) in BEATS and (to in self._dead or to in self._replaced):
+            return
         self._words.setdefault((to, type(word) in FREE), []).append(word)  # type: ignore[arg-type]
 
     def _out_with(self, effect: Effect) -> None:
@@ -408,16 +411,17 @@ class Commitment:
         words, self._words = self._words, {}
         for (to, free), said in words.items():
             kind = Talk if free else Pledge
+            send = Datagram if to != self.node and BEATS.issuperset(map(type, said)) else Send
             batch: list[AnyWord] = []
             size = 0
             for word in said:
                 weight = _weight(word) if type(word) in LOADED else WORD_BYTES
                 if batch and (len(batch) == WORDS_MAX or size + weight > BYTES_MAX):
-                    effects.append(Send(name_of(to), kind(tuple(batch), self.node, to)))
+                    effects.append(send(name_of(to), kind(tuple(batch), self.node, to)))
                     batch, size = [], 0
                 batch.append(word)
                 size += weight
-            effects.append(Send(name_of(to), kind(tuple(batch), self.node, to)))
+            effects.append(send(name_of(to), kind(tuple(batch), self.node, to)))
         return effects
 
     # -- who is there

@@ -314,8 +314,8 @@ class Agent:
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
         for role, changes in self._changes.items():
-            if role in self._stale:
-                self._look_at(role)
+            if self._stale:
+                self._look_again()
             if self._due[role] <= now:
                 effects += role.wake(now)
                 self._stale.update(changes)
@@ -336,38 +336,43 @@ class Agent:
 
     @property
     def deadline(self) -> float | None:
-        while self._stale:
-            self._look_at(next(iter(self._stale)))
+        if self._stale:
+            self._look_again()
         earliest = min(self._due.values())
         return None if earliest == math.inf else earliest
 
-    def _look_at(self, role: Protocol) -> None:
-        """When does it want to be woken?"""
-        deadline = role.deadline
-        self._due[role] = math.inf if deadline is None else deadline
-        self._stale.discard(role)
+    def _look_again(self) -> None:
+        """When do those want to be woken that may have changed their minds?"""
+        for role in self._stale:
+            deadline = role.deadline
+            self._due[role] = math.inf if deadline is None else deadline
+        self._stale.clear()
 
     def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         kind = type(message)
         roles = self._routes.get(kind)
         if roles is None:
-            if not isinstance(message, blobs.Gathered):
-                raise PeerError(f"{sender} sent {kind.__name__}, which an agent is not told")
-            gatherer = self._gatherers.get(message.key[0])
-            roles = (gatherer,) if gatherer is not None else ()
+            roles = self._gatherer(message, sender)
         elif (kind is Proposal or kind is Refusal) and self.planner.called(message.auction):  # type: ignore[attr-defined]
             roles = (self.planner,)
+        for role in roles:
+            self._stale.update(self._changes[role])
         if len(roles) == 1:
-            return self._tell(roles[0], message, sender, now)
-        return [effect for role in roles for effect in self._tell(role, message, sender, now)]
+            return roles[0].receive(message, sender, now)
+        return [effect for role in roles for effect in role.receive(message, sender, now)]
 
-    def _tell(self, role: Protocol, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
-        self._stale.update(self._changes[role])
-        return role.receive(message, sender, now)
+    def _gatherer(self, message: Message, sender: NodeId) -> tuple[Protocol, ...]:
+        """Who wanted what has been gathered."""
+        if not isinstance(message, blobs.Gathered):
+            raise PeerError(f"{sender} sent {type(message).__name__}, which an agent is not told")
+        gatherer = self._gatherers.get(message.key[0])
+        return (gatherer,) if gatherer is not None else ()
 
     def _settle(self, effects: Sequence[Effect], now: float) -> list[Effect]:
         """Deliver what this node says to itself, until only effects for the outside are left."""
         out: list[Effect] = []
+        if not effects:
+            return out
         passes, node = self._gate.passes, self.node
         turns = [effects]  # grows while it is gone through
         for turn in turns:

@@ -322,8 +322,10 @@ class Commitment:
 
     @property
     def deadline(self) -> float | None:
-        if self._words:
-            return self._now
+        return self._now if self._words else self._next()
+
+    def _next(self) -> float | None:
+        """When something is due, whether or not words wait to leave."""
         if self._stale:
             roles = (self.holder, self.opener, self.proposer, self.winner, self._dead)
             self._deadline = earliest(*[role.deadline for role in roles])
@@ -332,6 +334,8 @@ class Commitment:
 
     def wake(self, now: float) -> Sequence[Effect]:
         self._now = now
+        if (due := self._next()) is None or due > now:
+            return self._leave()
         for role in (self.holder, self.opener, self.proposer, self.winner):
             if (deadline := role.deadline) is not None and deadline <= now:
                 role.wake(now)

@@ -408,7 +408,8 @@ class SimulatedFleet:
         except PeerError as error:
             self.garbage.append((self.now, node.id, error))
         else:
-            self._perform(node, effects)
+            if effects:
+                self._perform(node, effects)
 
     def _tell(self, node: _Node, messages: Callable[[], Sequence[Message]], sender: NodeId) -> None:
         """Something happens to a node; while it pauses it does not notice."""

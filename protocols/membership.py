@@ -372,7 +372,7 @@ class Membership:
     # -- rumours
 
     def _hear(self, rumours: Sequence[Rumour], now: float) -> list[Effect]:
-        return [effect for rumour in rumours for effect in self._merge(rumour, now)]
+        return [effect for rumour in rumours for effect in self._merge(rumour, now)] if rumours else []
 
     def _merge(self, rumour: Rumour, now: float, reason: str = "") -> list[Effect]:
         """Of two standings the greater holds. What is news is told on."""

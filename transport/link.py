@@ -23,7 +23,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 from ..protocols.core import NodeId
 from .codec import ITEMS_MAX, SHARED_BYTES_MAX, Item, Items, Packet
@@ -45,7 +47,7 @@ PACKET_BYTES_AIM = SHARED_BYTES_MAX // 2
 SHELF_PACKETS_MAX = 256
 
 
-class Sent(NamedTuple):
+class Sent(msgspec.Struct, frozen=True):
     """A packet under way: `frame` is what is repeated, `items` what goes back into the queue if the peer forgets."""
 
     seq: int

@@ -14,7 +14,8 @@ An address whose owner is not known yet is asked first ("whoever is there, who a
 particular carries nothing, and neither does the answer, so no message ever reaches a stranger. Whoever addresses a
 former life of this node is told of the present one in the same way.
 
-Who a sender says it is counts only as far as `vouches` says that whoever sent the frame may call itself so.
+Who a sender says it is counts only as far as `vouches` says that whoever sent the frame may call itself so; without
+keys (None) there is nothing to go by but the name.
 
 Invariants: a packet is heard only by the node and the life (incarnation) it names; a PeerError leaves the state as it
 was; the table holds at most LINKS_MAX links, and what waits in each is bounded by `link.py`.
@@ -59,7 +60,7 @@ Outgoing: TypeAlias = tuple[Route, bytes]
 """The route None is the announcement channel."""
 
 
-class Received(NamedTuple):
+class Received(msgspec.Struct):
     """What one frame brought: messages in order, and those of its items that were nonsense."""
 
     deliveries: list[Delivery]
@@ -95,11 +96,6 @@ def _unheeded(drop: Drop) -> None:
     """Drops are counted anyhow."""
 
 
-def everybody(node: NodeId, key: str | None) -> bool:
-    """Without keys there is nothing to go by but the name."""
-    return True
-
-
 @dataclass(slots=True, eq=False)
 class _Unnamed:
     """An address that is being asked who lives there."""
@@ -122,7 +118,7 @@ class Links:
         clock: HybridClock,
         *,
         on_drop: Callable[[Drop], None] = _unheeded,
-        vouches: Callable[[NodeId, str | None], bool] = everybody,
+        vouches: Callable[[NodeId, str | None], bool] | None = None,
     ) -> None:
         self.node = node
         self.incarnation = incarnation
@@ -327,7 +323,8 @@ class Links:
                     self.counters.packets_sent += 1
             self._dirty.clear()
         if ready:
-            self.counters.bytes_sent += sum([len(frame) for _, frame in ready])
+            for _, frame in ready:
+                self.counters.bytes_sent += len(frame)
         return ready
 
     def _flush_packets(self, link: Link, ready: list[Outgoing], now: float) -> None:
@@ -385,13 +382,13 @@ class Links:
             if route is None:
                 counters.bulletins_received += 1
                 bulletin = self._codec.decode_bulletin(frame)
-                if not self._vouches(bulletin.sender, key):
+                if self._vouches is not None and not self._vouches(bulletin.sender, key):
                     raise _impostor(bulletin.sender, key)
                 self._receive_bulletin(bulletin, received, now)
             else:
                 counters.packets_received += 1
                 packet = self._codec.decode_packet(frame)
-                if not self._vouches(packet.sender, key):
+                if self._vouches is not None and not self._vouches(packet.sender, key):
                     raise _impostor(packet.sender, key)
                 self._receive_packet(packet, len(frame), route, received, now)
         except PeerError:
@@ -415,7 +412,8 @@ class Links:
         if packet.stream > link.heard and link.forgotten_by(packet):
             link.renumber(self._clock.tick())
             self._dirty[link] = None
-        link.acknowledge(packet.heard, packet.ack, now)
+        if packet.ack > link.acked:
+            link.acknowledge(packet.heard, packet.ack, now)
         if packet.seq:
             self._take_in(link, packet, size, received, now)
         elif packet.items:

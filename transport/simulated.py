@@ -78,7 +78,7 @@ class Witness:
         """A life is over, and all that ran there."""
 
     def heard(self, now: float, node: NodeId, message: Message, cause: Cause, life: int | None) -> None:
-        """The wire brought a message, from this life (incarnation) of its sender."""
+        """The wire brought a message, from this life (incarnation) of its sender; None: a datagram."""
 
     def said(self, now: float, node: NodeId, message: Message) -> None:
         """A message leaves a node, for good."""
@@ -385,17 +385,18 @@ class SimulatedFleet:
             self._tell_trace(to, f"<- {sender} {what} of {len(frame)} bytes, {zlib.crc32(frame):08x}")
         try:
             now = self._local(node)
-            deliveries, refused = node.links.receive(frame, None if published else sender, now)
+            received = node.links.receive(frame, None if published else sender, now)
         except PeerError as error:
             self.garbage.append((self.now, to, error))
             return
-        for nonsense in refused:
+        for nonsense in received.refused:
             self.garbage.append((self.now, to, nonsense))
-        for peer, message, cause in deliveries:
+        for peer, message, cause in received.deliveries:
             self.messages += 1
             if self._trace is not None:
                 self._tell_trace(to, f"<- {peer} {message!r}")
-            self._witness.heard(self.now, to, message, cause, node.links.knows(peer))
+            life = node.links.knows(peer) if cause.seq else None
+            self._witness.heard(self.now, to, message, cause, life)
             self._receive(node, message, peer)
         self._settle(node)
 

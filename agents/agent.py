@@ -11,7 +11,7 @@ messages sent to the node itself; from the wire such messages are refused.
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -194,18 +194,21 @@ class Agent:
             self.commitment,
             holders,
         )
-        self._roles: tuple[Protocol, ...] = (
-            self.membership,
-            self.commitment,
-            self.initiator,
-            self.planner,
-            self.participant,
-            self.service,
-            self.carrier,
-            self.auctioneer,
-            self.bidder,
-            self.sessions,
-        )
+        self._changes: dict[Protocol, tuple[Protocol, ...]] = {
+            self.membership: (self.membership,),
+            self.commitment: (self.commitment, self.carrier),
+            self.initiator: (self.initiator, self.commitment),
+            self.planner: (self.planner,),
+            self.participant: (self.participant, self.commitment),
+            self.service: (self.service, self.initiator, self.participant, self.carrier, self.commitment),
+            self.carrier: (self.carrier,),
+            self.auctioneer: (self.auctioneer,),
+            self.bidder: (self.bidder, self.participant, self.commitment),
+            self.sessions: (self.sessions,),
+        }
+        """What each role changes when it is told something: itself, and those whose verbs it calls."""
+        self._due = dict.fromkeys(self._changes, math.inf)  # when each wants to be woken; infinity: not at all
+        self._stale = set(self._changes)  # those of which that has to be asked anew
         self._gatherers: dict[str, Protocol] = {
             "run": self.participant,
             "result": self.initiator,
@@ -277,10 +280,12 @@ class Agent:
 
     def join(self, alias: NodeId, now: float) -> Sequence[Effect]:
         """Enter the fleet through the agent behind this address."""
+        self._stale.add(self.membership)
         return self._settle(self.membership.join(alias), now)
 
     def drain(self, now: float) -> Sequence[Effect]:
         """Take no more work: what waits here goes back, what runs ends, what was handed in here is seen through."""
+        self._stale.update(self._changes[self.service])
         return self._settle(self.service.drain(now), now)
 
     @property
@@ -293,23 +298,28 @@ class Agent:
 
     def leave(self, now: float) -> Sequence[Effect]:
         """Tell all that this node goes."""
+        self._stale.add(self.membership)
         return self._settle(self.membership.leave(), now)
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
-        if isinstance(message, Local) and sender != self.node:
+        if sender == self.node:
+            if isinstance(message, Recorded):
+                return self._settle(list(self._gate.recorded(message.number)), now)
+            return self._settle(self._route(message, sender, now), now)
+        if isinstance(message, Local):
             raise PeerError(f"{sender} sent {type(message).__name__}, which only this node may tell itself")
-        if isinstance(message, Recorded):
-            return self._settle(list(self._gate.recorded(message.number)), now)
         heard = self.membership.heard(sender, now)
         effects = self._route(message, sender, now)
         return self._settle([*heard, *effects] if heard else effects, now)
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
-        for role in self._roles:
-            deadline = role.deadline
-            if deadline is not None and deadline <= now:
+        for role, changes in self._changes.items():
+            if self._stale:
+                self._look_again()
+            if self._due[role] <= now:
                 effects += role.wake(now)
+                self._stale.update(changes)
         return self._settle(effects, now)
 
     @property
@@ -327,43 +337,54 @@ class Agent:
 
     @property
     def deadline(self) -> float | None:
-        earliest: float | None = None
-        for role in self._roles:
+        if self._stale:
+            self._look_again()
+        earliest = min(self._due.values())
+        return None if earliest == math.inf else earliest
+
+    def _look_again(self) -> None:
+        """When do those want to be woken that may have changed their minds?"""
+        for role in self._stale:
             deadline = role.deadline
-            if deadline is not None and (earliest is None or deadline < earliest):
-                earliest = deadline
-        return earliest
+            self._due[role] = math.inf if deadline is None else deadline
+        self._stale.clear()
 
     def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         kind = type(message)
         roles = self._routes.get(kind)
         if roles is None:
-            if isinstance(message, blobs.Gathered):
-                gatherer = self._gatherers.get(message.key[0])
-                return gatherer.receive(message, sender, now) if gatherer is not None else ()
-            raise PeerError(f"{sender} sent {kind.__name__}, which an agent is not told")
-        if (kind is Proposal or kind is Refusal) and self.planner.called(message.auction):  # type: ignore[attr-defined]
-            return self.planner.receive(message, sender, now)
+            roles = self._gatherer(message, sender)
+        elif (kind is Proposal or kind is Refusal) and self.planner.called(message.auction):  # type: ignore[attr-defined]
+            roles = (self.planner,)
+        for role in roles:
+            self._stale.update(self._changes[role])
         if len(roles) == 1:
             return roles[0].receive(message, sender, now)
         return [effect for role in roles for effect in role.receive(message, sender, now)]
+
+    def _gatherer(self, message: Message, sender: NodeId) -> tuple[Protocol, ...]:
+        """Who wanted what has been gathered."""
+        if not isinstance(message, blobs.Gathered):
+            raise PeerError(f"{sender} sent {type(message).__name__}, which an agent is not told")
+        gatherer = self._gatherers.get(message.key[0])
+        return (gatherer,) if gatherer is not None else ()
 
     def _settle(self, effects: Sequence[Effect], now: float) -> list[Effect]:
         """Deliver what this node says to itself, until only effects for the outside are left."""
         out: list[Effect] = []
         if not effects:
             return out
-        queue = deque((effects,))
-        passes = self._gate.passes
-        while queue:
-            for effect in queue.popleft():
-                kind = type(effect)
+        passes, node = self._gate.passes, self.node
+        turns = [effects]  # grows while it is gone through
+        for turn in turns:
+            for effect in turn:
                 if not passes(effect):
                     continue
-                if kind is Send and effect.to == self.node:  # type: ignore[attr-defined]
-                    queue.append(self._route(effect.message, self.node, now))  # type: ignore[attr-defined]
+                kind = type(effect)
+                if kind is Send and effect.to == node:  # type: ignore[attr-defined]
+                    turns.append(self._route(effect.message, node, now))  # type: ignore[attr-defined]
                     continue
                 out.append(effect)
                 if kind is Publish:
-                    queue.append(self._route(effect.message, self.node, now))  # type: ignore[attr-defined]
+                    turns.append(self._route(effect.message, node, now))  # type: ignore[attr-defined]
         return out

@@ -50,7 +50,7 @@ from ..protocols.swim_words import Contact, Disconnected, Lag, Subscribed
 from ..transport.address import advertised
 from ..transport.clock import HybridClock
 from ..transport.codec import Codec
-from ..transport.links import Cause, Links, everybody
+from ..transport.links import Cause, Links
 from ..transport.security import Ring
 from ..transport.zeromq import AddressError, Endpoint
 from .agent import MESSAGES, Agent
@@ -129,7 +129,7 @@ class Node:
         clock = HybridClock(time.time)
         self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
         self._blobs = BlobStore(folder / "blobs" / name, bytes_max=blobs_bytes_max)
-        vouches = ring.vouches if ring is not None else everybody
+        vouches = ring.vouches if ring is not None else None
         self._links = Links(name, incarnation, Codec(MESSAGES), clock, vouches=vouches)
         self._endpoint = Endpoint(
             self._links,

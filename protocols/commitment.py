@@ -66,15 +66,19 @@ from .commitment_words import (
     Overruled,
     Pledge,
     Promise,
+    Renewal,
+    Renewed,
     Spec,
     Talk,
     Vote,
     Warrant,
+    Watching,
     Why,
     Word,
 )
 from .contract_events import TaskCommitted
 from .core import (
+    Datagram,
     Effect,
     Local,
     Message,
@@ -97,7 +101,7 @@ from .opener import Opener
 from .proposer import Ears, Proposer
 from .register import Register
 from .seeking import Sighting, ended, held
-from .timers import Timers
+from .timers import Timers, earliest
 from .winner import Winner
 
 MOVE_AFTER_S = 2.0
@@ -106,6 +110,9 @@ BYTES_MAX = 1024 * 1024
 """What goes in one message, unless a single word is larger."""
 WORD_BYTES = 256
 """What a word takes at most, more or less, beside a payload or a value."""
+BEATS = frozenset({Renewal, Renewed, Watching})
+"""Words that are said again and again, and count for a lease at most: what is lost of them is not repeated, and holds
+nothing up; and the dead are not told, where it would wait, outdated, for as long as they are dead."""
 LOADED = frozenset({Hold, Commit, Learn, Keep, Decided, Promise})
 """Words with a payload or a value."""
 
@@ -315,17 +322,20 @@ class Commitment:
 
     @property
     def deadline(self) -> float | None:
-        if self._words:
-            return self._now
+        return self._now if self._words else self._next()
+
+    def _next(self) -> float | None:
+        """When something is due, whether or not words wait to leave."""
         if self._stale:
             roles = (self.holder, self.opener, self.proposer, self.winner, self._dead)
-            times = [time for role in roles if (time := role.deadline) is not None]
-            self._deadline = min(times) if times else None
+            self._deadline = earliest(*[role.deadline for role in roles])
             self._stale = False
         return self._deadline
 
     def wake(self, now: float) -> Sequence[Effect]:
         self._now = now
+        if (due := self._next()) is None or due > now:
+            return self._leave()
         for role in (self.holder, self.opener, self.proposer, self.winner):
             if (deadline := role.deadline) is not None and deadline <= now:
                 role.wake(now)
@@ -362,6 +372,8 @@ class Commitment:
     # -- what the roles have to say
 
     def _say(self, to: NodeId, word: Word) -> None:
+        if type(word) in BEATS and (to in self._dead or to in self._replaced):
+            return
         self._words.setdefault((to, type(word) in FREE), []).append(word)  # type: ignore[arg-type]
 
     def _out_with(self, effect: Effect) -> None:
@@ -403,16 +415,17 @@ class Commitment:
         words, self._words = self._words, {}
         for (to, free), said in words.items():
             kind = Talk if free else Pledge
+            send = Datagram if to != self.node and BEATS.issuperset(map(type, said)) else Send
             batch: list[AnyWord] = []
             size = 0
             for word in said:
                 weight = _weight(word) if type(word) in LOADED else WORD_BYTES
                 if batch and (len(batch) == WORDS_MAX or size + weight > BYTES_MAX):
-                    effects.append(Send(name_of(to), kind(tuple(batch), self.node, to)))
+                    effects.append(send(name_of(to), kind(tuple(batch), self.node, to)))
                     batch, size = [], 0
                 batch.append(word)
                 size += weight
-            effects.append(Send(name_of(to), kind(tuple(batch), self.node, to)))
+            effects.append(send(name_of(to), kind(tuple(batch), self.node, to)))
         return effects
 
     # -- who is there

@@ -86,6 +86,7 @@ from .performatives import (
     Renew,
 )
 from .probing import Probes
+from .timers import earliest
 
 LEASE_S = 1.0
 PAYLOAD_BYTES_PER_S = 1e6
@@ -249,11 +250,10 @@ class Initiator:
     def deadline(self) -> float | None:
         while self._timers and self._timers[0][2].timer != self._timers[0][1]:
             heapq.heappop(self._timers)
-        earliest = self._timers[0][0] if self._timers else None
-        for time in (self._due, self._reject_at, self._calls.deadline, self._batches.deadline):
-            if time is not None and (earliest is None or time < earliest):
-                earliest = time
-        return earliest
+        if not (self._calls.waiting or self._batches.divides or self._cries.waiting):
+            self._due = None  # whatever has changed, nothing waits for it
+        first = self._timers[0][0] if self._timers else None
+        return earliest(first, self._due, self._reject_at, self._calls.deadline, self._batches.deadline)
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []

@@ -8,7 +8,8 @@
       |                    |<------------ recorded 17|
       |                    | Pledge ---------------->|
 
-A pledge speaks of many tasks and waits for all that was recorded before it. What is done with one attempt (it runs, it
+A pledge speaks of many tasks and waits for all that was recorded before it; so does what others are told of tasks that
+they seek. What is done with one attempt (it runs, it
 was given back) waits for what was answered to its own award, and for no other: else a slot would stand idle while the
 disk is busy with its neighbour's result. That it stops promises nothing, and waits for nothing: else it would run on
 beside what has its slot now.
@@ -28,9 +29,10 @@ from collections.abc import Iterable
 from .commitment_words import AwardEntry, Pledge
 from .core import Count, Effect, Local, Message, Record, Resume, Run, Send, Stop, TaskId
 from .performatives import Failure
+from .seeking import Sought
 
-ORDERED: frozenset[type[Message]] = frozenset({Pledge})
-"""Messages that stand on whatever was recorded."""
+ORDERED: frozenset[type[Message]] = frozenset({Pledge, Sought})
+"""Messages that stand on whatever was recorded: who tells how a task has ended must not forget it."""
 
 
 class Recorded(Local, frozen=True, array_like=True):

@@ -249,9 +249,9 @@ class Gossip:
             if node not in self._living:
                 continue
             behind = has.get(node, 0) != rumour.version if self.finished else has.get(node, 0) < rumour.version
-            if self._opening and rumour.opening and has.get(node, 0) > 0:
-                rumour = msgspec.structs.replace(rumour, opening=b"")
             if behind and (node != peer or self.finished) and size <= EXCHANGE_BYTES_MAX:
+                if rumour.opening and has.get(node, 0) > 0:
+                    rumour = msgspec.structs.replace(rumour, opening=b"")
                 rumours.append(rumour)
                 size += len(rumour.word)
                 has[node] = rumour.version

@@ -52,7 +52,7 @@ from .core import NodeId, TaskId
 from .kept import Kept
 from .proposer import Ears, Proposer, Say, Tell
 from .register import Register
-from .timers import Timers
+from .timers import Timers, earliest
 
 LEASE_S = 1.0
 TEACH_S = 5.0
@@ -135,8 +135,7 @@ class Holder:
 
     @property
     def deadline(self) -> float | None:
-        times = (self._owners.deadline, self._orphans.deadline, self._teach.deadline, self.kept.deadline)
-        return min([time for time in times if time is not None], default=None)
+        return earliest(self._owners.deadline, self._orphans.deadline, self._teach.deadline, self.kept.deadline)
 
     def wake(self, now: float) -> None:
         deadline = self.deadline

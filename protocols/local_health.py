@@ -16,6 +16,7 @@ Invariant: 0 <= score <= SCORE_MAX, so a sick node's detection is at most SCORE_
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import deque
 
@@ -51,8 +52,8 @@ class LocalHealth:
     def ack_timeout_s(self) -> float:
         least = ACK_TIMEOUT_S
         if self._round_trips:
-            ordered = sorted(self._round_trips)
-            least = max(least, 3.0 * ordered[math.ceil(0.99 * len(ordered)) - 1])
+            slower = len(self._round_trips) - math.ceil(0.99 * len(self._round_trips))
+            least = max(least, 3.0 * heapq.nlargest(slower + 1, self._round_trips)[-1])
         return min(least, ACK_TIMEOUT_S_MAX) * (self.score + 1)
 
     def answered(self, round_trip_s: float) -> None:

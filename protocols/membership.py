@@ -80,6 +80,7 @@ from .swim_words import (
     Standing,
     Status,
     Subscribed,
+    standing_of,
 )
 
 GOSSIP_S = 0.02
@@ -107,7 +108,7 @@ LISTENS: tuple[type[Local], ...] = (Subscribed, Disconnected, Lag)
 
 class _Peer:
     __slots__ = (
-        "confronted", "contact", "refuted", "since", "state", "status", "subscribed", "suspicion", "up", "version",
+        "confronted", "contact", "refuted", "since", "state", "status", "subscribed", "up", "version",
     )  # fmt: skip
 
     def __init__(self, contact: Contact, refuted: int, now: float) -> None:
@@ -115,7 +116,6 @@ class _Peer:
         self.refuted = refuted
         self.state = Presence.ALIVE
         self.since = now
-        self.suspicion: Suspicion | None = None
         self.confronted = -math.inf
         self.status = NO_STATUS
         self.version = 0
@@ -128,7 +128,7 @@ class _Peer:
 
     @property
     def standing(self) -> Standing:
-        return self.rumour().standing
+        return standing_of(self.contact.incarnation, self.refuted, self.state)
 
     def rumour(self, by: NodeId | None = None) -> Rumour:
         return Rumour(self.contact, self.refuted, self.state, by)
@@ -162,6 +162,7 @@ class Membership:
         self._told = told
         self._random = random if random is not None else Random(contact.node)
         self._peers: dict[NodeId, _Peer] = {}
+        self._suspicions: dict[NodeId, Suspicion] = {}  # of those who are suspect
         self._subscribed: set[NodeId] = set()  # listeners not known yet
         self._mill: RumourMill[Rumour] = RumourMill()
         self._probes = Probes(self.health, self._rumours, self._helpers)
@@ -285,9 +286,9 @@ class Membership:
         probe = self._probes.deadline
         if probe is not None and probe < due:
             due = probe
-        for peer in self._peers.values():
-            if peer.suspicion is not None and (deadline := peer.suspicion.deadline) < due:
-                due = deadline
+        for suspicion in self._suspicions.values():
+            if suspicion.deadline < due:
+                due = suspicion.deadline
         self._due = due
 
     def wake(self, now: float) -> Sequence[Effect]:
@@ -298,9 +299,8 @@ class Membership:
         effects, missed = self._probes.wake(now)
         for node in missed:
             effects += self._doubt(node, "no answer to a ping, nor to those of others", now)
-        for peer in self._suspects():
-            if peer.suspicion is not None and peer.suspicion.deadline <= now:
-                effects += self._give_up(peer, peer.suspicion, now)
+        for node in [node for node, doubt in self._suspicions.items() if doubt.deadline <= now]:
+            effects += self._give_up(node, now)
         if now >= self._ping_at:
             self._ping_at = now + self.health.period_s
             effects += self._ping_next(now)
@@ -321,9 +321,8 @@ class Membership:
         """We slept: what would have refuted a doubt may be waiting to be read."""
         self.health.lagged(seconds)
         self._probes.excuse(seconds)
-        for peer in self._suspects():
-            if peer.suspicion is not None:
-                peer.suspicion.excuse(seconds)
+        for suspicion in self._suspicions.values():
+            suspicion.excuse(seconds)
 
     # -- pings
 
@@ -363,7 +362,8 @@ class Membership:
             return []
         return self._merge(Rumour(peer.contact, peer.refuted, Presence.SUSPECT, self._node), now, reason)
 
-    def _give_up(self, peer: _Peer, suspicion: Suspicion, now: float) -> list[Effect]:
+    def _give_up(self, node: NodeId, now: float) -> list[Effect]:
+        peer, suspicion = self._peers[node], self._suspicions[node]
         by = ", ".join(sorted(suspicion.accusers)) or "hearsay"
         waited_s = now - suspicion.since
         dead = Rumour(peer.contact, peer.refuted, Presence.DEAD, self._node)
@@ -372,7 +372,7 @@ class Membership:
     # -- rumours
 
     def _hear(self, rumours: Sequence[Rumour], now: float) -> list[Effect]:
-        return [effect for rumour in rumours for effect in self._merge(rumour, now)]
+        return [effect for rumour in rumours for effect in self._merge(rumour, now)] if rumours else []
 
     def _merge(self, rumour: Rumour, now: float, reason: str = "") -> list[Effect]:
         """Of two standings the greater holds. What is news is told on."""
@@ -382,12 +382,13 @@ class Membership:
         peer = self._peers.get(node)
         if peer is None or rumour.contact.incarnation > peer.contact.incarnation:
             return self._meet(rumour, peer, now) if rumour.state in LIVING else []
-        if rumour.standing == peer.standing and peer.suspicion is not None and rumour.by is not None:
-            if peer.suspicion.confirm(rumour.by):
+        said, known = rumour.standing, peer.standing
+        if said == known and rumour.by is not None and (suspicion := self._suspicions.get(node)) is not None:
+            if suspicion.confirm(rumour.by):
                 self._mill.put_beside(node, rumour)
                 self._gossip_soon(now)
             return []
-        if rumour.standing <= peer.standing:
+        if said <= known:
             return []
         peer.refuted = rumour.refuted
         self._mill.put(node, rumour)
@@ -423,8 +424,7 @@ class Membership:
         """What rides along to this node; first of all what is said of itself, if that is not good."""
         accused = self._peers.get(to)
         doubt = () if accused is None or accused.state in (Presence.ALIVE, Presence.LEFT) else (accused.rumour(),)
-        limit = retellings(len(self._peers) + 1)
-        return (*doubt, *self._mill.take(to, RUMOURS_MAX - len(doubt), limit))
+        return (*doubt, *self._mill.take(to, RUMOURS_MAX - len(doubt), retellings(len(self._peers) + 1)))
 
     # -- whole views
 
@@ -444,8 +444,10 @@ class Membership:
     @property
     def digest(self) -> int:
         """Of this node's view: equal where views are. What nodes tell of themselves counts, so lost reports do too."""
-        text = "\n".join(f"{one.node} {one.standing} {one.version}" for one in self._entries())
-        return zlib.crc32(text.encode())
+        mine = (self._node, standing_of(self.contact.incarnation, self._refuted, Presence.ALIVE), self._version)
+        living = [(node, peer.standing, peer.version) for node, peer in self._peers.items() if peer.living]
+        known = sorted([mine, *living])[:MEMBERS_MAX]
+        return zlib.crc32("\n".join([f"{node} {standing} {version}" for node, standing, version in known]).encode())
 
     def _differ(self, entries: Sequence[Entry], sender: NodeId) -> list[Effect]:
         """Give what is newer here, the dead only to those who believe them alive; ask for what is newer there."""
@@ -558,7 +560,10 @@ class Membership:
     def _judge(self, peer: _Peer, state: Presence, by: NodeId | None, reason: str, now: float) -> list[Effect]:
         """What we now think of it, and what follows."""
         node, before = peer.contact.node, peer.state
-        peer.suspicion = Suspicion(len(self._living()) + 1, by, now) if state is Presence.SUSPECT else None
+        if state is Presence.SUSPECT:
+            self._suspicions[node] = Suspicion(len(self._living()) + 1, by, now)
+        else:
+            self._suspicions.pop(node, None)
         if state is before:
             return self._confront(peer, now) if state is Presence.SUSPECT else []
         peer.state = state
@@ -601,9 +606,6 @@ class Membership:
 
     def _living(self) -> list[NodeId]:
         return sorted(node for node, peer in self._peers.items() if peer.living)
-
-    def _suspects(self) -> list[_Peer]:
-        return sorted((peer for peer in self._peers.values() if peer.suspicion is not None), key=_by_age)
 
     def _some(self, most: int) -> list[NodeId]:
         living = self._living()

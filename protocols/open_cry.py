@@ -45,6 +45,11 @@ class OpenCry:
         contract.stage = Stage.UNCALLED
         self._waiting.append(contract)
 
+    @property
+    def waiting(self) -> int:
+        """About how many wait for their auction."""
+        return len(self._waiting)
+
     def sell_next(
         self, bidders: Sequence[NodeId], now: float, may_award: Callable[[Contract], bool] = lambda contract: True
     ) -> list[Effect]:

@@ -54,7 +54,7 @@ from .holder import LEASE_S
 from .holders import name_of
 from .patience import LEAST_S, Patience
 from .proposer import Ears, Proposer, Say, Tell
-from .timers import Timers
+from .timers import Timers, earliest
 
 
 class Stage(enum.Enum):
@@ -301,8 +301,7 @@ class Opener:
 
     @property
     def deadline(self) -> float | None:
-        times = (self._watch_at, self._timers.deadline)
-        return min([time for time in times if time is not None], default=None)
+        return earliest(self._watch_at, self._timers.deadline)
 
     def wake(self, now: float) -> None:
         if self._watch_at is not None and self._watch_at <= now:

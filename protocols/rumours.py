@@ -17,6 +17,7 @@ given; what takes the place of an older rumour starts from nought.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Generic, Protocol, TypeVar
@@ -34,6 +35,7 @@ BESIDE_MAX = 4
 Said = TypeVar("Said")
 
 
+@functools.cache
 def retellings(members: int) -> int:
     """How often each of so many members tells a rumour."""
     return RETELLINGS * math.ceil(math.log10(members + 1))

@@ -70,6 +70,7 @@ from .requests import (
     named_in,
 )
 from .seeking import NAMES_MAX, POLL_S, SEEK_S, Parked, Seek, Sighting, Sought, batches
+from .timers import earliest
 
 TASKS_MAX = 200_000
 """How many tasks an agent holds that have not ended; more are refused."""
@@ -201,15 +202,13 @@ class Service:
     def deadline(self) -> float | None:
         while self._deadlines and self._book.is_ended(self._deadlines[0][1]):
             heapq.heappop(self._deadlines)
-        earliest = min([time for time in (self._following.look_at, self._poll_at) if time is not None], default=None)
-        if self._parked and (earliest is None or self._next_parked.until < earliest):
-            earliest = self._next_parked.until
-        if self._deadlines and (earliest is None or self._deadlines[0][0] < earliest):
-            earliest = self._deadlines[0][0]
-        for watch in self._watches.values():
-            if watch.tell_at is not None and (earliest is None or watch.tell_at < earliest):
-                earliest = watch.tell_at
-        return earliest
+        return earliest(
+            self._following.look_at,
+            self._poll_at,
+            self._next_parked.until if self._parked else None,
+            self._deadlines[0][0] if self._deadlines else None,
+            *[watch.tell_at for watch in self._watches.values()] if self._watches else (),
+        )
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []

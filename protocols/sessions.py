@@ -101,7 +101,7 @@ class Sessions:
 
     @property
     def deadline(self) -> float | None:
-        return min([one.deadline for one in self._sessions.values()], default=None)
+        return min([one.deadline for one in self._sessions.values()]) if self._sessions else None
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []

@@ -39,12 +39,14 @@ class Suspicion:
         self.accusers = {by} if by is not None else set()
         self._least_s = least_s(members)
         self._needed = max(0, min(CONFIRMATIONS, members - 2))  # neither the suspect nor the first accuser confirms
+        self._timeout_s = self._reckoned_s()
 
     def confirm(self, by: NodeId) -> bool:
         """True: it is news, and worth telling others."""
         if by in self.accusers or len(self.accusers) > self._needed:
             return False
         self.accusers.add(by)
+        self._timeout_s = self._reckoned_s()
         return True
 
     def excuse(self, seconds: float) -> None:
@@ -53,8 +55,11 @@ class Suspicion:
 
     @property
     def deadline(self) -> float:
+        return self.since + self._timeout_s
+
+    def _reckoned_s(self) -> float:
         if self._needed == 0:
-            return self.since + self._least_s
+            return self._least_s
         confirmations = max(0, min(len(self.accusers) - 1, self._needed))
         part = math.log(confirmations + 1) / math.log(self._needed + 1)
-        return self.since + self._least_s * (MAX_FACTOR - (MAX_FACTOR - 1.0) * part)
+        return self._least_s * (MAX_FACTOR - (MAX_FACTOR - 1.0) * part)

@@ -50,6 +50,10 @@ Standing: TypeAlias = tuple[int, int, int]
 """Life, refutations, rank of the presence. Of two, the greater holds, so it does not matter which is heard first."""
 
 
+def standing_of(life: int, refuted: int, state: Presence) -> Standing:
+    return life, refuted, _RANK[state]
+
+
 class Contact(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Where a node can be reached, and what it declares of itself."""
 
@@ -104,7 +108,7 @@ class Rumour(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
     @property
     def standing(self) -> Standing:
-        return self.contact.incarnation, self.refuted, _RANK[self.state]
+        return standing_of(self.contact.incarnation, self.refuted, self.state)
 
 
 Rumours: TypeAlias = Annotated[tuple[Rumour, ...], Meta(max_length=RUMOURS_MAX)]
@@ -121,7 +125,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
     @property
     def standing(self) -> Standing:
-        return self.incarnation, self.refuted, _RANK[self.state]
+        return standing_of(self.incarnation, self.refuted, self.state)
 
     @property
     def told(self) -> tuple[int, int]:

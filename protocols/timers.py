@@ -1,4 +1,5 @@
 """Many moments, of which only the next is looked at: a heap of times by key, where setting a key again moves it.
+And the next of a few.
 
     set("a", 3.0); set("b", 1.0); set("a", 0.5)      deadline -> 0.5
     due(1.0) -> ["a", "b"]                           deadline -> None
@@ -12,6 +13,15 @@ import heapq
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
+
+
+def earliest(*times: float | None) -> float | None:
+    """The first of them to come; None: none does."""
+    first: float | None = None
+    for time in times:
+        if time is not None and (first is None or time < first):
+            first = time
+    return first
 
 
 class Timers(Generic[K]):

@@ -39,6 +39,7 @@ from parley.protocols.commitment_words import (
 )
 from parley.protocols.core import (
     Conditions,
+    Datagram,
     Effect,
     Message,
     NodeId,
@@ -419,7 +420,7 @@ class World:
                         node.sync_at = self.now + self.chance.uniform(0.0005, 0.004)
                         life = node.life
                         self._at(node.sync_at, lambda life=life: self._sync(node, life))  # type: ignore[misc]
-                case Send(to, message):
+                case Send(to, message) | Datagram(to, message):
                     self.watcher.leaves(node, message)
                     if to == node.name:
                         self._hear(node, message, to)

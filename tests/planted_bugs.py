@@ -36,13 +36,12 @@ from parley.protocols.epochs import Epoch
 from parley.protocols.gate import Gate
 from parley.protocols.holder import Holder
 from parley.protocols.holders import holders_among
-from parley.protocols.membership import Membership, _Peer
+from parley.protocols.membership import Membership
 from parley.protocols.participant import Participant, _Attempt
 from parley.protocols.performatives import Cancel, Decline, Fenced, Reason
 from parley.protocols.proposer import Proposer
 from parley.protocols.register import Register
 from parley.protocols.service import Service
-from parley.protocols.suspicion import Suspicion
 from parley.protocols.swim_words import Rumour
 from parley.transport.codec import Packet
 from parley.transport.disk import Disk, DiskError
@@ -431,8 +430,8 @@ def dead_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 @bug("suspected for ever: nobody is given up", "M1", first=4)
 def suspected_for_ever(patch: pytest.MonkeyPatch) -> None:
-    def give_up(self: Membership, peer: _Peer, suspicion: Suspicion, now: float) -> list[Effect]:
-        peer.suspicion = None
+    def give_up(self: Membership, node: NodeId, now: float) -> list[Effect]:
+        del self._suspicions[node]
         return []
 
     patch.setattr(Membership, "_give_up", give_up)

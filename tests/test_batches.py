@@ -122,13 +122,19 @@ def test_a_member_that_refuses_all_gets_nothing_and_what_all_refuse_is_called_fo
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_lost_words_change_little(mode: Mode) -> None:
+    """Whether a session is opened depends on which words are lost: in every second run it is."""
     policy, faults = Policy(Dividing.PRICES, mode), Faults(loss=0.1, duplication=0.1)
-    fleet = BatchFleet(unrelated(4, 60, 9), {"n1": names(60)}, policy, faults=faults)
-    done(fleet)
-    told = divided(fleet)
-    assert len({event.shares for event in told}) == 1
-    assert told[0].certificate is not None
-    assert told[0].certificate < 0.08
+    sessions = 0
+    for seed in range(4):
+        fleet = BatchFleet(unrelated(4, 60, 9), {"n1": names(60)}, policy, seed=seed, faults=faults)
+        done(fleet)
+        told = divided(fleet)
+        assert len({event.shares for event in told}) <= 1
+        for event in told:
+            assert event.certificate is not None
+            assert event.certificate < 0.08
+        sessions += bool(told)
+    assert sessions
 
 
 def test_a_node_slower_than_it_said_is_relieved_by_trade() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from parley.protocols.commitment_words import Answer, AwardEntry, Hold, Learnt, Pledge, Spec, Talk, TombEntry
-from parley.protocols.core import Effect, Record, Run, Send, Stop, Task
+from parley.protocols.core import Effect, Outcome, Record, Run, Send, State, Stop, Task
 from parley.protocols.epochs import Epoch
 from parley.protocols.gate import Gate
+from parley.protocols.seeking import Sought, ended
 from parley.protocols.swim_words import Ack
 
 TASK = Task("T", "k")
@@ -13,6 +14,7 @@ RECORD = Record(TombEntry, "T", TombEntry("T"))
 PLEDGE = Send("n2", Pledge((Learnt("T", 0),), "n1", "n2"))
 TALK = Send("n2", Talk((Hold(Spec(TASK, b"", ("n1",)), Epoch(0, "n1", 1)),), "n1", "n2"))
 ACK = Send("n2", Ack(1))
+SIGHTING = ended("T", "k", "", Outcome("T", State.DONE))
 
 
 def passed(gate: Gate, *effects: Effect) -> list[Effect]:
@@ -25,6 +27,12 @@ def test_what_stands_on_a_record_waits_for_it_and_the_rest_goes_on() -> None:
     assert gate.number == 1
     assert list(gate.recorded(1)) == [PLEDGE]
     assert passed(gate, PLEDGE) == [PLEDGE]
+
+
+def test_how_a_task_has_ended_is_told_when_that_is_on_disk() -> None:
+    gate, told = Gate(True), Send("n2", Sought((SIGHTING,)))
+    assert passed(gate, RECORD, told) == [RECORD]
+    assert list(gate.recorded(1)) == [told]
 
 
 def answered(task: str) -> Record:

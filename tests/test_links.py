@@ -58,7 +58,7 @@ def test_clock_rises_and_follows_causes() -> None:
     assert stamps == sorted(set(stamps))
     assert milliseconds(stamps[-1]) == 5000
     assert behind.tick() < stamps[0]
-    assert behind.update(stamps[-1]) > stamps[-1]
+    behind.update(stamps[-1])
     assert behind.tick() > stamps[-1]
 
 
@@ -100,7 +100,6 @@ def test_acknowledgement_rides_on_the_answer() -> None:
     [answer] = frames(b, 0.01)
     assert CODEC.decode_packet(answer).ack == 1
     hear(a, [answer], 0.02)
-    a.wake(10.0)
     assert [packet.seq for packet in packets(a, 10.0)] == [0]  # its own acknowledgement, and no repeat
     assert a.deadline is None
 
@@ -111,7 +110,6 @@ def test_acknowledgement_is_sent_bare_when_there_is_no_answer() -> None:
     hear(b, frames(a), 1.0)
     assert b.deadline == 1.0 + ACK_DELAY_S
     assert frames(b, 1.0) == []
-    b.wake(1.0 + ACK_DELAY_S)
     [bare] = packets(b, 1.0 + ACK_DELAY_S)
     assert (bare.seq, bare.ack, bare.items) == (0, 1, ())
 
@@ -133,7 +131,6 @@ def test_loss_is_repeated_with_the_same_bytes_less_and_less_often() -> None:
     for _ in range(6):
         assert a.deadline is not None
         times.append(a.deadline)
-        a.wake(a.deadline)
         assert frames(a, a.deadline) == lost
     gaps = [round(later - earlier, 6) for earlier, later in zip([0.0, *times], times, strict=False)]
     assert gaps == [0.5, 1.0, 2.0, 2.0, 2.0, 2.0]
@@ -182,7 +179,6 @@ def test_a_link_is_bounded_in_bytes_and_gets_its_room_back() -> None:
         a.send("b", Carry(bytes(size)), 0.0)
     assert a.counters.drops == {"queue": 1}
     hear(b, frames(a))
-    b.wake(1.0)
     hear(a, frames(b, 1.0), 1.0)
     a.send("b", Carry(bytes(size)), 1.0)
     assert a.counters.drops == {"queue": 1}
@@ -202,7 +198,6 @@ def test_one_bad_item_does_not_block_the_link() -> None:
     assert [message for _, message, _ in received.deliveries] == [Say(1), Say(3)]
     [refusal] = received.refused
     assert str(refusal) == "a peer sent 'News', which is no message that may come from the wire"
-    b.wake(1.0)
     assert packets(b, 1.0)[0].ack == 1
 
 
@@ -220,8 +215,6 @@ def test_once_and_in_order_over_any_wire(seed: int, loss: float, duplication: fl
             a.send("b", Say(step), now)
             b.send("a", Say(step), now)
         for source, target in ((a, b), (b, a)):
-            if source.deadline is not None and source.deadline <= now:
-                source.wake(now)
             for frame in frames(source, now):
                 copies = 0 if draw.random() < loss else 2 if draw.random() < duplication else 1
                 wire += [(target, frame)] * copies
@@ -289,8 +282,6 @@ def test_an_address_is_asked_for_its_name_before_it_is_told_anything() -> None:
     client, agent = make_links("c"), make_links("a")
     client.open("@there", "to there", 0.0)
     client.send("@there", Say(1), 0.0)
-    assert frames(client) == []
-    client.wake(0.0)
     [question] = frames(client)
     assert CODEC.decode_packet(question).receiver == ""
     assert hear(agent, [question], route="from c") == []
@@ -317,11 +308,10 @@ def test_a_question_without_an_answer_is_asked_again() -> None:
     for _ in range(3):
         assert client.deadline is not None
         asked.append(client.deadline)
-        client.wake(client.deadline)
         assert len(frames(client, client.deadline)) == 1
     assert asked == [0.0, RESEND_S, 3 * RESEND_S]
     client.close("@there")
-    client.wake(99.0)
+    assert client.flush(99.0) == []
     assert client.deadline is None
 
 
@@ -330,7 +320,6 @@ def test_an_alias_of_a_peer_that_is_known_already_joins_its_link() -> None:
     a.open("@b", "other way to b", 0.0)
     a.send("@b", Say(1), 0.0)
     a.send("b", Say(0), 0.0)
-    a.wake(0.0)
     questions = frames(a)
     at_b = hear(b, questions, route="from a")
     for route, frame in b.flush(0.0):
@@ -354,8 +343,6 @@ def test_a_forgotten_link_is_numbered_anew_from_either_side() -> None:
         a.send("b", Say(1), 0.0)
         b.send("a", Say(1), 0.0)
         settle(a, b, 0.0)
-        a.wake(ACK_DELAY_S)
-        b.wake(ACK_DELAY_S)
         settle(a, b, ACK_DELAY_S)
         b.close("a")
         b.connect("a", 1, "to a", 1.0)
@@ -377,7 +364,6 @@ def test_a_client_that_vanished_is_forgotten() -> None:
     now = 0.0
     while agent.deadline is not None and now < 100.0:
         now = agent.deadline
-        agent.wake(now)
         agent.flush(now)
     assert SILENCE_S_MAX < now < SILENCE_S_MAX + 3.0
     assert agent.counters.drops == {"silent": 1}
@@ -405,7 +391,6 @@ def test_closing_forgets_what_waits() -> None:
     a.send("b", Say(2), 0.0)
     a.close("b")
     assert drops == [Drop("b", "Say", "closed")] * 2
-    a.wake(9.0)
     assert (a.flush(9.0), a.deadline, a.knows("b")) == ([], None, None)
 
 
@@ -435,7 +420,6 @@ def bulletins(publisher: Links, count: int) -> list[bytes]:
 
 def pull(listener: Links, publisher: Links, now: float) -> list[Message]:
     """Let the listener ask for what it misses; what it then hears."""
-    listener.wake(now)
     heard: list[Message] = []
     while sent := listener.flush(now):
         for _, frame in sent:
@@ -513,7 +497,6 @@ def test_it_is_settled_when_all_has_been_heard() -> None:
     assert not a.settled
     assert hear(b, frames(a)) == [Say(1)]
     assert not a.settled
-    b.wake(ACK_DELAY_S)
     hear(a, frames(b, ACK_DELAY_S), ACK_DELAY_S)
     assert a.settled
 
@@ -529,7 +512,6 @@ def test_a_datagram_waits_for_nothing_and_is_not_repeated() -> None:
     [sent] = frames(a)
     assert [message for _, message, _ in b.receive(sent, "to a", 0.0).deliveries] == [Say(2)]
     assert frames(b) == []  # it is not acknowledged
-    a.wake(RESEND_S)
     assert frames(a, RESEND_S) == [lost]
 
 

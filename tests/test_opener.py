@@ -290,6 +290,19 @@ def test_who_asks_holders_to_keep_what_has_moved_lets_go_of_it() -> None:
     assert desk.told() == [HeldFast("T"), Overruled("T", E0)]
 
 
+def test_an_end_that_is_wanted_is_wanted_where_the_task_has_moved() -> None:
+    """Seed 1275: it was cancelled before a majority held it, moved, and waited for ever to be awarded."""
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    desk.opener.end(CANCELLED, 0.0)
+    desk.said()
+    desk.hear(Decided("T", 0, Choice(moved=Moved(("n2", "n3", "n4"), E0))), "n2")
+    [asked, *_] = [word for _, word in desk.said() if isinstance(word, Prepare)]
+    assert asked.why is Why.CANCEL
+    desk.hear(Promise("T", 1, asked.epoch, E0, None, False), "n2", "n3")
+    assert ("n4", Commit("T", 1, asked.epoch, Choice(CANCELLED))) in desk.said()
+
+
 def test_who_is_counted_on_where_its_task_has_moved_sees_to_it_there() -> None:
     """They promised its epoch, and wait for it as long as it lives."""
     desk = Desk()

@@ -38,7 +38,7 @@ from parley.protocols.commitment_words import (
     Word,
 )
 from parley.protocols.contract_events import TaskCommitted
-from parley.protocols.core import Effect, Event, NodeId, Outcome, PeerDown, PeerUp, Record, Send, State, Task
+from parley.protocols.core import Datagram, Effect, Event, NodeId, Outcome, PeerDown, PeerUp, Record, Send, State, Task
 from parley.protocols.epochs import Epoch
 
 HOLDERS = ("n1", "n2", "n3")
@@ -57,7 +57,7 @@ def words(effects: object) -> list[tuple[NodeId, Word]]:
     return [
         (effect.to, word)
         for effect in effects
-        if isinstance(effect, Send) and isinstance(effect.message, (Pledge, Talk))
+        if isinstance(effect, (Send, Datagram)) and isinstance(effect.message, (Pledge, Talk))
         for word in effect.message.words
     ]
 

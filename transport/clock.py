@@ -6,9 +6,9 @@ paper's case distinction becomes one `max`. A counter that runs over carries int
 
     n1 (wall 1000)                     n2 (wall 998)
       | tick() -> 1000.0                  |
-      |---------- stamp 1000.0 ---------->| update(1000.0) -> 1000.1, though its wall says 998
-      |<--------- stamp 1000.2 -----------| tick()
-      | update(1000.2) -> 1000.3          |
+      |---------- stamp 1000.0 ---------->| update(1000.0)
+      |<--------- stamp 1000.1 -----------| tick() -> 1000.1, though its wall says 998
+      | update(1000.1), tick() -> 1000.2  |
 
 Invariants: stamps of one node rise strictly; what follows a message is stamped later than the message; no stranger can
 drive this clock more than AHEAD_MS_MAX past its own wall.
@@ -39,12 +39,11 @@ class HybridClock:
         self._last = last = physical if physical > last else last
         return last
 
-    def update(self, remote: int) -> int:
-        """The stamp of having received what was stamped `remote`."""
+    def update(self, remote: int) -> None:
+        """What was stamped `remote` has come: whatever follows is stamped later."""
         if remote > self._last:
             believable = (int(self._wall() * 1000.0) + AHEAD_MS_MAX) << COUNTER_BITS
             self._last = max(self._last, min(remote, believable))
-        return self.tick()
 
 
 def milliseconds(stamp: int) -> int:

@@ -18,7 +18,7 @@ time and memory linear in the frame. A message that only exists on its own node 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
@@ -89,7 +89,8 @@ class Codec:
     """The table of all that may be said, and both directions of saying it."""
 
     def __init__(self, messages: Iterable[type[Message]]) -> None:
-        self._encoder = msgspec.msgpack.Encoder()
+        self._encode = msgspec.msgpack.Encoder().encode
+        self.encode: Callable[[Packet | Bulletin], bytes] = self._encode
         self._packets = msgspec.msgpack.Decoder(Packet)
         self._bulletins = msgspec.msgpack.Decoder(Bulletin)
         self._versions = msgspec.msgpack.Decoder(_Version)
@@ -112,7 +113,7 @@ class Codec:
         name = self._names.get(type(message))
         if name is None:
             raise ProtocolError(f"{type(message).__name__} is not in the wire's table: it cannot be sent")
-        raw = self._encoder.encode(message)
+        raw = self._encode(message)
         if len(raw) > MESSAGE_BYTES_MAX:
             raise ProtocolError(f"a {name} of {len(raw)} bytes is too large to send: its fields must be bounded")
         return name, msgspec.Raw(raw)
@@ -126,9 +127,6 @@ class Codec:
             return decoder.decode(raw)
         except (msgspec.MsgspecError, RecursionError, MemoryError, UnicodeDecodeError) as error:
             raise PeerError(f"a peer sent a malformed {name}: {str(error)[:ERROR_TEXT_MAX]}") from None
-
-    def encode(self, envelope: Packet | Bulletin) -> bytes:
-        return self._encoder.encode(envelope)
 
     def decode_packet(self, frame: bytes) -> Packet:
         return self._decode(frame, self._packets)

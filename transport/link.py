@@ -23,7 +23,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 from ..protocols.core import NodeId
 from .codec import ITEMS_MAX, SHARED_BYTES_MAX, Item, Items, Packet
@@ -45,7 +47,7 @@ PACKET_BYTES_AIM = SHARED_BYTES_MAX // 2
 SHELF_PACKETS_MAX = 256
 
 
-class Sent(NamedTuple):
+class Sent(msgspec.Struct, frozen=True):
     """A packet under way: `frame` is what is repeated, `items` what goes back into the queue if the peer forgets."""
 
     seq: int
@@ -140,7 +142,7 @@ class Link:
         while under_way and under_way[0].seq <= ack:
             gone = under_way.popleft()
             self.items -= len(gone.items)
-            self.bytes -= sum(len(raw) for _, raw in gone.items)
+            self.bytes -= sum([len(raw) for _, raw in gone.items])
         self.resend_s = RESEND_S
         self.resend_at = now + RESEND_S if under_way else None
 

@@ -14,7 +14,8 @@ An address whose owner is not known yet is asked first ("whoever is there, who a
 particular carries nothing, and neither does the answer, so no message ever reaches a stranger. Whoever addresses a
 former life of this node is told of the present one in the same way.
 
-Who a sender says it is counts only as far as `vouches` says that whoever sent the frame may call itself so.
+Who a sender says it is counts only as far as `vouches` says that whoever sent the frame may call itself so; without
+keys (None) there is nothing to go by but the name.
 
 Invariants: a packet is heard only by the node and the life (incarnation) it names; a PeerError leaves the state as it
 was; the table holds at most LINKS_MAX links, and what waits in each is bounded by `link.py`.
@@ -59,7 +60,7 @@ Outgoing: TypeAlias = tuple[Route, bytes]
 """The route None is the announcement channel."""
 
 
-class Received(NamedTuple):
+class Received(msgspec.Struct):
     """What one frame brought: messages in order, and those of its items that were nonsense."""
 
     deliveries: list[Delivery]
@@ -95,11 +96,6 @@ def _unheeded(drop: Drop) -> None:
     """Drops are counted anyhow."""
 
 
-def everybody(node: NodeId, key: str | None) -> bool:
-    """Without keys there is nothing to go by but the name."""
-    return True
-
-
 @dataclass(slots=True, eq=False)
 class _Unnamed:
     """An address that is being asked who lives there."""
@@ -122,7 +118,7 @@ class Links:
         clock: HybridClock,
         *,
         on_drop: Callable[[Drop], None] = _unheeded,
-        vouches: Callable[[NodeId, str | None], bool] = everybody,
+        vouches: Callable[[NodeId, str | None], bool] | None = None,
     ) -> None:
         self.node = node
         self.incarnation = incarnation
@@ -274,12 +270,14 @@ class Links:
             self._drop(to, item[0], "queue")
 
     def datagram(self, to: NodeId, message: Message) -> None:
-        """One message in a packet of its own and without a number: it waits for nothing, and nothing repeats it."""
+        """One message in a packet of its own and without a number: it waits for nothing, and nothing repeats it. It
+        acknowledges as well as a bare packet would: that may be lost, too."""
         link = self._links.get(to)
         if link is None:
             self._drop(to, type(message).__name__, "unknown")
             return
         self._ready.append((link.route, self._seal(link, 0, (self._codec.encode_message(message),))))
+        link.answered()
         self.counters.packets_sent += 1
         self.counters.items_sent += 1
 
@@ -306,7 +304,9 @@ class Links:
         return self._published.last
 
     def flush(self, now: float) -> list[Outgoing]:
-        """All frames that are to leave now."""
+        """All frames that are to leave now: what was said, and what is due."""
+        if self._due <= now:
+            self._wake(now)
         if not (self._ready or self._publications or self._dirty):
             return []
         ready = self._ready
@@ -323,7 +323,8 @@ class Links:
                     self.counters.packets_sent += 1
             self._dirty.clear()
         if ready:
-            self.counters.bytes_sent += sum(len(frame) for _, frame in ready)
+            for _, frame in ready:
+                self.counters.bytes_sent += len(frame)
         return ready
 
     def _flush_packets(self, link: Link, ready: list[Outgoing], now: float) -> None:
@@ -381,21 +382,19 @@ class Links:
             if route is None:
                 counters.bulletins_received += 1
                 bulletin = self._codec.decode_bulletin(frame)
-                self._check(bulletin.sender, key)
+                if self._vouches is not None and not self._vouches(bulletin.sender, key):
+                    raise _impostor(bulletin.sender, key)
                 self._receive_bulletin(bulletin, received, now)
             else:
                 counters.packets_received += 1
                 packet = self._codec.decode_packet(frame)
-                self._check(packet.sender, key)
+                if self._vouches is not None and not self._vouches(packet.sender, key):
+                    raise _impostor(packet.sender, key)
                 self._receive_packet(packet, len(frame), route, received, now)
         except PeerError:
             counters.drops["garbage"] += 1
             raise
         return received
-
-    def _check(self, sender: NodeId, key: str | None) -> None:
-        if not self._vouches(sender, key):
-            raise PeerError(f"a peer calls itself {sender}, which is not its key's name: its key is {key}")
 
     def _receive_packet(self, packet: Packet, size: int, route: Route, received: Received, now: float) -> None:
         if packet.receiver != self.node or packet.receiver_incarnation != self.incarnation:
@@ -413,7 +412,8 @@ class Links:
         if packet.stream > link.heard and link.forgotten_by(packet):
             link.renumber(self._clock.tick())
             self._dirty[link] = None
-        link.acknowledge(packet.heard, packet.ack, now)
+        if packet.ack > link.acked:
+            link.acknowledge(packet.heard, packet.ack, now)
         if packet.seq:
             self._take_in(link, packet, size, received, now)
         elif packet.items:
@@ -546,7 +546,7 @@ class Links:
 
     @property
     def deadline(self) -> float | None:
-        """When to wake, at the latest; waking for nothing is cheap. None: nothing is waited for."""
+        """When to flush, at the latest; to do so for nothing is cheap. None: nothing is waited for."""
         return None if self._due == math.inf else self._due
 
     def _watch(self, link: Link, at: float) -> None:
@@ -554,11 +554,13 @@ class Links:
         if at < self._due:
             self._due = at
 
-    def wake(self, now: float) -> None:
-        """Acknowledge, repeat, ask and pull what is due; the frames leave with the next flush."""
+    def _wake(self, now: float) -> None:
+        """Acknowledge, repeat, ask and pull what is due."""
         due = math.inf
         for link in list(self._timed):
-            due = min(due, self._wake_link(link, now))
+            link_due = self._wake_link(link, now)
+            if link_due < due:
+                due = link_due
         for unnamed in self._unnamed.values():
             if unnamed.ask_at <= now:
                 self._introduce("", 0, unnamed.route)
@@ -567,12 +569,12 @@ class Links:
             due = min(due, unnamed.ask_at)
         self._due = due
         for node, heard in self._heard.items():
-            if heard.pull_at is not None and heard.pull_at <= now:
-                pull = heard.missing()
-                if pull is not None:
-                    self.send(node, pull, now)
-            elif heard.pull_at is not None:
+            if heard.pull_at is None:
+                continue
+            if heard.pull_at > now:
                 self._due = min(self._due, heard.pull_at)
+            elif (pull := heard.missing()) is not None:
+                self.send(node, pull, now)
 
     def _wake_link(self, link: Link, now: float) -> float:
         """Do what is due on one link; when its next timer runs out (infinity: it has none)."""
@@ -590,3 +592,7 @@ class Links:
         if due == math.inf:
             del self._timed[link]
         return due
+
+
+def _impostor(sender: NodeId, key: str | None) -> PeerError:
+    return PeerError(f"a peer calls itself {sender}, which is not its key's name: its key is {key}")

@@ -78,7 +78,7 @@ class Witness:
         """A life is over, and all that ran there."""
 
     def heard(self, now: float, node: NodeId, message: Message, cause: Cause, life: int | None) -> None:
-        """The wire brought a message, from this life (incarnation) of its sender."""
+        """The wire brought a message, from this life (incarnation) of its sender; None: a datagram."""
 
     def said(self, now: float, node: NodeId, message: Message) -> None:
         """A message leaves a node, for good."""
@@ -112,7 +112,7 @@ class _Node:
 
     __slots__ = (
         "alive", "attempts", "backlog", "due", "execute", "id", "incarnation", "links", "listeners", "local", "paused",
-        "protocol", "rate", "recorder", "records", "touched", "wake_at", "wakes", "woken_at",
+        "protocol", "rate", "recorder", "records", "touched", "wake_at",
     )  # fmt: skip
 
     def __init__(
@@ -135,8 +135,6 @@ class _Node:
         self.touched = True  # its protocol was told something since its last turn ended
         self.due: float | None = None  # the protocol's deadline at the end of that turn, by its own clock
         self.wake_at: float | None = None
-        self.woken_at = -1.0
-        self.wakes = 0
 
 
 class SimulatedFleet:
@@ -318,37 +316,33 @@ class SimulatedFleet:
             node.backlog.append(partial(self._wake, node, at))
             return
         node.wake_at = None
-        if node.woken_at == self.now:
-            node.wakes += 1
-            if node.wakes > WAKES_PER_INSTANT_MAX:
-                raise ProtocolError(f"{node.id} wants to be woken at {self.now} again and again")
-        else:
-            node.woken_at, node.wakes = self.now, 0
-        node.local = now = max(self._local(node), at)
-        if node.due is not None and node.due <= now:
-            node.touched = True
-            self._perform(node, node.protocol.wake(now))
-        deadline = node.links.deadline
-        if deadline is not None and deadline <= now:
-            node.links.wake(now)
+        node.local = max(self._local(node), at)
         self._settle(node)
 
     def _settle(self, node: _Node) -> None:
-        """End a node's turn: its frames leave, and its next wake is set."""
-        now = node.local
-        for route, frame in node.links.flush(now):
+        """End a node's turn as the real shell does: what is due is done, its frames leave, its next wake is set."""
+        now, links = node.local, node.links
+        due = node.protocol.deadline if node.touched else node.due
+        wakes = 0
+        while due is not None and due <= now:
+            wakes += 1
+            if wakes > WAKES_PER_INSTANT_MAX:
+                raise ProtocolError(f"{node.id} wants to be woken at {self.now} again and again")
+            node.touched = True
+            self._perform(node, node.protocol.wake(now))
+            due = node.protocol.deadline
+        if node.touched:
+            node.touched = False
+            node.due = due
+            self._witness.turned(self.now, node.id)
+        for route, frame in links.flush(now):
             if route is None:
                 for listener in node.listeners:
                     self._carry(node.id, listener, frame, published=True)
             else:
                 self._carry(node.id, str(route), frame, published=False)
-        if node.touched:
-            node.touched = False
-            node.due = node.protocol.deadline
-            self._witness.turned(self.now, node.id)
-        wanted, theirs = node.due, node.links.deadline
-        if wanted is None or (theirs is not None and theirs < wanted):
-            wanted = theirs
+        theirs = links.deadline
+        wanted = due if theirs is None or (due is not None and due < theirs) else theirs
         if wanted is None or (node.wake_at is not None and node.wake_at <= wanted):
             return
         at = node.wake_at = max(wanted, now)
@@ -391,17 +385,18 @@ class SimulatedFleet:
             self._tell_trace(to, f"<- {sender} {what} of {len(frame)} bytes, {zlib.crc32(frame):08x}")
         try:
             now = self._local(node)
-            deliveries, refused = node.links.receive(frame, None if published else sender, now)
+            received = node.links.receive(frame, None if published else sender, now)
         except PeerError as error:
             self.garbage.append((self.now, to, error))
             return
-        for nonsense in refused:
+        for nonsense in received.refused:
             self.garbage.append((self.now, to, nonsense))
-        for peer, message, cause in deliveries:
+        for peer, message, cause in received.deliveries:
             self.messages += 1
             if self._trace is not None:
                 self._tell_trace(to, f"<- {peer} {message!r}")
-            self._witness.heard(self.now, to, message, cause, node.links.knows(peer))
+            life = node.links.knows(peer) if cause.seq else None
+            self._witness.heard(self.now, to, message, cause, life)
             self._receive(node, message, peer)
         self._settle(node)
 
@@ -414,7 +409,8 @@ class SimulatedFleet:
         except PeerError as error:
             self.garbage.append((self.now, node.id, error))
         else:
-            self._perform(node, effects)
+            if effects:
+                self._perform(node, effects)
 
     def _tell(self, node: _Node, messages: Callable[[], Sequence[Message]], sender: NodeId) -> None:
         """Something happens to a node; while it pauses it does not notice."""

@@ -251,9 +251,6 @@ class Endpoint:
         if self._closed:
             return
         now = self._loop.time()
-        deadline = self.links.deadline
-        if deadline is not None and deadline <= now:
-            self.links.wake(now)
         used: set[Inlet] = set()
         for route, frame in self.links.flush(now):
             inlet = self._put(route, frame)
@@ -323,13 +320,13 @@ class Endpoint:
             self._garbage(PeerError(f"a peer sent a message of {len(frames)} frames; 2 are usual"))
             return
         try:
-            deliveries, refused = self.links.receive(frames[1], route, self._loop.time(), key)
+            received = self.links.receive(frames[1], route, self._loop.time(), key)
         except PeerError as error:
             self._on_garbage(error)
             return
-        for nonsense in refused:
+        for nonsense in received.refused:
             self._on_garbage(nonsense)
-        for sender, message, cause in deliveries:
+        for sender, message, cause in received.deliveries:
             self._on_message(sender, message, cause)
 
     def _take_subscription(self, frames: list[bytes], key: Key | None) -> None:

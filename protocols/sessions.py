@@ -3,6 +3,7 @@
     desk -> all members   OpenBatch(session, members, tasks)
     each member           prices every task here, as in a call: its column, and a bid that stands
     members -> all        the words of rounds, or of gossip: columns, prices, trade     (`batch.py`, `batch_gossip.py`)
+    each member           its price of each round: logged
     each member           the division, the same everywhere: logged, with its certificate
     the desk's own        Divided -> the initiator, who awards by it, as ever late        (`batches.py`)
 
@@ -20,7 +21,18 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from .batch_words import BatchColumn, BatchDivided, CloseBatch, Divided, Mode, OpenBatch, Priced, Share, period_s
+from .batch_words import (
+    BatchColumn,
+    BatchDivided,
+    CloseBatch,
+    Divided,
+    Mode,
+    OpenBatch,
+    Priced,
+    PriceRound,
+    Share,
+    period_s,
+)
 from .core import Effect, Message, NodeId, PeerDown, PeerError, PeerUp, ProtocolError, Send, Task
 from .gossip import Exchange, Gossip
 from .rounds import Ask, Enter, Log, Out, Rounds, Spoken
@@ -28,6 +40,7 @@ from .rounds import Ask, Enter, Log, Out, Rounds, Spoken
 if TYPE_CHECKING:
     from .batch import Batch
     from .batch_gossip import BatchByGossip
+    from .prices import PriceStep
 
 SESSIONS_MAX = 16
 LIFE_S = 60.0
@@ -50,7 +63,7 @@ Price = Callable[[Sequence[Task], NodeId, float], Priced]
 class _Session:
     """One session here: first its tasks, then its driver."""
 
-    __slots__ = ("began", "desk", "driver", "ended", "mode", "open", "pieces", "priced", "until")
+    __slots__ = ("began", "desk", "driver", "ended", "mode", "open", "pieces", "priced", "steps", "until")
 
     def __init__(self, desk: NodeId, open: OpenBatch, now: float) -> None:
         self.desk = desk
@@ -59,6 +72,7 @@ class _Session:
         self.pieces: dict[int, tuple[Task, ...]] = {}
         self.priced = Priced((), ())
         self.driver: Rounds | Gossip | None = None
+        self.steps: tuple[PriceStep, ...] = ()  # that the log was told
         self.began = now
         self.until = now + LIFE_S
         self.ended = False
@@ -173,14 +187,17 @@ class Sessions:
         return effects
 
     def _after(self, one: _Session, effects: Sequence[Effect], now: float) -> list[Effect]:
-        """What its driver has said; and, if that was the last, what has come of it."""
-        if one.driver is None or not one.driver.finished or one.ended:
+        """What its driver has said; its prices since; and, if that was the last, what has come of it."""
+        if one.driver is None or one.ended:
             return list(effects)
+        effects = [*effects, *_prices(one, one.driver)]
+        if not one.driver.finished:
+            return effects
         one.ended = True
         one.until = now + LINGER_S
         told = divided(one.open.session, one.driver)
         if told is None:
-            return list(effects)
+            return effects
         event = BatchDivided(
             session=told.session,
             peer=one.desk,
@@ -195,6 +212,19 @@ class Sessions:
         )
         mine: list[Effect] = [Send(self._node, told)] if one.desk == self._node else []
         return [*effects, event, *mine]
+
+
+def _prices(one: _Session, driver: Rounds | Gossip) -> list[Effect]:
+    """Those that the log was not told; a round that is heard again, with one voice more, has another."""
+    player: Batch | BatchByGossip = driver.player  # type: ignore[assignment]
+    told, one.steps = one.steps, player.steps
+    if one.steps is told:
+        return []
+    same = sum([was is now for was, now in zip(told, one.steps, strict=False)])
+    return [
+        PriceRound(session=one.open.session, round=step.round, price=step.price, load=step.load, heard=step.heard)
+        for step in one.steps[same:]
+    ]
 
 
 def driver(node: NodeId, open: OpenBatch, priced: Priced, now: float) -> Rounds | Gossip:

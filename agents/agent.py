@@ -25,6 +25,7 @@ from ..protocols import (
     commitment_words,
     contract_net,
     custody,
+    dry_batches,
     gossip,
     membership,
     participant,
@@ -79,7 +80,7 @@ from ..protocols.performatives import (
     Renew,
 )
 from ..protocols.probing import Probes
-from ..protocols.requests import AskPlan, NodeLine
+from ..protocols.requests import AskDivision, AskPlan, NodeLine
 from ..protocols.seeking import Seek, Sought
 from .estimator import Estimator
 from .payload import hand_on
@@ -171,6 +172,7 @@ class Agent:
             contact.node, contact.incarnation, seed, rule, self.commitment, probes, policy
         )
         self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
+        self.dry_batches = dry_batches.DryBatches(contact.node, contact.incarnation, seed, policy)
         usual = earliest_finish(contact.node, resources, self._shop, self.estimator, shelf.knows)
         self.participant = participant.Participant(
             contact.node,
@@ -199,6 +201,7 @@ class Agent:
             self.commitment,
             self.initiator,
             self.planner,
+            self.dry_batches,
             self.participant,
             self.service,
             self.carrier,
@@ -213,7 +216,7 @@ class Agent:
             custody.HELD: self.commitment,
         }
         self._routes = self._routing()
-        for role in (self.initiator, self.planner):
+        for role in (self.initiator, self.planner, self.dry_batches):
             role.receive(PeerUp(self.node), self.node, now)
 
     def _routing(self) -> dict[type[Message], tuple[Protocol, ...]]:
@@ -234,6 +237,7 @@ class Agent:
                 (*requests.QUESTIONS, Credit, Printed, Completed, HeldFast, Permitted, Overruled, Chosen, Seek, Sought),
             ),
             (self.initiator, (Permitted, Overruled, Chosen, Divided)),
+            (self.dry_batches, (AskDivision, Divided, PeerUp, PeerDown)),
             (self.sessions, (OpenBatch, CloseBatch, *rounds.MESSAGES, *gossip.MESSAGES, PeerUp, PeerDown)),
             (self.participant, (Begin, Overruled, Chosen)),
             (self.carrier, carrier.LISTENS),

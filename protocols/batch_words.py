@@ -53,7 +53,8 @@ def session_s(mode: Mode, members: int) -> float:
 
 
 class OpenBatch(Message, frozen=True, array_like=True):
-    """Price these tasks of the sender, and divide them with the other members. `piece` of `pieces`, from 0."""
+    """Price these tasks of the sender, and divide them with the other members. `piece` of `pieces`, from 0. `dry`: it
+    is only to be known how they would be divided, and no log is told."""
 
     session: SessionId
     members: Nodes
@@ -63,6 +64,7 @@ class OpenBatch(Message, frozen=True, array_like=True):
     tasks: Tasks
     piece: Annotated[int, Meta(ge=0, lt=PIECES_MAX)]
     pieces: Annotated[int, Meta(ge=1, le=PIECES_MAX)]
+    dry: bool = False
 
 
 class CloseBatch(Message, frozen=True, array_like=True):

@@ -33,7 +33,7 @@ from .batch_words import (
     Share,
     period_s,
 )
-from .core import Effect, Message, NodeId, PeerDown, PeerError, PeerUp, ProtocolError, Send, Task
+from .core import Effect, Event, Message, NodeId, PeerDown, PeerError, PeerUp, ProtocolError, Send, Task
 from .gossip import Exchange, Gossip
 from .rounds import Ask, Enter, Log, Out, Rounds, Spoken
 
@@ -151,7 +151,7 @@ class Sessions:
         name = one.open.session
         opened = BatchColumn(session=name, peer=one.desk, ready_s=priced.ready_s, costs=priced.costs)
         one.driver = driver(self._node, one.open, priced, now)
-        effects = [opened, *self._after(one, (), now)]
+        effects = [*_told(one, opened), *self._after(one, (), now)]
         for node in sorted(self._down.intersection(one.open.members)):
             effects += self._after(one, one.driver.receive(PeerDown(node), self._node, now), now)
         for message, sender in self._early.pop(name, ()):
@@ -211,20 +211,26 @@ class Sessions:
             digest=one.priced.digest,
         )
         mine: list[Effect] = [Send(self._node, told)] if one.desk == self._node else []
-        return [*effects, event, *mine]
+        return [*effects, *_told(one, event), *mine]
 
 
-def _prices(one: _Session, driver: Rounds | Gossip) -> list[Effect]:
+def _told(one: _Session, *events: Event) -> Sequence[Event]:
+    """What the log is told."""
+    return () if one.open.dry else events
+
+
+def _prices(one: _Session, driver: Rounds | Gossip) -> Sequence[Effect]:
     """Those that the log was not told; a round that is heard again, with one voice more, has another."""
     player: Batch | BatchByGossip = driver.player  # type: ignore[assignment]
     told, one.steps = one.steps, player.steps
     if one.steps is told:
-        return []
+        return ()
     same = sum([was is now for was, now in zip(told, one.steps, strict=False)])
-    return [
+    rounds = [
         PriceRound(session=one.open.session, round=step.round, price=step.price, load=step.load, heard=step.heard)
         for step in one.steps[same:]
     ]
+    return _told(one, *rounds)
 
 
 def driver(node: NodeId, open: OpenBatch, priced: Priced, now: float) -> Rounds | Gossip:
@@ -273,7 +279,7 @@ def divided(session: str, driver: Rounds | Gossip) -> Divided | None:
         return None
     shares = tuple(Share(node, tuple(tasks), prices.get(node, 0.0)) for node, tasks in division.tasks.items())
     columns = tuple(
-        (node, tuple(None if cost >= REFUSED else cost for cost in table.costs[row].tolist()))
+        (node, tuple(cost if 0.0 < cost < REFUSED else None for cost in table.costs[row].tolist()))  # 0: by all
         for row, node in enumerate(table.nodes)
     )
     rounds = driver.rounds if isinstance(driver, Rounds) else driver.periods

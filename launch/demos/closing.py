@@ -15,6 +15,7 @@ import msgspec
 from ..analysis.report import REPORT_NAME
 from ..analysis.report import report as make_report
 from ..analysis.summary import Divided
+from ..analysis.words import within
 from ..problems import Problem
 from .demonstration import Options, Progress, Report
 
@@ -114,8 +115,8 @@ def summary(report: Report, options: Options, page: Path | None = None) -> str:
 
 def divided(batch: Divided) -> str:
     """How well a batch was divided, in words."""
-    within = "" if batch.certificate is None else f", within {batch.certificate * 100:.2g} % of the optimum"
-    return f"{batch.tasks} tasks among {batch.members} by prices{within}"
+    proof = "" if batch.certificate is None else f", {within(batch.certificate)}"
+    return f"{batch.tasks} tasks among {batch.members} by prices{proof}"
 
 
 def opening(page: str) -> str:

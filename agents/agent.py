@@ -57,6 +57,7 @@ from ..protocols.core import (
     Publish,
     Send,
 )
+from ..protocols.distances import Distances
 from ..protocols.gate import Gate, Recorded
 from ..protocols.performatives import (
     Availability,
@@ -145,15 +146,17 @@ class Agent:
         self._resources = resources
         self._shop = shop if shop is not None else Listed(resources.allow)
         self.estimator = Estimator(resources.speed)
+        self.distances = Distances()
         self.membership = membership.Membership(
             contact,
             now,
             self.status,
             lambda node, told: self.estimator.told(node, told.estimates),
             Random(f"{seed} {contact.node} {contact.incarnation}"),
+            self.distances.answered,
         )
         self._gate = Gate(recording)
-        self.carrier = carrier.Carrier(contact.node, shelf.holds)
+        self.carrier = carrier.Carrier(contact.node, shelf.holds, self.distances.carried)
         self.commitment = commitment.Commitment(
             contact.holder or contact.node,
             contact.incarnation,
@@ -173,7 +176,7 @@ class Agent:
         )
         self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
         self.dry_batches = dry_batches.DryBatches(contact.node, contact.incarnation, seed, policy)
-        usual = earliest_finish(contact.node, resources, self._shop, self.estimator, shelf.knows)
+        usual = earliest_finish(contact.node, resources, self._shop, self.estimator, shelf.knows, self.distances)
         self.participant = participant.Participant(
             contact.node,
             resources.slots,

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from test_bench_instances import DATA, data
 
-from parley.agents.valuation import LATENCY_S, LINK_BYTES_PER_S
 from parley.launch.bench.workflows import Workflow, heft, lower_bound, play, ranks, read, runs
 from parley.launch.problems import Problem
 from parley.protocols.award_rules import RULES
+from parley.protocols.distances import LATENCY_S, LINK_BYTES_PER_S
 
 MIB = 1 << 20
 DIAMOND = Workflow("diamond", (2.0, 4.0, 8.0, 2.0), ({}, {0: MIB}, {0: MIB}, {1: MIB, 2: MIB}))

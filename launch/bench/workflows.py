@@ -26,10 +26,10 @@ from typing import Any
 
 import msgspec
 
-from ...agents.valuation import LATENCY_S, LINK_BYTES_PER_S
 from ...protocols.award_rules import RULES, Rule
 from ...protocols.blobs import Gather
 from ...protocols.core import BLOB_BYTES_MAX, BLOBS_MAX, Conditions, NodeId, Outcome, ProtocolError, Reference, Task
+from ...protocols.distances import LATENCY_S, LINK_BYTES_PER_S
 from ...protocols.participant import Asked, Pricing
 from ..problems import Exit, Problem
 from .contractors import START_S, Contractor, Contractors

@@ -1,10 +1,10 @@
 """What would this task cost here? One function per policy; what it answers is a price made of terms, or a refusal.
 
-`earliest_finish` is the default: seconds until the task would be done here. Its terms are `queue` (put in front by
-the participant, who knows its queue), `run` (what the executor knows or the estimator has learnt of the kind) and
+`earliest_finish` is the default: seconds until the task would be done here. Its terms are `queue` (put in front by the
+participant, who knows its queue), `run` (what the executor knows or the estimator has learnt of the kind) and
 `transfer` (the argument's way to this node, with those of its large values that are not here yet, by what that link
-has carried so far: work goes to where its data lies, other things being equal). They sum to the cost. What an owner
-thinks of it stands in `bidder.py`.
+has carried so far: work goes to where its data lies, other things being equal), and `affinity` where a tag that the
+task prefers is missing. They sum to the cost. What an owner thinks of it stands in `bidder.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ..protocols.core import BlobHint, NodeId
 from ..protocols.distances import Distances
 from ..protocols.participant import Asked, Pricing, Valuation
+from ..protocols.performatives import AFFINITY
 from .estimator import Estimator
 from .resources import Resources, Shop
 
@@ -38,6 +39,10 @@ def earliest_finish(
         if own is None:
             seconds, basis = estimator.estimate(task, now)
             own = (("run", seconds),)
+        if task.terms is not None and task.terms.prefers:
+            tags = resources.has(shop)
+            apart_s = sum([seconds for tag, seconds in task.terms.prefers if tag not in tags])
+            own = (*own, (AFFINITY, apart_s)) if apart_s else own
         if asked.initiator == node:
             return Pricing(tuple(own), basis=basis)
         size = task.payload_bytes

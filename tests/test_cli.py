@@ -204,7 +204,7 @@ FILES = [
     line("a need of a number", FORM + '"need": [1]}', r"need\[0\] is text, not a whole"),
     line("half a priority", FORM + '"priority": 0.5}', r"priority is a whole number"),
     line("an id with a space", FORM + '"id": "a b"}', r"'a b' is no label"),
-    line("a gang", FORM + '"gang": 4}', r"gang: .* cannot be placed yet"),
+    line("a gang of none", FORM + '"gang": 0}', r"gang is 1 or more slots of one node, not 0"),
     Row(
         "a child without its parent",
         ["submit", "--file=t"],

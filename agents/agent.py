@@ -25,6 +25,7 @@ from ..protocols import (
     commitment_words,
     contract_net,
     custody,
+    dry_batches,
     gossip,
     membership,
     participant,
@@ -56,6 +57,7 @@ from ..protocols.core import (
     Publish,
     Send,
 )
+from ..protocols.distances import Distances
 from ..protocols.gate import Gate, Recorded
 from ..protocols.performatives import (
     Availability,
@@ -79,7 +81,7 @@ from ..protocols.performatives import (
     Renew,
 )
 from ..protocols.probing import Probes
-from ..protocols.requests import AskPlan, NodeLine
+from ..protocols.requests import AskDivision, AskPlan, NodeLine
 from ..protocols.seeking import Seek, Sought
 from .estimator import Estimator
 from .payload import hand_on
@@ -144,15 +146,17 @@ class Agent:
         self._resources = resources
         self._shop = shop if shop is not None else Listed(resources.allow)
         self.estimator = Estimator(resources.speed)
+        self.distances = Distances()
         self.membership = membership.Membership(
             contact,
             now,
             self.status,
             lambda node, told: self.estimator.told(node, told.estimates),
             Random(f"{seed} {contact.node} {contact.incarnation}"),
+            self.distances.answered,
         )
         self._gate = Gate(recording)
-        self.carrier = carrier.Carrier(contact.node, shelf.holds)
+        self.carrier = carrier.Carrier(contact.node, shelf.holds, self.distances.carried)
         self.commitment = commitment.Commitment(
             contact.holder or contact.node,
             contact.incarnation,
@@ -171,7 +175,8 @@ class Agent:
             contact.node, contact.incarnation, seed, rule, self.commitment, probes, policy
         )
         self.planner = planning.Planner(contact.node, contact.incarnation, seed, rule)
-        usual = earliest_finish(contact.node, resources, self._shop, self.estimator, shelf.knows)
+        self.dry_batches = dry_batches.DryBatches(contact.node, contact.incarnation, seed, policy)
+        usual = earliest_finish(contact.node, resources, self._shop, self.estimator, shelf.knows, self.distances)
         self.participant = participant.Participant(
             contact.node,
             resources.slots,
@@ -199,6 +204,7 @@ class Agent:
             self.commitment: (self.commitment, self.carrier),
             self.initiator: (self.initiator, self.commitment),
             self.planner: (self.planner,),
+            self.dry_batches: (self.dry_batches,),
             self.participant: (self.participant, self.commitment),
             self.service: (self.service, self.initiator, self.participant, self.carrier, self.commitment),
             self.carrier: (self.carrier,),
@@ -216,7 +222,7 @@ class Agent:
             custody.HELD: self.commitment,
         }
         self._routes = self._routing()
-        for role in (self.initiator, self.planner):
+        for role in (self.initiator, self.planner, self.dry_batches):
             role.receive(PeerUp(self.node), self.node, now)
 
     def _routing(self) -> dict[type[Message], tuple[Protocol, ...]]:
@@ -237,6 +243,7 @@ class Agent:
                 (*requests.QUESTIONS, Credit, Printed, Completed, HeldFast, Permitted, Overruled, Chosen, Seek, Sought),
             ),
             (self.initiator, (Permitted, Overruled, Chosen, Divided)),
+            (self.dry_batches, (AskDivision, Divided, PeerUp, PeerDown)),
             (self.sessions, (OpenBatch, CloseBatch, *rounds.MESSAGES, *gossip.MESSAGES, PeerUp, PeerDown)),
             (self.participant, (Begin, Overruled, Chosen)),
             (self.carrier, carrier.LISTENS),

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from ..protocols.core import BlobHint, Reference, Tag, Task
+from ..protocols.core import SLOTS, BlobHint, Reference, Tag, Task
 from ..protocols.participant import Pricing
 from ..protocols.performatives import Reason, Term
 
@@ -54,20 +54,24 @@ class Resources:
     tags: tuple[str, ...] = ()
     amounts: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
+    def has(self, shop: Shop) -> set[Tag]:
+        """All tags of this node."""
+        return {*self.tags, *shop.tags, *(name for name, amount in self.amounts.items() if amount > 0.0)}
+
     def unfit(self, task: Task, shop: Shop) -> Pricing | None:
         """Why this node can never run the task, in words that go on from "3 nodes"; None: it can."""
         if not shop.offers(task.kind):
             return Pricing(decline=Reason.KIND, detail=f"do not offer the kind {task.kind}")
         if task.terms is None:
             return None
-        tags = {*self.tags, *shop.tags, *(name for name, amount in self.amounts.items() if amount > 0.0)}
+        tags = self.has(shop)
         if task.terms.only and not tags & set(task.terms.only):
             return Pricing(decline=Reason.ONLY, detail=f"are not {' or '.join(task.terms.only)}")
         for tag in task.terms.needs:
             if tag not in tags:
                 return Pricing(decline=Reason.NEED, detail=f"lack capability {tag}")
         for name, amount in task.terms.amounts:
-            have = self.amounts.get(name, 0.0)
+            have = float(self.slots) if name == SLOTS else self.amounts.get(name, 0.0)
             if have < amount:
                 less = f"{name} {quantity(name, have)} < {quantity(name, amount)}"
                 return Pricing(decline=Reason.NEED, detail=f"have {less}")

@@ -37,11 +37,12 @@ from ..agents.agent import MESSAGES
 from ..agents.payload import unpack
 from ..protocols.core import ENDED, Message, NodeId, Outcome, PeerError, State, Task
 from ..protocols.holders import holders_among
-from ..protocols.performatives import Credit, Output
+from ..protocols.performatives import TASKS_PER_CALL_MAX, Credit, Output
 from ..protocols.requests import (
     UNREAD_BYTES_MAX,
     UNREAD_MAX,
     WHICH_MAX,
+    AskDivision,
     AskDrain,
     AskNodes,
     AskPlan,
@@ -49,6 +50,7 @@ from ..protocols.requests import (
     AskTasks,
     Cancelled,
     CancelTasks,
+    DivisionTold,
     Draining,
     Follow,
     NodeLine,
@@ -128,9 +130,9 @@ def _links(ring: Ring | None, nonce: bytes) -> Links:
 
 
 RingOf: TypeAlias = Callable[[str], Ring | None]
-Answer: TypeAlias = Nodes | Tasks | Progress | ResultOf | Planned | Cancelled | Draining
+Answer: TypeAlias = Nodes | Tasks | Progress | ResultOf | Planned | DivisionTold | Cancelled | Draining
 A = TypeVar("A")
-Q = TypeVar("Q", Nodes, Tasks, ResultOf, Planned, Cancelled, Draining)
+Q = TypeVar("Q", Nodes, Tasks, ResultOf, Planned, DivisionTold, Cancelled, Draining)
 
 
 class Connection:
@@ -252,6 +254,17 @@ class Connection:
     async def plan(self, task: Task) -> Planned:
         """Who would get this task: a dry auction."""
         return await self._ask(lambda request: AskPlan(request, task), Planned)
+
+    async def division(self, tasks: Sequence[Task]) -> DivisionTold:
+        """How would these tasks be divided: a dry division."""
+        pieces = [tuple(tasks[at : at + TASKS_PER_CALL_MAX]) for at in range(0, len(tasks), TASKS_PER_CALL_MAX)]
+
+        def question(request: int) -> AskDivision:
+            for piece in pieces[:-1]:
+                self._endpoint.send(self._agent, AskDivision(request, piece, more=True))
+            return AskDivision(request, pieces[-1], more=False)
+
+        return await self._ask(question, DivisionTold)
 
     async def drain(self) -> Draining:
         """Let this agent end what it has, and leave."""
@@ -455,7 +468,7 @@ class Connection:
 
     def _on_message(self, sender: NodeId, message: Message, cause: Cause) -> None:
         match message:
-            case Nodes() | Tasks() | Progress() | ResultOf() | Planned() | Cancelled() | Draining():
+            case Nodes() | Tasks() | Progress() | ResultOf() | Planned() | DivisionTold() | Cancelled() | Draining():
                 if isinstance(message, Nodes):
                     self._lines, self._holders, self._entry = message.nodes, message.holders, message.me
                 if message.request in self._asked:

@@ -18,6 +18,7 @@ from ..protocols.performatives import Basis
 from ..protocols.requests import Planned
 from .analysis.card import render
 from .analysis.why import Award, Why
+from .analysis.words import duration, within
 from .desk import connected
 from .submission import Submission
 
@@ -40,7 +41,8 @@ class BidTold(msgspec.Struct, frozen=True):
 
 
 class AwardTold(msgspec.Struct, frozen=True):
-    """The award that would be made, in the words of `why --json`; `winner` None: nobody can run it."""
+    """The award that would be made, in the words of `why --json`; `winner` None: nobody can run it. No node that has
+    answered does it in less than `bound`, so it is within `certificate` of the optimum."""
 
     epoch: int
     winner: str | None
@@ -51,6 +53,8 @@ class AwardTold(msgspec.Struct, frozen=True):
     bids: tuple[BidTold, ...]
     declines: tuple[DeclineLine, ...]
     silent: tuple[str, ...]
+    bound: float | None
+    certificate: float | None
 
 
 class PlanTold(msgspec.Struct, frozen=True):
@@ -74,6 +78,7 @@ def plan_told(task: Task, planned: Planned) -> PlanTold:
         for bid in planned.bids
     )
     best, second = (*bids[:2], None, None)[:2]
+    bound = min([bid.cost for bid in bids], default=None)
     award = AwardTold(
         epoch=0,
         winner=best.node if best else None,
@@ -84,6 +89,8 @@ def plan_told(task: Task, planned: Planned) -> PlanTold:
         bids=bids,
         declines=_declines(planned),
         silent=planned.silent,
+        bound=bound,
+        certificate=(best.cost - bound) / bound if best and bound else None,
     )
     return PlanTold(task.id, State.OPEN if best else State.UNPLACED, (award,))
 
@@ -123,7 +130,14 @@ def card(task: Task, planned: Planned, color: bool, width: int) -> str:
         for bid in told.bids
         if bid.basis is not None
     ]
-    return "\n".join([drawn.replace("Award 0", f"Plan for {task.kind}", 1), *sources])
+    proof = [] if told.certificate is None else [f"  {within(told.certificate)}: {_best(told)}"]
+    return "\n".join([drawn.replace("Award 0", f"Plan for {task.kind}", 1), *sources, *proof])
+
+
+def _best(told: AwardTold) -> str:
+    """What the optimum is."""
+    asked = f"of the {len(told.bids) + len(told.declines)} that have answered" if told.silent else "of all"
+    return f"the least bid {asked} is {duration(told.bound or 0.0)}"
 
 
 def _source(basis: BasisTold) -> str:

@@ -33,6 +33,7 @@ ATTEMPTS_MAX = 100
 REPLICAS_MAX = 64
 TERMS_MAX = 16
 """So many needs, tags to choose from, and facts about itself a task may have, each."""
+PREFERENCES_MAX = 8
 KIND_CHARACTERS_MAX = 128
 HANDLE_CHARACTERS_MAX = 64
 FACT_CHARACTERS_MAX = 256
@@ -64,7 +65,8 @@ class Submission:
     """A task as its owner describes it. Raises TaskRefused, with the exit code of a wrong usage, where it is made.
 
     `work`: seconds on a node of speed 1, if known; those of `sleep` are. `need`: what its node must have, as "gpu" or
-    "vram=8GiB"; `only`: tags, it may go only where one of them is. `deadline_s`: in so many seconds it must be done;
+    "vram=8GiB"; `only`: tags, it may go only where one of them is; `prefer`: tags that are worth waiting for,
+    as "site=lab:30s". `deadline_s`: in so many seconds it must be done;
     `timeout_s`: so long one attempt may take; `attempts`: how often it is tried. `after`: ids or labels of tasks that
     must be done before; where the arguments say `Handed(name)`, the result of that one is put, and it need not be named
     here. `about`: what bidders may know of it. `waits`: if nobody can run it, it waits until somebody can.
@@ -76,6 +78,7 @@ class Submission:
     work: float | None = None
     need: Sequence[str] = ()
     only: Sequence[str] = ()
+    prefer: Sequence[str] = ()
     priority: int = 0
     reward: float = 0.0
     deadline_s: float | None = None
@@ -163,6 +166,7 @@ class Submission:
             _facts(self.kind, self.arguments, self.about),
             bool(self.at_most_once),
             _dividing(self.protocol),
+            _prefers(self.prefer),
         )
         return None if terms == NO_CONDITIONS else terms
 
@@ -231,6 +235,21 @@ def _only(tags: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(map(units.tag, tags)))
     except ValueError as error:
         raise _refused(str(error)) from None
+
+
+def _prefers(preferences: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Tags and what they are worth: the most, where one is named twice."""
+    if not preferences:
+        return ()
+    _check_list("prefer", preferences, PREFERENCES_MAX)
+    worth: dict[str, float] = {}
+    for text in preferences:
+        try:
+            name, seconds = units.preference(text)
+        except ValueError as error:
+            raise _refused(str(error)) from None
+        worth[name] = max(seconds, worth.get(name, 0.0))
+    return tuple(worth.items())
 
 
 def _facts(kind: str, arguments: object, about: Mapping[str, float | str]) -> tuple[tuple[str, float | str], ...]:

@@ -37,6 +37,7 @@ class Terms:
     work: float | None = None
     need: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    prefer: tuple[str, ...] = ()
     priority: int = 0
     reward: float = 0.0
     deadline_s: float | None = None
@@ -57,6 +58,7 @@ class Terms:
             work=self.work,
             need=self.need,
             only=self.only,
+            prefer=self.prefer,
             priority=self.priority,
             reward=self.reward,
             deadline_s=self.deadline_s,
@@ -73,9 +75,13 @@ class Terms:
 
 
 class _Checked(units.Need):
-    """A need, or a tag to choose from: found wrong at its flag, and handed on as it was written."""
+    """A need, a tag to choose from, or a preference: found wrong at its flag, and handed on as it was written."""
 
-    reads: ClassVar[dict[str, Callable[[str], object]]] = {"need": units.need, "tag": units.tag}
+    reads: ClassVar[dict[str, Callable[[str], object]]] = {
+        "need": units.need,
+        "tag": units.tag,
+        "preference": units.preference,
+    }
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -95,6 +101,13 @@ def flags(*, timeout_s: float = TIMEOUT_S, many: bool = True) -> Callable[[F], F
     options = [
         click.option("--need", type=_Checked("need"), multiple=True, help="What its node must have: gpu, vram=8GiB."),
         click.option("--only", type=_Checked("tag"), multiple=True, help="Only where this tag is, or another --only."),
+        click.option(
+            "--prefer",
+            type=_Checked("preference"),
+            multiple=True,
+            metavar="TAG:TIME",
+            help="Where this tag is not, it counts as so much later: site=lab:30s.",
+        ),
         click.option("--work", type=units.Duration(), help="How long it takes on a node of speed 1, if you know it."),
         click.option("--priority", type=priorities, default=0, help="Higher goes first."),
         click.option(

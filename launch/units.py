@@ -114,6 +114,19 @@ def tag(text: str) -> str:
     return text
 
 
+def preference(text: str) -> tuple[str, float]:
+    """A tag, and how many seconds later a node without it counts.
+
+    >>> preference("site=lab:30s")
+    ('site=lab', 30.0)
+    """
+    name, _, wait = text.rpartition(":")
+    try:
+        return tag(name), seconds(wait)
+    except ValueError:
+        raise ValueError(f"{text!r} is no preference: write a tag and what it is worth, as gpu:30s") from None
+
+
 def have(text: str) -> tuple[str, float]:
     """What a node has so much of.
 

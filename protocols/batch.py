@@ -29,7 +29,7 @@ from .clearing import cleared
 from .columns import Column, Opening, Owners, Table, column, table
 from .core import NodeId, PeerError
 from .dual_bound import bound_of, certificate, tightened, trivial_bound, with_bases
-from .prices import Quote, first_price, priced, raised, wanted
+from .prices import PriceStep, Quote, first_price, known_prices, priced, raised, wanted
 from .trading import Holding, Market, Trading, trading
 
 PRICE_ROUNDS = 100
@@ -90,6 +90,8 @@ class Batch:
         self.stage = Stage.OPENING
         self.table: Table | None = None
         self.bound = -math.inf
+        self.steps: tuple[PriceStep, ...] = ()
+        """How this node came to its prices, one after the other."""
         self._own = own
         self._terms = terms
         self._columns: Mapping[NodeId, Column] = {}
@@ -175,7 +177,7 @@ class Batch:
             self._price_at(dict.fromkeys(self.table.nodes, first_price(self.table)))
             self._best_prices = self._prices
         elif self.stage is Stage.PRICES:
-            self._price_at(self._prices)
+            self._prices = dict(zip(self.table.nodes, known_prices(self.table, self._prices), strict=True))
             self._best_prices, self._best_step = self._prices, self._step
         elif self._trading is not None and former is not None:
             self._regroup(former, self._trading)
@@ -195,17 +197,18 @@ class Batch:
     def _price_at(self, prices: Mapping[NodeId, float]) -> None:
         """Where everything would go at these prices, hence our load and our next price."""
         assert self.table is not None
-        known = [prices[node] for node in self.table.nodes if node in prices]
-        usual = math.fsum(known) / len(known) if known else first_price(self.table)
-        self._prices = {node: prices.get(node, usual) for node in self.table.nodes}
-        at = list(self._prices.values())
+        at = known_prices(self.table, prices)
+        self._prices = dict(zip(self.table.nodes, at, strict=True))
         owners = wanted(self.table, at)
         self._loads = self.table.shares(owners)
         costs = self.table.costs[owners, np.arange(self.table.tasks)]
         self._costs = [math.fsum(costs[owners == row]) for row in range(len(at))]
         row = self._row
         if row is not None:
-            self._price = raised(self.table, row, at[row], with_bases(self.table, self._loads), self._step)
+            loads = with_bases(self.table, self._loads)
+            self._price = raised(self.table, row, at[row], loads, self._step)
+            heard = tuple([self._step - 1 if node in prices else 0 for node in self.table.nodes])
+            self.steps += (PriceStep(self._step, self._price, loads[row], heard),)
 
     def _quoted(self, quotes: Mapping[NodeId, Quote]) -> None:
         """All have quoted: the bound of the last step, and the prices of this one."""
@@ -223,9 +226,10 @@ class Batch:
             if bound > self.bound:
                 self.bound, self._best_prices = bound, self._prices
         self._step += 1
-        self._price_at({node: quote.price for node, quote in quotes.items()})
         if self._step > self._terms.price_rounds or self._step - self._best_step > PATIENCE:
             self._clear()
+        else:
+            self._price_at({node: quote.price for node, quote in quotes.items()})
 
     def _market(self) -> Market:
         assert self.table is not None

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -30,7 +30,7 @@ from .clearing import cleared
 from .columns import Column, Opening, Owners, Table, column, table
 from .core import NodeId, PeerError
 from .dual_bound import bound_of, tightened, trivial_bound, with_bases
-from .prices import PRICE_MAX, Amount, first_price, priced, raised, wanted
+from .prices import PRICE_MAX, Amount, PriceStep, known_prices, priced, raised, wanted
 from .session import ROUNDS_MAX
 from .trading import Market, pack, relieved, tasks_of
 
@@ -61,8 +61,9 @@ class BatchByGossip:
         self._terms = terms
         self._table: Table | None = None
         self._mark = Mark(0, 1.0 if own.capacity is None else 0.0, 0.0)
-        self._sum = 0.0
-        self._summed = 0
+        self.steps: tuple[PriceStep, ...] = ()
+        """How this node came to its prices, one after the other."""
+        self._late: tuple[float, ...] = ()
         self._bound = -math.inf
         self._market: Market | None = None
         self._market_of: tuple[tuple[NodeId, float], ...] = ()
@@ -147,13 +148,9 @@ class BatchByGossip:
         return node in marks and marks[node].step >= self._terms.price_rounds
 
     def _at(self, marks: Mapping[NodeId, Mark]) -> list[float]:
-        """The prices as far as they are known, our own as it is; a newcomer's is what is usual."""
+        """The prices as far as they are known; a newcomer's is what is usual."""
         assert self._table is not None
-        known = {node: mark.price for node, mark in marks.items() if mark.step or mark.stand}
-        usual = math.fsum(known.values()) / len(known) if known else first_price(self._table)
-        if self._mark.step:
-            known[self.node] = self._mark.price
-        return [known.get(node, usual) for node in self._table.nodes]
+        return known_prices(self._table, {node: mark.price for node, mark in marks.items() if mark.step})
 
     def _take_step(self, marks: Mapping[NodeId, Mark]) -> None:
         """One step at the newest prices; the last gives the mean of what came before it."""
@@ -162,14 +159,14 @@ class BatchByGossip:
         loads = self._see_bound(self._table, at)
         row = self._table.nodes.index(self.node)
         price = raised(self._table, row, at[row], loads, step)
-        if step > (1.0 - AVERAGED) * self._terms.price_rounds:
-            self._sum += price / (math.fsum(at) / len(at)) if self._table.capacities is None else price
-            self._summed += 1
+        if is_late(step, self._terms.price_rounds):
+            self._late += (scaled(self._table, price, at),)
         others_trade = any(mark.stand is not None for mark in marks.values())
         if step == self._terms.price_rounds or others_trade:
-            step = self._terms.price_rounds
-            price = self._sum / self._summed if self._summed else at[row]
-        self._mark = Mark(step, min(price, PRICE_MAX), 0.0)
+            step, price = self._terms.price_rounds, last_price(self._late, at[row])
+        self._mark = Mark(step, price, 0.0)
+        heard = tuple([marks[node].step if node in marks else 0 for node in self._table.nodes])
+        self.steps += (PriceStep(step, price, loads[row], heard),)
 
     def _see_bound(self, known: Table, at: list[float]) -> list[float]:
         """The loads at these prices; the bound that they give is kept if it is the best."""
@@ -214,3 +211,21 @@ class BatchByGossip:
             common = bound_of(at, loads, loads, None)  # of the last prices, which all know
             limits = [SLACK * max(common, trivial_bound(known))] * len(at)
         return Market(known, priced(known, at), self._bound, tuple(limits))
+
+
+# --- the last price --------------------------------------------------------------------------------------------------
+
+
+def is_late(step: int, steps: int) -> bool:
+    """Does this step count for the mean?"""
+    return step > (1.0 - AVERAGED) * steps
+
+
+def scaled(table: Table, price: float, at: Sequence[float]) -> float:
+    """Beside the prices (nodes,) of that step: where the time counts, it is their ratios that mean something."""
+    return price / (math.fsum(at) / len(at)) if table.capacities is None else price
+
+
+def last_price(late: Sequence[float], present: float) -> float:
+    """The mean of the late ones; the present one, where there was none."""
+    return min(math.fsum(late) / len(late), PRICE_MAX) if late else present

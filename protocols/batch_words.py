@@ -5,7 +5,7 @@
     desk -> each member   CloseBatch(session)                    it takes too long: the desk goes on without it
 
 The numbers that a certificate is made of are in the log of every member: what each task costs on it (`batch.column`),
-and with what prices, bound and division the session ended (`batch.divided`).
+how it came to its prices (`price.round`), and with what prices, bound and division the session ended (`batch.divided`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def session_s(mode: Mode, members: int) -> float:
 
 
 class OpenBatch(Message, frozen=True, array_like=True):
-    """Price these tasks of the sender, and divide them with the other members. `piece` of `pieces`, from 0."""
+    """Price these tasks of the sender, and divide them with the other members. `piece` of `pieces`, from 0. `dry`: it
+    is only to be known how they would be divided, and no log is told."""
 
     session: SessionId
     members: Nodes
@@ -63,6 +64,7 @@ class OpenBatch(Message, frozen=True, array_like=True):
     tasks: Tasks
     piece: Annotated[int, Meta(ge=0, lt=PIECES_MAX)]
     pieces: Annotated[int, Meta(ge=1, le=PIECES_MAX)]
+    dry: bool = False
 
 
 class CloseBatch(Message, frozen=True, array_like=True):
@@ -140,6 +142,19 @@ class BatchColumn(Event, frozen=True, kw_only=True):
     costs: tuple[float | None, ...]
 
 
+class PriceRound(Event, frozen=True, kw_only=True):
+    """A member has set its price: so much work per slot would have gone to it at the prices it had heard, in seconds.
+    `heard`: of which round those were, for each member in the order of names (0: none yet). Between the prices of a
+    session by gossip there are no rounds in common: they are counted by each node for itself."""
+
+    name: ClassVar[str] = "price.round"
+    session: str
+    round: int
+    price: float
+    load: float
+    heard: tuple[int, ...]
+
+
 class BatchDivided(Event, frozen=True, kw_only=True):
     """A session has ended at this member: who gets what, how long that takes, and what no division can beat. The bound
     is that of these prices over the columns; the division is within `certificate` of the optimum."""
@@ -197,4 +212,12 @@ class TradeMet(Event, frozen=True, kw_only=True):
 
 
 MESSAGES: tuple[type[Message], ...] = (OpenBatch, CloseBatch)
-EVENTS: tuple[type[Event], ...] = (BatchOpened, BatchColumn, BatchDivided, BatchDropped, BatchMoved, TradeMet)
+EVENTS: tuple[type[Event], ...] = (
+    BatchOpened,
+    BatchColumn,
+    PriceRound,
+    BatchDivided,
+    BatchDropped,
+    BatchMoved,
+    TradeMet,
+)

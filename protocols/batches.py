@@ -39,7 +39,7 @@ from .batch_words import (
     TradeMet,
     session_s,
 )
-from .contract import Contract, Stage, Standing
+from .contract import Contract, Stage, Standing, told_bytes
 from .contract_events import BatchLine
 from .core import Dividing, Effect, NodeId, Send, Task, TaskId
 from .load import Account, Outlook
@@ -239,12 +239,10 @@ class Batches:
         return self._policy.dividing if asked is Dividing.AUTO else asked
 
     def _divisible(self, contract: Contract) -> bool:
-        """It waits, and its time and its slot are all that counts: no deadline, nothing that it takes beside them."""
-        terms = contract.task.conditions
-        if contract.stage not in WAITING or contract.task.id != contract.task.origin or contract.ending is not None:
+        """It waits, and may be divided."""
+        if contract.stage not in WAITING or contract.ending is not None:
             return False
-        plain = contract.due is None and not terms.amounts and terms.reward == 0.0
-        return plain and self._dividing(contract) is not Dividing.CALLS
+        return divisible(contract.task) and self._dividing(contract) is not Dividing.CALLS
 
     def _outlook(self, batch: Sequence[Contract], asked: bool) -> tuple[tuple[NodeId, ...], float, float]:
         """Who takes part; the least work of each slot, in seconds; the spread. From what is known of some of them."""
@@ -274,7 +272,6 @@ class Batches:
         self._session = session = f"{self._prefix}{self._opened}"
         self._members, self._batch, self._closes_at = members, batch, now + WAIT_S
         self._look_at = None
-        pieces = _pieces(batch, now)
         opened = BatchOpened(
             session=session,
             tasks=tuple([contract.task.id for contract in batch]),
@@ -284,14 +281,9 @@ class Batches:
             work_s=work_s,
             spread=min(spread, 1e9),
         )
-        effects: list[Effect] = [opened]
         seed = (self._seed + self._opened) & 0xFFFFFFFF
-        for number, piece in enumerate(pieces):
-            word = OpenBatch(
-                session, members, self._policy.mode, seed, self._policy.trade, tuple(piece), number, len(pieces)
-            )
-            effects += [Send(node, word) for node in members]
-        return effects
+        words = openings(session, members, self._policy, seed, [contract.task for contract in batch])
+        return [opened, *[Send(node, word) for word in words for node in members]]
 
     def _give_up(self, now: float) -> list[Effect]:
         session, members = self._session, self._members
@@ -322,7 +314,7 @@ class Batches:
                 costs = {
                     node: cost
                     for node, column in told.columns
-                    if (cost := column[number]) is not None and cost > 0.0 and node in self._accounts
+                    if (cost := column[number]) is not None and node in self._accounts
                 }
                 if share.node in costs:
                     taken.append(_Lot(batch[number], costs, share.node, told.session))
@@ -484,14 +476,26 @@ def spread_of(told: Sequence[Mapping[NodeId, float]]) -> float:
     return math.sqrt(math.fsum(left) / len(left))
 
 
-def _pieces(batch: Sequence[Contract], now: float) -> list[list[Task]]:
-    """Tasks as they are told, as many in a piece as one message may hold."""
+def divisible(task: Task) -> bool:
+    """Its time and its slot are all that counts, so that many may be divided by time: it has no deadline, takes nothing
+    beside its slot, and may go anywhere that takes it. What else there is goes by the contract net."""
+    terms = task.conditions
+    return terms.deadline_s is None and not terms.amounts and task.id == task.origin
+
+
+def openings(
+    session: str, members: tuple[NodeId, ...], policy: Policy, seed: int, tasks: Sequence[Task], *, dry: bool = False
+) -> list[OpenBatch]:
+    """What the members are told: as many tasks in a piece as one message may hold."""
     pieces: list[list[Task]] = [[]]
     size = 0
-    for contract in batch:
-        size += contract.told_bytes
+    for task in tasks:
+        size += told_bytes(task)
         if pieces[-1] and (size > CALL_BYTES_MAX or len(pieces[-1]) == TASKS_PER_CALL_MAX):
             pieces.append([])
-            size = contract.told_bytes
-        pieces[-1].append(contract.asked(now))
-    return pieces
+            size = told_bytes(task)
+        pieces[-1].append(task)
+    return [
+        OpenBatch(session, members, policy.mode, seed, policy.trade, tuple(piece), number, len(pieces), dry)
+        for number, piece in enumerate(pieces)
+    ]

@@ -173,7 +173,7 @@ class Calls:
         asked = self.peers if to is None else [to]
         if to is None and not widely and self._probes is not None:
             work = sum([UNKNOWN_WORK_S if c.task.work is None else c.task.work for c in batch]) / len(batch)
-            asked = self._probes.choose(asked, lambda node: self._prospect(node, work, now))
+            asked = self._probes.choose(asked, len(batch), lambda node: self._prospect(node, work, now))
         call = Call(auction, batch, asked, first, now + reply_by_s)
         self._open[auction] = call
         for contract in batch if first else ():

@@ -87,7 +87,9 @@ class _Want:
 class _Fetch:
     """One blob on its way here."""
 
-    __slots__ = ("arrived", "asked", "asked_at", "blob", "heard_at", "keys", "mixed", "sources", "stalls", "written")
+    __slots__ = (
+        "arrived", "asked", "asked_at", "began", "blob", "heard_at", "keys", "mixed", "sources", "stalls", "written",
+    )  # fmt: skip
 
     def __init__(self, blob: Reference, now: float) -> None:
         self.blob = blob
@@ -100,6 +102,7 @@ class _Fetch:
 
     def restart(self) -> None:
         self.written = self.arrived = self.asked = 0
+        self.began = 0.0  # when the first part was asked for
         self.asked_at: deque[float] = deque()  # of what has not arrived
 
     def hang_up(self, now: float) -> None:
@@ -115,11 +118,18 @@ class _Fetch:
 
 
 class Carrier:
-    """Fetches, lends and keeps blobs. `holds`: does the whole blob lie here?"""
+    """Fetches, lends and keeps blobs. `holds`: does the whole blob lie here? `carried` hears how many bytes have come
+    from whom, in how many seconds."""
 
-    def __init__(self, node: NodeId, holds: Callable[[Reference], bool]) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        holds: Callable[[Reference], bool],
+        carried: Callable[[NodeId, int, float], None] = lambda node, size, seconds: None,
+    ) -> None:
         self._node = node
         self.holds = holds
+        self._carried = carried
         self._wants: dict[Key, _Want] = {}
         self._pins: Counter[Reference] = Counter()
         self._fetches: dict[Reference, _Fetch] = {}
@@ -301,6 +311,7 @@ class Carrier:
                 fetch.heard_at = now
             while fetch.asked < blob.size and open_at[source] < self._windows.setdefault(source, 2):
                 effects.append(Send(source, AskPart(blob, fetch.asked)))
+                fetch.began = fetch.began or now
                 fetch.asked = min(fetch.asked + PART_BYTES, blob.size)
                 fetch.asked_at.append(now)
                 open_at[source] += 1
@@ -348,6 +359,8 @@ class Carrier:
         if fetch.written < blob.size:
             return self._ask_on(now)
         self._end(fetch)
+        if not fetch.mixed:
+            self._carried(fetch.sources[0], blob.size, now - fetch.began)
         effects: list[Effect] = []
         for key in fetch.keys:
             want = self._wants[key]

@@ -68,7 +68,7 @@ class Contract:
         blobs: tuple[Reference, ...],
     ) -> None:
         self.task = task
-        self.told_bytes = _told_bytes(task)
+        self.told_bytes = told_bytes(task)
         self.payload = payload
         self.blobs = blobs  # what the payload refers to
         self.key = key
@@ -176,7 +176,7 @@ PLAIN_BYTES_MAX = 1024
 """What a task without terms and blobs can take at most in a call."""
 
 
-def _told_bytes(task: Task) -> int:
+def told_bytes(task: Task) -> int:
     """How much of a call it takes, at most."""
     if task.terms is None and not task.blobs:
         return PLAIN_BYTES_MAX

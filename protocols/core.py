@@ -92,10 +92,11 @@ class Dividing(enum.StrEnum):
 class Conditions(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """On which terms a task may be done; FIPA's "conditions".
 
-    `needs`: tags that its node must have, all of them; `amounts`: how much of what it takes while it runs (a slot comes
-    with it); `only`: it may go only where one of these tags is. `deadline_s`: seconds that are left for it.
-    Higher `priority` goes first, then the higher `reward`, which is the reserve price where its initiator's award rule
-    pays. `about` is what bidders may know of it beyond that.
+    `needs`: tags that its node must have, all of them; `amounts`: how much of what it takes while it runs (one slot, if
+    it does not say more of SLOTS: a gang has its slots at once, or waits); `only`: it may go only where one of these
+    tags is; `prefers`: where this tag is not, it counts as so many seconds later. `deadline_s`: seconds that are left
+    for it. Higher `priority` goes first, then the higher `reward`, which is the reserve price where its initiator's
+    award rule pays. `about` is what bidders may know of it beyond that.
     `at_most_once`: never started a second time, so that its end may remain unknown. `dividing`: from others that wait;
     AUTO: as its desk does.
     """
@@ -112,9 +113,13 @@ class Conditions(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     ] = ()
     at_most_once: bool = False
     dividing: Dividing = Dividing.AUTO
+    prefers: Annotated[tuple[tuple[Tag, Seconds], ...], Meta(max_length=8)] = ()
 
 
 NO_CONDITIONS = Conditions()
+SLOTS = "slots"
+"""The amount that every node has of, and every task takes of."""
+ONE_SLOT = ((SLOTS, 1.0),)
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -138,6 +143,19 @@ class Task(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     def conditions(self) -> Conditions:
         """Its terms, or none."""
         return self.terms if self.terms is not None else NO_CONDITIONS
+
+    @property
+    def takes(self) -> Amounts:
+        """What it takes of its node while it runs, its slots among it."""
+        amounts = self.conditions.amounts
+        if not amounts:
+            return ONE_SLOT
+        return amounts if any(name == SLOTS for name, _ in amounts) else (*ONE_SLOT, *amounts)
+
+    @property
+    def slots(self) -> int:
+        """How many of its node it holds at once."""
+        return max(round(dict(self.conditions.amounts).get(SLOTS, 1.0)), 1)
 
     @property
     def origin(self) -> TaskId:

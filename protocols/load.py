@@ -184,3 +184,11 @@ class Account:
         for _, run_s in self._unheard:
             outlook.take(run_s)
         return outlook
+
+
+def hold(ready: list[float], slots: int, run_s: float) -> None:
+    """`ready`: seconds until each slot of a node is free. The first that are hold so many together, for so long."""
+    gang = heapq.nsmallest(slots, range(len(ready)), key=ready.__getitem__)
+    end = ready[gang[-1]] + run_s
+    for slot in gang:
+        ready[slot] = end

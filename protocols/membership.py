@@ -142,7 +142,7 @@ class Membership:
     """The table of peers. Tells the other roles PeerUp and PeerDown.
 
     `status` is what this node tells of itself; `told` hears what a living peer does, NO_STATUS when it is gone.
-    `random` chooses whom to ping, to ask and to tell.
+    `random` chooses whom to ping, to ask and to tell. `answered` hears who has answered to a ping, after how long.
     """
 
     def __init__(
@@ -152,6 +152,7 @@ class Membership:
         status: Callable[[], Status] = lambda: NO_STATUS,
         told: Callable[[NodeId, Status], None] = lambda node, status: None,
         random: Random | None = None,
+        answered: Callable[[NodeId, float], None] = lambda node, round_trip_s: None,
     ) -> None:
         self.contact = contact
         self.health = LocalHealth(now)
@@ -165,7 +166,7 @@ class Membership:
         self._suspicions: dict[NodeId, Suspicion] = {}  # of those who are suspect
         self._subscribed: set[NodeId] = set()  # listeners not known yet
         self._mill: RumourMill[Rumour] = RumourMill()
-        self._probes = Probes(self.health, self._rumours, self._helpers)
+        self._probes = Probes(self.health, self._rumours, self._helpers, answered)
         self._turn: list[NodeId] = []  # who is pinged next, from its end
         self._version = 0
         self._reported = NO_STATUS

@@ -11,8 +11,8 @@ The other half of `contract_net.py`, which opens with the whole sequence.
     idle     -> if others than that initiator have calls open here: Availability, published
     draining -> what waits goes back, what runs ends, nothing more is taken, but for this node's own if nobody else will
 
-What holds at any moment: at most `slots` attempts run, together they take no more than this node has; of one task at
-most one epoch is held, for one initiator; nothing is held for an initiator that is gone. Each initiator has a "next" of
+What holds at any moment: what runs takes no more than this node has, of slots and of all else; of one task at most one
+epoch is held, for one initiator; nothing is held for an initiator that is gone. Each initiator has a "next" of
 its own and what waits is served in the order of arrival, so that none can crowd out the others. Nothing waits for ever
 behind what does not end, not even a task behind the one that waits for its result.
 """
@@ -30,6 +30,7 @@ from .commitment import Commitment
 from .commitment_words import Begin, Chosen, Overruled
 from .contract_events import BidDeclined, BidSubmitted, TaskAccepted, TaskEnded, TaskStarted
 from .core import (
+    SLOTS,
     AuctionId,
     Effect,
     Event,
@@ -50,8 +51,9 @@ from .core import (
     TaskId,
 )
 from .epochs import Epoch
-from .load import NEXT_S, RUN_S_MIN, WAITING_MAX, Load, Outlook
+from .load import NEXT_S, RUN_S_MIN, WAITING_MAX, Load, Outlook, hold
 from .performatives import (
+    AFFINITY,
     AVAILABILITY_HEARD_MAX,
     Availability,
     Award,
@@ -102,7 +104,6 @@ class Pricing(NamedTuple):
     detail: str = ""
     basis: Basis | None = None
 
-
 class Asked(NamedTuple):
     """What a node is asked to price: a task, and by whom. `best_s`: in an iterated call, the best cost so far."""
 
@@ -120,7 +121,7 @@ class _Attempt:
 
     __slots__ = (
         "auction", "begun", "blobs", "epoch", "follow", "here", "initiator", "lease_s", "overdue", "patient_until",
-        "payload", "run_s", "started", "task", "warrant",
+        "payload", "run_s", "slots", "started", "task", "warrant",
     )  # fmt: skip
 
     def __init__(self, award: Award, initiator: NodeId, run_s: float, patient_until: float) -> None:
@@ -136,6 +137,7 @@ class _Attempt:
         self.here = not award.blobs  # all that its payload refers to is here
         self.initiator = initiator
         self.run_s = run_s
+        self.slots = award.task.slots
         self.patient_until = patient_until  # so long it waits
         self.started: float | None = None  # None: it waits
         self.overdue = False  # others have waited for its end in vain
@@ -199,8 +201,8 @@ class Participant:
         self._renew_at: float | None = None
         self._left_behind: dict[Key, NodeId] = {}  # results with blobs that an initiator has not fetched yet
         self._undecided: dict[Key, tuple[Epoch, Outcome]] = {}  # and of those, what is to be decided then
-        self._amounts = dict(amounts)
-        self._left = dict(amounts)  # of them, beside what runs
+        self._amounts = {**amounts, SLOTS: float(slots)}
+        self._left = dict(self._amounts)  # of them, beside what runs
         self.draining = False
         self.refusing = ""  # why nothing is taken at present; empty: all is well
 
@@ -349,7 +351,7 @@ class Participant:
         if conditions.amounts and (wait_s := self._resources_s(task, now) - queue_s) > 0.0:
             terms = (*terms, ("resources", wait_s))
         if conditions.deadline_s is not None:
-            cost = sum([term[1] for term in terms])
+            cost = sum([seconds for name, seconds in terms if name != AFFINITY])
             if cost > conditions.deadline_s:
                 detail = f"would need {cost:.3g} s, and {conditions.deadline_s:.3g} s are left"
                 return Pricing(decline=Reason.DEADLINE, detail=detail)
@@ -414,7 +416,7 @@ class Participant:
         former = self._held_for(sender, task.id)
         effects = self._drop([former], Reason.CANCELLED, now) if former else []
         pricing = self._value(Asked(task, sender), now)
-        run_s = max(sum([term[1] for term in pricing.terms]), RUN_S_MIN)
+        run_s = max(sum([seconds for name, seconds in pricing.terms if name != AFFINITY]), RUN_S_MIN)
         load = self._load(sender, now)
         room = Outlook(load.ready_s, load.waiting, load.waiting_s).room(run_s) and len(self._waiting) < WAITING_MAX
         wait_s = max(load.ready_s[0], self._resources_s(task, now) if task.conditions.amounts else 0.0)
@@ -425,7 +427,7 @@ class Participant:
             return [*effects, *self._declined(award, now), self._failure(attempt, reason, now, pricing.detail)]
         self._withdraw(sender, task.id)
         self._held[task.id] = attempt
-        starts = not self._waiting and len(self._running) < self._slots and self._fits(task)
+        starts = not self._waiting and self._fits(task)
         effects.append(TaskAccepted(task=task.id, epoch=award.epoch, peer=sender, waiting=not starts))
         renew_at = now + attempt.lease_s / 4
         self._renew_at = renew_at if self._renew_at is None else min(self._renew_at, renew_at)
@@ -438,7 +440,7 @@ class Participant:
 
     def _start_next(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        while self._waiting and len(self._running) < self._slots:
+        while self._waiting and self._left[SLOTS] > 0.0:
             attempt = self._waiting[next(iter(self._waiting))]
             if not self._fits(attempt.task):
                 break  # in the order of arrival: nobody overtakes the one that needs much
@@ -605,10 +607,10 @@ class Participant:
     # -- what tasks take beside a slot
 
     def _fits(self, task: Task) -> bool:
-        return all(self._left.get(name, 0.0) >= amount for name, amount in task.conditions.amounts)
+        return all(self._left.get(name, 0.0) >= amount for name, amount in task.takes)
 
     def _take(self, task: Task, times: int) -> None:
-        for name, amount in task.conditions.amounts:
+        for name, amount in task.takes:
             self._left[name] = self._left.get(name, 0.0) - times * amount
         if times < 0 and not self._running:
             self._left = dict(self._amounts)  # no rounding error outlives the work
@@ -617,13 +619,13 @@ class Participant:
         """Seconds until so much is free beside what runs and waits before it."""
         left = dict(self._left)
         held = sorted(self._running.values(), key=lambda attempt: attempt.remaining_s(now))
-        needed = task.conditions.amounts
+        needed = task.takes
         seconds = 0.0
         for attempt in held:
             if all(left.get(name, 0.0) >= amount for name, amount in needed):
                 return seconds
             seconds = attempt.remaining_s(now)
-            for name, amount in attempt.task.conditions.amounts:
+            for name, amount in attempt.task.takes:
                 left[name] = left.get(name, 0.0) + amount
         return seconds
 
@@ -670,27 +672,26 @@ class Participant:
     def _load(self, to: NodeId, now: float) -> Load:
         if not self._running:
             return Load((0.0,) * self._slots, 0, 0.0, self._speed)
-        ready = [attempt.remaining_s(now) for attempt in self._running.values()]
+        ready = [attempt.remaining_s(now) for attempt in self._running.values() for _ in range(attempt.slots)]
         ready += [0.0] * (self._slots - len(ready))
         if len(self._waiting) > 2 * self._slots:  # many tiny ones: spread evenly
             share = sum([queue.work_s for queue in self._queues.values()]) / self._slots
             ready = [slot + share for slot in ready]
         else:
             for attempt in self._waiting.values():
-                ready[min(range(self._slots), key=ready.__getitem__)] += attempt.run_s
+                hold(ready, attempt.slots, attempt.run_s)
         ready.sort()
         queue = self._queues.get(to)
         waiting, waiting_s = (queue.tasks, queue.work_s) if queue else (0, 0.0)
-        if len(self._running) == self._slots and all(attempt.overdue for attempt in self._running.values()):
+        if not self._left[SLOTS] and all(attempt.overdue for attempt in self._running.values()):
             waiting, waiting_s = max(waiting, self._slots), max(waiting_s, NEXT_S * self._slots)  # no room for a next
         return Load(tuple(ready), waiting, waiting_s, self._speed)
 
     def _tell_idle(self, told: NodeId | None, now: float) -> list[Effect]:
         """An idle node tells those who wait for it; `told` has just heard it anyway."""
-        if len(self._running) == self._slots or self._open.keys() <= {told}:
+        if not self._left[SLOTS] or self._open.keys() <= {told}:
             return []
-        waiting_for_us = sorted(self._open)[:AVAILABILITY_HEARD_MAX]
-        heard = tuple((initiator, self._heard.get(initiator, 0)) for initiator in waiting_for_us)
+        heard = tuple([(one, self._heard.get(one, 0)) for one in sorted(self._open)[:AVAILABILITY_HEARD_MAX]])
         return [Publish(Availability(self._load("", now), heard))]
 
 

@@ -60,6 +60,8 @@ TRANSIENT = frozenset({Reason.BUSY, Reason.DRAINING, Reason.DEADLINE, Reason.OUT
 
 Term: TypeAlias = tuple[Annotated[str, Meta(min_length=1, max_length=32)], Seconds]
 """One reason for a cost: its name and its seconds."""
+AFFINITY = "affinity"
+"""The term for what a node lacks of that its task would like: it counts as time, and takes none."""
 
 
 class Basis(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):

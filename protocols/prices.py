@@ -19,14 +19,15 @@ exponential.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
 from .columns import COST_MAX, Numbers, Owners, Table
+from .core import NodeId
 from .session import ROUNDS_MAX
 
 STEP = 0.5
@@ -47,9 +48,26 @@ class Quote(msgspec.Struct, frozen=True, array_like=True, tag="quote", gc=False)
     cost: Amount
 
 
+class PriceStep(NamedTuple):
+    """How a node came to its price of a round: the load that it would have had at the prices of the others which it had
+    heard. `heard`: for each row of the table, of which round that was (0: none yet)."""
+
+    round: int
+    price: float
+    load: float
+    heard: tuple[int, ...]
+
+
 def first_price(table: Table) -> float:
     """What all nodes begin with: every second counts alike, or no capacity is scarce."""
     return 1.0 if table.capacities is None else 0.0
+
+
+def known_prices(table: Table, prices: Mapping[NodeId, float]) -> list[float]:
+    """(nodes,): these prices, and for nodes that have none the mean of them."""
+    known = [prices[node] for node in table.nodes if node in prices]
+    usual = math.fsum(known) / len(known) if known else first_price(table)
+    return [prices.get(node, usual) for node in table.nodes]
 
 
 def priced(table: Table, prices: Sequence[float]) -> Numbers:

@@ -57,12 +57,20 @@ class _Relay:
 
 
 class Probes:
-    """Those under way. `helpers` chooses up to HELPERS who may be asked about a target."""
+    """Those under way. `helpers` chooses up to HELPERS who may be asked about a target; `answered` hears who has
+    answered to our own ping, after how many seconds."""
 
-    def __init__(self, health: LocalHealth, rumours: Piggyback, helpers: Callable[[NodeId], list[NodeId]]) -> None:
+    def __init__(
+        self,
+        health: LocalHealth,
+        rumours: Piggyback,
+        helpers: Callable[[NodeId], list[NodeId]],
+        answered: Callable[[NodeId, float], None] = lambda node, round_trip_s: None,
+    ) -> None:
         self._health = health
         self._rumours = rumours
         self._helpers = helpers
+        self._answered = answered
         self._number = 0
         self._probes: dict[NodeId, _Probe] = {}
         self._relays: dict[int, _Relay] = {}
@@ -131,6 +139,7 @@ class Probes:
         if probe is not None and probe.number == number:
             del self._probes[sender]
             self._health.answered(now - probe.sent_at)
+            self._answered(sender, now - probe.sent_at)
             return []
         for probe in self._probes.values():
             if probe.number == number and sender in probe.helpers:

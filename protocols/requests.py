@@ -25,6 +25,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from .batch_words import BATCH_TASKS_MAX, Mode
 from .commitment_words import HOLDERS_MAX
 from .core import (
     Address,
@@ -35,6 +36,7 @@ from .core import (
     Outcome,
     Payload,
     References,
+    Seconds,
     Speed,
     State,
     Task,
@@ -43,6 +45,7 @@ from .core import (
 )
 from .load import SLOTS_MAX
 from .performatives import TERMS_MAX, Basis, Decline, Term
+from .performatives import Tasks as TasksCalled
 from .swim_words import MEMBERS_MAX, NO_STATUS, Presence, Status
 
 WHICH_MAX = 1_000
@@ -241,6 +244,29 @@ class Planned(Message, frozen=True, array_like=True):
     silent: Annotated[tuple[NodeId, ...], Meta(max_length=MEMBERS_MAX + 1)]
 
 
+class AskDivision(Message, frozen=True, array_like=True):
+    """How would these tasks be divided, if they were handed in now? By the nodes, as a batch; nobody gets any. `more`:
+    others of the same request follow."""
+
+    request: Count
+    tasks: TasksCalled
+    more: bool
+
+
+class DivisionTold(Message, frozen=True, array_like=True):
+    """A dry division. `owners`: for each task the place of its node in `nodes`, None where no node takes it; `seconds`:
+    what it takes there. All would be done in `value` seconds, and no division can do it in less than `bound`."""
+
+    request: Count
+    mode: Mode
+    rounds: Count
+    nodes: Annotated[tuple[NodeId, ...], Meta(max_length=MEMBERS_MAX)]
+    owners: Annotated[tuple[Count | None, ...], Meta(max_length=BATCH_TASKS_MAX)]
+    seconds: Annotated[tuple[Seconds, ...], Meta(max_length=BATCH_TASKS_MAX)]
+    value: Seconds
+    bound: Seconds
+
+
 class AskDrain(Message, frozen=True, array_like=True):
     """Take nothing more, end what runs here and what was handed in here, then leave."""
 
@@ -269,7 +295,7 @@ class Cancelled(Message, frozen=True, array_like=True):
 
 
 QUESTIONS: tuple[type[Message], ...] = (Submit, Read, AskNodes, AskTasks, Wait, AskResult, CancelTasks, AskDrain)
-"""What a client says to the desk; `AskPlan` is the planner's, the rest is what clients are told."""
+"""What a client says to the desk; `AskPlan` and `AskDivision` are for others, the rest is what clients are told."""
 MESSAGES: tuple[type[Message], ...] = (
     Submit,
     Submitted,
@@ -287,6 +313,8 @@ MESSAGES: tuple[type[Message], ...] = (
     ResultOf,
     AskPlan,
     Planned,
+    AskDivision,
+    DivisionTold,
     CancelTasks,
     Cancelled,
     AskDrain,

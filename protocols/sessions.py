@@ -3,6 +3,7 @@
     desk -> all members   OpenBatch(session, members, tasks)
     each member           prices every task here, as in a call: its column, and a bid that stands
     members -> all        the words of rounds, or of gossip: columns, prices, trade     (`batch.py`, `batch_gossip.py`)
+    each member           its price of each round: logged
     each member           the division, the same everywhere: logged, with its certificate
     the desk's own        Divided -> the initiator, who awards by it, as ever late        (`batches.py`)
 
@@ -20,14 +21,26 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from .batch_words import BatchColumn, BatchDivided, CloseBatch, Divided, Mode, OpenBatch, Priced, Share, period_s
-from .core import Effect, Message, NodeId, PeerDown, PeerError, PeerUp, ProtocolError, Send, Task
+from .batch_words import (
+    BatchColumn,
+    BatchDivided,
+    CloseBatch,
+    Divided,
+    Mode,
+    OpenBatch,
+    Priced,
+    PriceRound,
+    Share,
+    period_s,
+)
+from .core import Effect, Event, Message, NodeId, PeerDown, PeerError, PeerUp, ProtocolError, Send, Task
 from .gossip import Exchange, Gossip
 from .rounds import Ask, Enter, Log, Out, Rounds, Spoken
 
 if TYPE_CHECKING:
     from .batch import Batch
     from .batch_gossip import BatchByGossip
+    from .prices import PriceStep
 
 SESSIONS_MAX = 16
 LIFE_S = 60.0
@@ -50,7 +63,7 @@ Price = Callable[[Sequence[Task], NodeId, float], Priced]
 class _Session:
     """One session here: first its tasks, then its driver."""
 
-    __slots__ = ("began", "desk", "driver", "ended", "mode", "open", "pieces", "priced", "until")
+    __slots__ = ("began", "desk", "driver", "ended", "mode", "open", "pieces", "priced", "steps", "until")
 
     def __init__(self, desk: NodeId, open: OpenBatch, now: float) -> None:
         self.desk = desk
@@ -59,6 +72,7 @@ class _Session:
         self.pieces: dict[int, tuple[Task, ...]] = {}
         self.priced = Priced((), ())
         self.driver: Rounds | Gossip | None = None
+        self.steps: tuple[PriceStep, ...] = ()  # that the log was told
         self.began = now
         self.until = now + LIFE_S
         self.ended = False
@@ -137,7 +151,7 @@ class Sessions:
         name = one.open.session
         opened = BatchColumn(session=name, peer=one.desk, ready_s=priced.ready_s, costs=priced.costs)
         one.driver = driver(self._node, one.open, priced, now)
-        effects = [opened, *self._after(one, (), now)]
+        effects = [*_told(one, opened), *self._after(one, (), now)]
         for node in sorted(self._down.intersection(one.open.members)):
             effects += self._after(one, one.driver.receive(PeerDown(node), self._node, now), now)
         for message, sender in self._early.pop(name, ()):
@@ -173,14 +187,17 @@ class Sessions:
         return effects
 
     def _after(self, one: _Session, effects: Sequence[Effect], now: float) -> list[Effect]:
-        """What its driver has said; and, if that was the last, what has come of it."""
-        if one.driver is None or not one.driver.finished or one.ended:
+        """What its driver has said; its prices since; and, if that was the last, what has come of it."""
+        if one.driver is None or one.ended:
             return list(effects)
+        effects = [*effects, *_prices(one, one.driver)]
+        if not one.driver.finished:
+            return effects
         one.ended = True
         one.until = now + LINGER_S
         told = divided(one.open.session, one.driver)
         if told is None:
-            return list(effects)
+            return effects
         event = BatchDivided(
             session=told.session,
             peer=one.desk,
@@ -194,7 +211,26 @@ class Sessions:
             digest=one.priced.digest,
         )
         mine: list[Effect] = [Send(self._node, told)] if one.desk == self._node else []
-        return [*effects, event, *mine]
+        return [*effects, *_told(one, event), *mine]
+
+
+def _told(one: _Session, *events: Event) -> Sequence[Event]:
+    """What the log is told."""
+    return () if one.open.dry else events
+
+
+def _prices(one: _Session, driver: Rounds | Gossip) -> Sequence[Effect]:
+    """Those that the log was not told; a round that is heard again, with one voice more, has another."""
+    player: Batch | BatchByGossip = driver.player  # type: ignore[assignment]
+    told, one.steps = one.steps, player.steps
+    if one.steps is told:
+        return ()
+    same = sum([was is now for was, now in zip(told, one.steps, strict=False)])
+    rounds = [
+        PriceRound(session=one.open.session, round=step.round, price=step.price, load=step.load, heard=step.heard)
+        for step in one.steps[same:]
+    ]
+    return _told(one, *rounds)
 
 
 def driver(node: NodeId, open: OpenBatch, priced: Priced, now: float) -> Rounds | Gossip:
@@ -243,7 +279,7 @@ def divided(session: str, driver: Rounds | Gossip) -> Divided | None:
         return None
     shares = tuple(Share(node, tuple(tasks), prices.get(node, 0.0)) for node, tasks in division.tasks.items())
     columns = tuple(
-        (node, tuple(None if cost >= REFUSED else cost for cost in table.costs[row].tolist()))
+        (node, tuple(cost if 0.0 < cost < REFUSED else None for cost in table.costs[row].tolist()))  # 0: by all
         for row, node in enumerate(table.nodes)
     )
     rounds = driver.rounds if isinstance(driver, Rounds) else driver.periods

@@ -87,7 +87,7 @@ def stale_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Register, "counts", lambda self, epoch: True)
 
 
-@bug("same epoch: awarded to another after silence, in the epoch of the first", "S9", first=2)
+@bug("same epoch: awarded to another after silence, in the epoch of the first", "S9", "S11", first=2)
 def same_epoch(patch: pytest.MonkeyPatch) -> None:
     def lost(self: Commitment, task: TaskId, now: float) -> Sequence[Effect]:
         if (opening := self.opener._openings.get(task)) is not None:

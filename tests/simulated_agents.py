@@ -43,7 +43,7 @@ class Client:
 
     def wake(self, now: float) -> Sequence[Effect]:
         self._at = None
-        return [Send(self._entry, Submit(task, b"")) for task in self._tasks]
+        return [Send(self._entry, Submit(task, bytes(task.payload_bytes))) for task in self._tasks]
 
     @property
     def deadline(self) -> float | None:

@@ -86,15 +86,34 @@ def test_a_member_that_dies_in_the_session_or_after_it_loses_nothing() -> None:
             assert "n3" not in opened[-1].members
 
 
-def test_a_desk_that_dies_leaves_no_session_behind() -> None:
-    fleet = BatchFleet(unrelated(4, 60, 6), {"n1": names(60)}, PRICES)
-    fleet.wire.at(START_S + 0.25, lambda: fleet.wire.kill("n1"))
-    fleet.wire.run(until=START_S + 60.0)
-    assert fleet.events(BatchOpened)
+def test_a_desk_that_dies_in_its_session_holds_nobody_up() -> None:
+    """It is closed as soon as the death is known, not when it would be given up; and the others divide their own."""
+    matrix = unrelated(4, 100, 6)
+    fleet = BatchFleet(matrix, {"n1": names(60), "n2": names(40, 60)}, PRICES)
+    fleet.client("n2")._at = START_S + 15.0
+    others = ("n2", "n3", "n4")
+    in_it: list[str] = []
+
+    def kill() -> None:
+        in_it.extend(name for name in others if fleet.agents[name].sessions._sessions)
+        fleet.wire.kill("n1")
+
+    fleet.wire.at(START_S + 0.25, kill)
+    fleet.wire.run(until=START_S + 12.0)
+    assert in_it == list(others)
     assert not divided(fleet)
-    for name in ("n2", "n3", "n4"):
+    for name in others:
         assert not fleet.agents[name].sessions._sessions
         assert fleet.agents[name].sessions.deadline is None
+        assert not fleet.agents[name].participant.load()[0], "what it ran for the dead desk is given up"
+    fleet.wire.run(until=UNTIL_S, while_=lambda: len(fleet.client("n2").outcomes) < 40)
+    assert {outcome.state for outcome in fleet.client("n2").outcomes} == {State.DONE}
+    assert len({outcome.task for outcome in fleet.client("n2").outcomes}) == 40
+    [*_, opened] = [event for _, _, event in fleet.events(BatchOpened) if isinstance(event, BatchOpened)]
+    assert opened.members == others
+    told = divided(fleet)
+    assert len({event.shares for event in told}) == 1
+    assert len(told) == len(others)
 
 
 def test_two_desks_at_once_count_each_others_work() -> None:

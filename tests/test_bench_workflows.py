@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from test_bench_instances import DATA, data
 
-from parley.agents.valuation import LATENCY_S, LINK_BYTES_PER_S
-from parley.launch.bench.workflows import Workflow, heft, lower_bound, play, ranks, read, runs
+from parley.launch.bench.workflows import Workflow, generated, heft, lower_bound, play, ranks, read, runs
 from parley.launch.problems import Problem
 from parley.protocols.award_rules import RULES
+from parley.protocols.distances import LATENCY_S, LINK_BYTES_PER_S
 
 MIB = 1 << 20
 DIAMOND = Workflow("diamond", (2.0, 4.0, 8.0, 2.0), ({}, {0: MIB}, {0: MIB}, {1: MIB, 2: MIB}))
@@ -52,6 +52,15 @@ def test_what_is_no_workflow_is_one_sentence(tmp_path: Path) -> None:
         read(tmp_path / "x.json")
     with pytest.raises(Problem, match="cannot be read"):
         read(tmp_path / "nowhere.json")
+
+
+def test_a_generated_workflow_has_layers_and_its_seed_says_it_all() -> None:
+    found = generated("workflow:25x10:3")
+    assert found == generated("workflow:25x10:3") != generated("workflow:25x10:4")
+    assert not any(found.parents[:10])
+    for task, parents in enumerate(found.parents[10:], 10):
+        assert 1 <= len(parents) <= 3
+        assert {parent // 10 for parent in parents} == {task // 10 - 1}
 
 
 def test_ranks_and_heft_by_hand() -> None:

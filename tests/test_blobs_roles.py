@@ -9,7 +9,7 @@ import pytest
 from parley.agents.estimator import Estimator
 from parley.agents.payload import Blob, Handed, hand_on, pack
 from parley.agents.resources import Listed, Resources
-from parley.agents.valuation import LINK_BYTES_PER_S, earliest_finish
+from parley.agents.valuation import earliest_finish
 from parley.protocols.blobs import Gather, Gathered, Release
 from parley.protocols.carrier import Carrier
 from parley.protocols.contract_net import LEASE_S, Initiator
@@ -27,6 +27,7 @@ from parley.protocols.core import (
     State,
     Task,
 )
+from parley.protocols.distances import LINK_BYTES_PER_S
 from parley.protocols.load import Load
 from parley.protocols.participant import Asked, Participant, Pricing
 from parley.protocols.performatives import (

@@ -113,6 +113,8 @@ FLAGS = [
     Row("no key to show", ["keys", "show", "--keys=HERE/none"], 2, r"there is no key in .*: make one with"),
     Row("no seeds", ["simulate", "--seeds=0"], 2, r"0 is not in the range"),
     Row("arguments for a command", ["plan", "--args={}", "--", "true"], 2, r"--args is for a KIND"),
+    Row("nothing to plan", ["plan"], 2, r"Missing argument"),
+    Row("a plan for a task and a file", ["plan", "echo", "--file=t.jsonl"], 2, r"either a task, or --file"),
 ]
 NEEDS = [
     Row("a need that is none", ["submit", "echo", "--need=vram<8"], 2, r"'vram<8' is no need: write a tag, as gpu"),
@@ -134,6 +136,15 @@ NEEDS = [
     ),
     Row("only where nobody is", ["submit", "echo", "--only=site=moon", "--wait"], 3, r"1 is not site=moon", ID),
     Row("a plan that comes to nothing", ["plan", "echo", "--need=gpu"], 3, r"0/1 nodes can run this"),
+    Row(
+        "a plan for a file that nobody can run",
+        ["plan", "--file=t.jsonl", "--json"],
+        3,
+        r"no node takes 2 of 3 tasks, the first of them line 1: 0/1 nodes can run this",
+        r'\{"tasks":3,.*"unplaced":\["line 1","line 3"\],"others":0\}\n',
+        files={"t.jsonl": FORM + '"need": "gpu"}\n' + ECHO + FORM + '"need": "gpu"}\n'},
+    ),
+    Row("a plan for nothing", ["plan", "--file=t.jsonl"], 2, r"t.jsonl has no task", files={"t.jsonl": "\n"}),
     Row("a kind that nobody offers", ["submit", "pkg.mod:func", "--wait"], 3, r"1 does not offer the kind", ID),
 ]
 
@@ -193,7 +204,7 @@ FILES = [
     line("a need of a number", FORM + '"need": [1]}', r"need\[0\] is text, not a whole"),
     line("half a priority", FORM + '"priority": 0.5}', r"priority is a whole number"),
     line("an id with a space", FORM + '"id": "a b"}', r"'a b' is no label"),
-    line("a gang", FORM + '"gang": 4}', r"gang: .* cannot be placed yet"),
+    line("a gang of none", FORM + '"gang": 0}', r"gang is 1 or more slots of one node, not 0"),
     Row(
         "a child without its parent",
         ["submit", "--file=t"],
@@ -396,7 +407,16 @@ GOOD = [
         "a plan",
         ["plan", "sleep", '--args={"seconds": 2}'],
         0,
-        out=r"Plan for sleep: n1 wins, the only one to bid\n[\s\S]*▶ n1 +2.000 +0 +2.000 +█+\n",
+        out=r"Plan for sleep: n1 wins, the only one to bid\n[\s\S]*▶ n1 +2.000 +0 +2.000 +█+\n"
+        r"  within 0 % of the optimum: .*\n",
+    ),
+    Row(
+        "a plan for a file",
+        ["plan", "--file=t.jsonl"],
+        0,
+        out=r"Plan for 3 tasks, divided by 1 node in \d+ rounds\n  done in [\s\S]*: within 0 % of the optimum\n\n"
+        r"  n1 +3 .*█+  line 1, line 2, line 3\n\n1 other is called by itself: .*\n",
+        files={"t.jsonl": 3 * ECHO + FORM + '"deadline_s": 9}\n'},
     ),
     Row(
         "a plan for a command",

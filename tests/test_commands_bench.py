@@ -87,7 +87,8 @@ def test_the_table() -> None:
         (["hcsp:9x3:u_c_lolo", "--protocol=cbba", "--topology=star"], "'star' is no topology: write full, ring"),
         (["hcsp:9x3:u_c_lolo", "--protocol=assignment"], "assignment: hcsp:9x3:u_c_lolo is no assignment"),
         (["gap:3x9:a:1", "--protocol=cbba"], "cbba: gap:3x9:a:1 has capacities"),
-        (["hcsp:9x3:u_c_lolo", "--on=processes", "--loss=0.1"], "nothing can be lost on purpose"),
+        (["assign:0"], "assign:0: write assign:N:SEED"),
+        (["workflow:5x9"], "workflow:5x9: write workflow:TASKSxWIDTH:SEED"),
         (["hcsp:9x3:u_c_lolo", "--on=processes", "--protocol=cbba"], "cbba runs on the simulated fleet"),
         (["hcsp:9x3:u_c_lolo", "--probes=few"], "--probes few: write how many are asked"),
         (["hcsp:9x3:u_c_lolo", "--speed=1,0"], "--speed 1,0: write a speed above 0"),
@@ -154,10 +155,13 @@ def test_consensus_on_a_topology_that_loses_words(places: Path) -> None:
     assert at_once["detected"]
 
 
-@pytest.mark.parametrize(("protocol", "mode"), [("prices", "rounds"), ("batched", "gossip")])
-def test_between_processes_it_is_as_on_the_simulated_fleet(protocol: str, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("protocol", "mode", "loss"), [("prices", "rounds", 0.0), ("batched", "gossip", 0.0), ("batched", "rounds", 0.3)]
+)
+def test_between_processes_it_is_as_on_the_simulated_fleet(protocol: str, mode: str, loss: float) -> None:
     words = ["hcsp:10x3:u_i_lolo:1", "--seed=1", f"--protocol={protocol}", f"--mode={mode}"]
-    [simulated], [real] = lines(*words), lines(*words, "--on=processes")
+    [simulated], [real] = lines(*words), lines(*words, "--on=processes", f"--loss={loss}")
+    assert real["loss"] == loss
     assert (real["on"], simulated["on"]) == ("processes", "simulated")
     assert isinstance(real["deliveries"], int)
     assert real["deliveries"] >= 2 * 10

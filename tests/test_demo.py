@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from local_fleets import parley
 
+from parley.launch.analysis.summary import Divided
 from parley.launch.analysis.verify import verify
+from parley.launch.demos.closing import divided
 
 KEYS = [
     "accuracy", "tasks", "done", "lost", "committed_twice", "reassigned", "makespan_s", "bound_s", "ratio", "seconds",
@@ -70,9 +72,16 @@ def test_the_summary_says_what_to_type_next(tmp_path: Path) -> None:
     assert ended.returncode == 0
     assert re.search(r"accuracy +9\d\.\d%", ended.stdout)
     assert "72 of 72 done, 0 lost, 0 committed twice" in ended.stdout
+    assert re.search(r"makespan .* times the lower bound of \S+ s: within \S+ % of the optimum\n", ended.stdout)
     [command] = re.findall(r"^  parley (why .*)$", ended.stdout, re.MULTILINE)
     card = parley(*command.split(), cwd=tmp_path)
     assert card.returncode == 0
     assert "wins" in card.stdout
     [page] = re.findall(r"^Look at it:\n  .* (\S+report\.html)$", ended.stdout, re.MULTILINE)
     assert (tmp_path / page).read_text().startswith("<!doctype html>")
+
+
+def test_batches_are_told_with_the_certificate_of_the_worst() -> None:
+    one, other = (Divided("n1", 20, 4, 90, 8.0, 8.0 / (1 + part), part) for part in (0.02, 0.0058))
+    assert divided([other]) == "20 tasks divided by prices, within 0.58 % of the optimum"
+    assert divided([one, other]) == "40 tasks in 2 batches divided by prices, each within 2 % of the optimum"

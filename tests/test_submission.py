@@ -44,6 +44,7 @@ def test_all_that_can_be_said_of_a_task() -> None:
             work=2,
             need=["gpu", "vram=8GiB", "vram=4GiB", "site=lab"],
             only=["a", "b", "a"],
+            prefer=["gpu:5s", "site=lab:1m", "gpu:2s"],
             priority=3,
             reward=7,
             deadline_s=60,
@@ -66,6 +67,7 @@ def test_all_that_can_be_said_of_a_task() -> None:
         7.0,
         (("shelf", 7.0), ("way", "left")),
         True,
+        prefers=(("gpu", 5.0), ("site=lab", 60.0)),
     )
     assert submit.task == Task(submit.task.id, "m:f", 2.0, 1, 5.0, 2, terms)
     assert (submit.label, submit.after, submit.waits, submit.follow) == ("mine", ("x", "y"), True, Follow.OUTPUT)
@@ -186,6 +188,8 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"need": ["vram>=lots"]}, "'lots' is no amount"),
     ({"need": [f"t{i}" for i in range(17)]}, "need has 16 entries at most, not 17"),
     ({"only": ["a b"]}, "'a b' is no tag"),
+    ({"prefer": ["gpu"]}, "'gpu' is no preference: write a tag and what it is worth, as gpu:30s"),
+    ({"prefer": ["a b:5s"]}, "'a b:5s' is no preference"),
     ({"only": "lab"}, "only is a list of words: write only=['lab']"),
     ({"after": "x"}, "after is a list of words: write after=['x']"),
     ({"after": [""]}, "'' names no task to come after"),

@@ -1,30 +1,153 @@
 """The checks of `verify` for batches: from the columns that all members have logged, the same value, the same bound.
 
     batch.column of each member     what every task costs there, and when its slots are free
-    batch.divided                   shares and prices -> loads -> the makespan; prices and columns -> the dual bound
+    price.round of each member      the prices it had heard -> where every task would go -> its load -> its own price
+    batch.divided                   shares -> the makespan; all prices and columns -> the best dual bound
     auction.award by prices         goes where the division, or a trade after it, has put the task, for its cost there
     trade.meet                      both sides, met anew, come to the same (`meeting.py`)
 
-Source: `dual_bound.py`. By gossip the best bound is one that somebody has seen on the way, at prices that nobody has
-logged: there only that it is not below the one at the last prices can be told.
+Source: `prices.py`, `dual_bound.py`. What a line stands on is checked before it, so of a wrong price only its own round
+is named, not all that came of it.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from ...protocols.batch_words import BatchColumn, BatchDivided, Mode, Priced, TradeMet
+from ...protocols.batch_words import BatchColumn, BatchDivided, Mode, Priced, PriceRound, TradeMet
 from ...protocols.contract_events import AuctionAwarded
 from ...protocols.core import Event
 from ...protocols.meeting import Side, met
 from .evidence import Evidence, Place
 
+if TYPE_CHECKING:
+    from ...protocols.columns import Column, Table
+
 CLOSE = 1e-6
 """Relative: sums may be made in another order."""
 
 
+# --- the table of a session ------------------------------------------------------------------------------------------
+
+
+def _table(evidence: Evidence, session: str, size: int) -> Table | None:
+    """Of so many members: of those who have divided the batch, or of all who have opened a column; None: of neither."""
+    from ...protocols.columns import table
+
+    if (session, size) not in evidence.tables:
+        columns = {node: said for node, (_, said) in evidence.columns.get(session, {}).items()}
+        divided = next(iter(evidence.divided.get(session, {}).values()), None)
+        sharing = {share.node for share in divided.shares} if divided is not None else set()
+        nodes = sharing if len(sharing) == size else columns.keys()
+        fits = len(nodes) == size and nodes <= columns.keys()
+        evidence.tables[session, size] = table({node: _column(columns[node]) for node in nodes}) if fits else None
+    return evidence.tables[session, size]
+
+
+def _column(said: BatchColumn) -> Column:
+    import numpy as np
+
+    from ...protocols.columns import REFUSED, Column
+
+    costs = [REFUSED if cost is None else min(cost, REFUSED) for cost in said.costs]
+    return Column(np.asarray(costs, np.float64), ready=said.ready_s)
+
+
+@lru_cache(maxsize=256)
+def _loads(known: Table, prices: tuple[float, ...]) -> list[float]:
+    """(nodes,): what each would have to do at these prices, with what it has to do already."""
+    from ...protocols.dual_bound import with_bases
+    from ...protocols.prices import wanted
+
+    return with_bases(known, known.shares(wanted(known, prices)))
+
+
+# --- prices, and what they prove -------------------------------------------------------------------------------------
+
+
+def check_price(evidence: Evidence, place: Place, event: Event) -> bool:
+    """Its load and its price follow from the prices it had heard, and from all columns."""
+    from ...protocols.dual_bound import bound_of
+
+    assert isinstance(event, PriceRound)
+    known = _table(evidence, event.session, len(event.heard))
+    prices = _heard(evidence, place, event, known) if known is not None and place.node in known.nodes else None
+    if known is None or prices is None:
+        evidence.cannot("price rounds that were not recomputed: what they were made from is missing, or wrong itself")
+        return False
+    loads, row = _loads(known, prices), known.nodes.index(place.node)
+    seen = event.session, len(prices)
+    evidence.bounds[seen] = max(evidence.bounds.get(seen, 0.0), bound_of(prices, loads, loads, None))
+    if not math.isclose(event.load, loads[row], rel_tol=CLOSE, abs_tol=CLOSE):
+        evidence.differs(place, "load", event.load, loads[row])
+        return True
+    divided = next(iter(evidence.divided.get(event.session, {}).values()), None)
+    opened = evidence.batches.get(event.session)
+    mode = divided.mode if divided is not None else opened[1].mode if opened is not None else Mode.ROUNDS
+    price = (_price_by_gossip if mode is Mode.GOSSIP else _price_in_rounds)(evidence, event, known, row, prices)
+    if price is None:
+        evidence.differs(place, "round", event.round, f"the one after {event.heard[row]}")
+    elif not math.isclose(event.price, price, rel_tol=CLOSE):
+        evidence.differs(place, "price", event.price, price)
+    return True
+
+
+def _heard(evidence: Evidence, place: Place, event: PriceRound, known: Table) -> tuple[float, ...] | None:
+    """(nodes,): the prices that it was made at; None: one of them is not in the log, or is wrong itself."""
+    from ...protocols.prices import known_prices
+
+    prices: dict[str, float] = {}
+    for node, number in zip(known.nodes, event.heard, strict=True):
+        if number:
+            told = evidence.rounds[event.session].get((node, number))
+            if told is None and evidence.tells_all(node, place.hlc):
+                evidence.differs(place, "heard", number, f"a round of {node}")
+            if told is None or not evidence.is_sound(told[0]):
+                return None
+            prices[node] = told[1].price
+    return tuple(known_prices(known, prices))
+
+
+def _price_in_rounds(
+    evidence: Evidence, event: PriceRound, known: Table, row: int, prices: tuple[float, ...]
+) -> float | None:
+    """Its next price; None: all have heard the round before, so it is not of this one."""
+    from ...protocols.prices import raised
+
+    if any(number not in (0, event.round - 1) for number in event.heard):
+        return None
+    return raised(known, row, prices[row], _loads(known, prices), event.round)
+
+
+def _price_by_gossip(
+    evidence: Evidence, event: PriceRound, known: Table, row: int, prices: tuple[float, ...]
+) -> float | None:
+    """The same; its last, which may come early, is a mean. None: it counts its own rounds, and it is not this one."""
+    from ...protocols.batch import PRICE_ROUNDS
+    from ...protocols.batch_gossip import is_late, last_price, scaled
+    from ...protocols.prices import raised
+
+    step = event.heard[row] + 1
+    price = raised(known, row, prices[row], _loads(known, prices), step)
+    if event.round == step < PRICE_ROUNDS:
+        return price
+    if event.round != PRICE_ROUNDS:
+        return None
+    late = [scaled(known, price, prices)] if is_late(step, PRICE_ROUNDS) else []
+    for number in range(1, step):
+        if is_late(number, PRICE_ROUNDS):
+            told = evidence.rounds[event.session].get((known.nodes[row], number))
+            at = _heard(evidence, *told, known) if told is not None else None
+            if told is None or at is None:
+                return event.price  # of which it is the mean is not in the log, or is wrong itself
+            late.append(scaled(known, told[1].price, at))
+    return last_price(late, prices[row])
+
+
 def check_division(evidence: Evidence, place: Place, event: Event) -> bool:
-    """Value, bound and certificate follow from the columns; every task is in one share; all members say the same."""
+    """Value, bound and certificate follow from columns and prices; every task is in one share; all say the same."""
     from ...protocols.dual_bound import certificate
 
     assert isinstance(event, BatchDivided)
@@ -34,52 +157,50 @@ def check_division(evidence: Evidence, place: Place, event: Event) -> bool:
         if getattr(event, field) != getattr(first, field):
             evidence.differs(place, field, str(getattr(event, field))[:200], f"as {min(others)} says")
             return True
-    columns = {node: said for node, (_, said) in evidence.columns.get(event.session, {}).items()}
-    if place.node in columns and Priced(columns[place.node].costs, columns[place.node].ready_s).digest != event.digest:
-        at = evidence.columns[event.session][place.node][0]
-        evidence.differs(at, "costs", "numbers of another digest", str(event.digest))
-        return True
-    if not {share.node for share in event.shares} <= columns.keys():
+    columns = evidence.columns.get(event.session, {})
+    if place.node in columns:
+        at, said = columns[place.node]
+        if Priced(said.costs, said.ready_s).digest != event.digest:
+            evidence.differs(at, "costs", "numbers of another digest", str(event.digest))
+            return True
+    known = _table(evidence, event.session, len(event.shares))
+    if known is None or known.nodes != tuple(sorted([share.node for share in event.shares])):
         evidence.cannot("divisions that were not recomputed: the log of a member is missing")
         return False
-    value, bound = _recomputed(event, columns)
+    value, bound = _recomputed(event, known)
     if not math.isclose(value, event.value, rel_tol=CLOSE):
         evidence.differs(place, "value", event.value, value)
-    too_high = event.bound > bound * (1.0 + CLOSE) and event.mode is Mode.ROUNDS
-    if too_high or event.bound < bound * (1.0 - CLOSE):
-        evidence.differs(place, "bound", event.bound, bound)
+    if event.mode is Mode.GOSSIP:  # it may be one that somebody has seen on the way
+        best = max(bound, evidence.bounds.get((event.session, len(known.nodes)), 0.0))
+        seen = all(evidence.tells_all(node, place.hlc) for node in known.nodes)
+    else:
+        best, seen = bound, True
+    if (seen and event.bound > best * (1.0 + CLOSE)) or event.bound < bound * (1.0 - CLOSE):
+        evidence.differs(place, "bound", event.bound, best)
     told = certificate(event.value, event.bound)
     if told != event.certificate:
         evidence.differs(place, "certificate", event.certificate, told)
     return True
 
 
-def _recomputed(event: BatchDivided, columns: dict[str, BatchColumn]) -> tuple[float, float]:
+def _recomputed(event: BatchDivided, known: Table) -> tuple[float, float]:
     """The makespan of the shares, and the bound at their prices."""
     import numpy as np
 
-    from ...protocols.columns import REFUSED, Column, table
-    from ...protocols.dual_bound import bound_of, trivial_bound, with_bases
-    from ...protocols.prices import wanted
+    from ...protocols.dual_bound import bound_of, trivial_bound
 
-    known = table(
-        {
-            share.node: Column(
-                np.asarray([REFUSED if cost is None else cost for cost in columns[share.node].costs]),
-                ready=columns[share.node].ready_s,
-            )
-            for share in event.shares
-        }
-    )
     owners = np.full(known.tasks, -1, np.intp)
     for share in event.shares:
         owners[[task for task in share.tasks if 0 <= task < known.tasks]] = known.nodes.index(share.node)
     if (owners < 0).any() or sum(len(share.tasks) for share in event.shares) != known.tasks:
         return math.inf, trivial_bound(known)
     prices = {share.node: share.price for share in event.shares}
-    at = [prices[node] for node in known.nodes]
-    shares = known.shares(wanted(known, at))
-    return known.value(owners)[1], max(trivial_bound(known), bound_of(at, with_bases(known, shares), shares, None))
+    at = tuple([prices[node] for node in known.nodes])
+    loads = _loads(known, at)
+    return known.value(owners)[1], max(trivial_bound(known), bound_of(at, loads, loads, None))
+
+
+# --- what was awarded by it, and traded after it ---------------------------------------------------------------------
 
 
 def check_share(evidence: Evidence, place: Place, award: AuctionAwarded) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
 from ...protocols.auctions import AuctionClosed, PriceTried
-from ...protocols.batch_words import BatchColumn, BatchDivided, BatchOpened
+from ...protocols.batch_words import BatchColumn, BatchDivided, BatchOpened, PriceRound
 from ...protocols.contract_events import (
     AuctionAwarded,
     AuctionOpened,
@@ -19,6 +19,9 @@ from ...protocols.contract_events import (
 )
 from ...protocols.core import Event
 from .logfile import Gap
+
+if TYPE_CHECKING:
+    from ...protocols.columns import Table
 
 Logged: TypeAlias = str | int | float | list[str] | None
 
@@ -64,6 +67,9 @@ class Evidence:
         self.batches: dict[str, tuple[Place, BatchOpened]] = {}
         self.columns: dict[str, dict[str, tuple[Place, BatchColumn]]] = {}  # by session and node
         self.divided: dict[str, dict[str, BatchDivided]] = {}  # the same
+        self.rounds: dict[str, dict[tuple[str, int], tuple[Place, PriceRound]]] = {}  # by session; by node and round
+        self.tables: dict[tuple[str, int], Table | None] = {}  # by session and members; None: a column is missing
+        self.bounds: dict[tuple[str, int], float] = {}  # the same: the best that the price rounds so far prove
         self.traded: set[tuple[str, str, str]] = set()  # session, task, and to whom it went afterwards
         self.to_check: list[tuple[Place, Event]] = []
         self.differences: list[Difference] = []

@@ -6,6 +6,7 @@
     auction.plan   its tasks must stand in the rule's order, and with the awards before each the queues at all bidders
                    must be those that the bids of the next were made on, with room where it went
     auction.close  the prices called must give this winner at this price
+    batches        `divisions.py`
 
 The code that recomputes is the protocols' own (`award_rules`, `load`, `auctions`), so a difference is one of the
 record, not of two implementations; `CHECKS` says which check an event is given to. Where two lines contradict each
@@ -24,7 +25,7 @@ import msgspec
 
 from ...agents.node_events import NodeStarted, NodeStopped
 from ...protocols.auctions import AuctionClosed, PriceTried
-from ...protocols.batch_words import BatchColumn, BatchDivided, BatchMoved, BatchOpened, TradeMet
+from ...protocols.batch_words import BatchColumn, BatchDivided, BatchMoved, BatchOpened, PriceRound, TradeMet
 from ...protocols.commitment_events import EpochFenced
 from ...protocols.contract_events import (
     AuctionAwarded,
@@ -41,7 +42,7 @@ from ...protocols.contract_events import (
 from ...protocols.core import Event
 from ...protocols.service import TaskSubmitted
 from .checks import check_award, check_bid, check_close, check_plan
-from .divisions import check_division, check_meeting
+from .divisions import check_division, check_meeting, check_price
 from .evidence import Difference, Evidence, Place
 from .logfile import Gap
 from .run import KNOWN, open_run, understand
@@ -69,6 +70,7 @@ CHECKS: Mapping[type[Event], Callable[[Evidence, Place, Event], bool]] = {
     AuctionAwarded: check_award,
     AuctionPlanned: check_plan,
     AuctionClosed: check_close,
+    PriceRound: check_price,
     BatchDivided: check_division,
     TradeMet: check_meeting,
 }
@@ -98,6 +100,7 @@ def verify(path: Path) -> Verdict:
         evidence.gaps += file.gaps
     if not events:
         raise run.empty
+    evidence.to_check.sort(key=lambda told: told[0].hlc)  # so what a line stands on is checked before it
     checked = sum(CHECKS[type(event)](evidence, place, event) for place, event in evidence.to_check)
     differences = sorted(evidence.differences, key=lambda one: (one.file, one.line))
     return Verdict(events, awards, checked, tuple(differences), tuple(evidence.gaps), (*run.damage, *evidence.notes()))
@@ -133,6 +136,8 @@ def _keep(evidence: Evidence, place: Place, event: Event) -> None:
             evidence.batches[event.session] = (place, event)
         case BatchColumn():
             evidence.columns.setdefault(event.session, {})[place.node] = (place, event)
+        case PriceRound():
+            evidence.rounds.setdefault(event.session, {})[place.node, event.round] = (place, event)
         case BatchDivided():
             evidence.divided.setdefault(event.session, {})[place.node] = event
         case BatchMoved():

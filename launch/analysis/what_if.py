@@ -29,6 +29,7 @@ WITHOUT = {
     "load_model": "with its model loaded",
     "server_queue": "had its model server been free",
     "transfer": "had it had the data already",
+    "affinity": "had it had what the task prefers",
     "resources": "had what the task takes been free there",
 }
 

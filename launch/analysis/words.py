@@ -66,6 +66,15 @@ def duration(seconds: float) -> str:
     return f"{seconds:.{max(0, 2 - (seconds >= 10) - (seconds >= 100))}f} s"
 
 
+def within(certificate: float) -> str:
+    """How near the optimum is at least.
+
+    >>> within(0.00581), within(1e-9), within(0.123)
+    ('within 0.58 % of the optimum', 'within 0 % of the optimum', 'within 12 % of the optimum')
+    """
+    return f"within {round(certificate * 100, 3):.2g} % of the optimum"
+
+
 def evidence(node: str, observations: int, factor: float) -> str:
     """What a node's estimate rests on.
 

@@ -59,6 +59,8 @@ def find(places: Sequence[str], sense: str | None = None, requests: int | None =
             found.instances.append(instances.generated(place))
         elif online.GENERATED.fullmatch(place):
             found.traces.append(online.generated(place))
+        elif workflows.GENERATED.fullmatch(place):
+            found.workflows.append(workflows.generated(place))
         elif path.is_dir():
             before = _count(found)
             for file in sorted(path.iterdir()):
@@ -126,8 +128,6 @@ def check(protocols: Sequence[str], question: Question) -> None:
         unfit = [name for name in protocols if name in consensus.PROTOCOLS]
         if unfit and question.protocols != (ALL,):
             raise Problem(f"{unfit[0]} runs on the simulated fleet: leave --on processes out", Exit.USAGE)
-        if question.setting.loss:
-            raise Problem("between processes nothing can be lost on purpose: leave --loss or --on out", Exit.USAGE)
 
 
 # --- all runs
@@ -169,6 +169,7 @@ def _fits(protocol: str, instance: Instance, question: Question) -> bool:
 
 def _run(instance: Instance, protocol: str, mode: str, seed: int, question: Question) -> allocations.Line:
     if question.on == "processes":
-        played = processes.play(instance, protocol, mode, seed, trade=question.setting.trade)
-        return allocations.line(instance, protocol, mode, seed, played, on="processes")
+        setting = question.setting
+        played = processes.play(instance, protocol, mode, seed, loss=setting.loss, trade=setting.trade)
+        return allocations.line(instance, protocol, mode, seed, played, on="processes", loss=setting.loss)
     return allocations.run(instance, protocol, mode, seed, question.setting)

@@ -13,7 +13,8 @@ solution (`NAME_MS_7358942,8.sol`), or in `references.py`.
 Files and folders are sorted out in `comparison.py`.
 
 A generator is written like a file: `hcsp:512x16:u_c_hihi:7` (Braun's range based matrices: consistent, inconsistent or
-semi-consistent; task and machine heterogeneity), `gap:10x50:a:7` to `d` (Beasley's types), the last number the seed.
+semi-consistent; task and machine heterogeneity), `gap:10x50:a:7` to `d` (Beasley's types), `assign:100:7` (whole costs
+from 1 to 100), the last number the seed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from .references import REFERENCES
 FILE_BYTES_MAX = 256 * 1024 * 1024
 HETEROGENEITY = {"hi": (3000.0, 1000.0), "lo": (100.0, 10.0)}
 """Of tasks and of machines: the ranges R of Braun et al. 2001."""
-GENERATED = re.compile(r"(hcsp|gap):(\d{1,4})x(\d{1,4}):(u_[cis]_(?:hi|lo)(?:hi|lo)|[abcd])(?::(\d{1,9}))?")
+GENERATED = re.compile(
+    r"(hcsp|gap):(\d{1,4})x(\d{1,4}):(u_[cis]_(?:hi|lo)(?:hi|lo)|[abcd])(?::(\d{1,9}))?|assign:(\d{1,4})(?::(\d{1,9}))?"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +155,9 @@ def generated(text: str) -> Instance:
     """The instance that a generator's text stands for."""
     match = GENERATED.fullmatch(text)
     assert match is not None
-    family, tasks_or_nodes, other, kind, seed = match.groups()
+    family, tasks_or_nodes, other, kind, seed, size, assign_seed = match.groups()
+    if family is None:
+        return _assigned(text, int(size), Random(f"assign {assign_seed or 0}"))
     first, second, rng = int(tasks_or_nodes), int(other), Random(f"{family} {kind} {seed or 0}")
     tasks, nodes = (first, second) if family == "hcsp" else (second, first)
     if not (1 <= nodes <= MEMBERS_MAX and 1 <= tasks <= TASKS_MAX) or (family == "hcsp") != kind.startswith("u_"):
@@ -160,6 +165,14 @@ def generated(text: str) -> Instance:
     if family == "hcsp":
         return Instance(text, _range_based(tasks, nodes, kind, rng), None, None, 1, None)
     return _beasley(text, nodes, tasks, kind, rng)
+
+
+def _assigned(text: str, n: int, rng: Random) -> Instance:
+    """Beasley 1990: whole costs, uniform from 1 to 100."""
+    if not 1 <= n <= MEMBERS_MAX:
+        raise Problem(f"{text}: write assign:N:SEED, with N at most {MEMBERS_MAX}", Exit.USAGE)
+    costs = np.asarray([[float(rng.randint(1, 100)) for _ in range(n)] for _ in range(n)])
+    return Instance(text, costs, np.ones((n, n)), np.ones(n), 1, None)
 
 
 def _range_based(tasks: int, nodes: int, kind: str, rng: Random) -> Numbers:

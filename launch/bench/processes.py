@@ -29,12 +29,12 @@ END_S = 5.0
 T = TypeVar("T")
 
 
-def play(instance: Instance, protocol: str, mode: str, seed: int, *, trade: bool = True) -> Played:
+def play(instance: Instance, protocol: str, mode: str, seed: int, *, loss: float = 0.0, trade: bool = True) -> Played:
     """`seconds` of what is played are those of the session, from its beginning to its last end, on this machine. Raises
     Problem where a process fails, ProtocolError where they have not come to one result."""
     if len(instance.costs) > NODES_MAX:
         raise Problem(f"{instance.name} has {len(instance.costs)} nodes: as processes there may be {NODES_MAX}")
-    told = asyncio.run(_play(instance, protocol, mode, seed, trade))
+    told = asyncio.run(_play(instance, protocol, mode, seed, loss, trade))
     first = told[0]
     if any(other.tasks != first.tasks or other.value != first.value or other.bound != first.bound for other in told):
         raise ProtocolError(f"{protocol} by {mode} on {instance.name}: the processes have not come to one result")
@@ -55,7 +55,9 @@ def play(instance: Instance, protocol: str, mode: str, seed: int, *, trade: bool
     )
 
 
-async def _play(instance: Instance, protocol: str, mode: str, seed: int, trade: bool) -> list[Told]:
+async def _play(
+    instance: Instance, protocol: str, mode: str, seed: int, loss: float, trade: bool
+) -> list[Told]:
     names = names_of(len(instance.costs))
     hosts: dict[NodeId, _Process] = {}
     try:
@@ -63,7 +65,7 @@ async def _play(instance: Instance, protocol: str, mode: str, seed: int, trade: 
             own = instance.column(row)
             setup = Setup(
                 tuple(names), row, own.costs.tolist(), None if own.demands is None else own.demands.tolist(),
-                own.capacity, protocol, mode, seed, trade,
+                own.capacity, protocol, mode, seed, trade, loss,
             )  # fmt: skip
             hosts[name] = await _Process.start(name)
             hosts[name].tell(setup)

@@ -10,6 +10,7 @@
       | end of its input ---------------------------> |  exit
 
 The driver is that of the simulated fleet. What it does is performed as an agent's shell would; its clock is the loop's.
+With `loss`, that part of the frames that come is thrown away before the links see it, and has to be repeated.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from random import Random
 
 import msgspec
 import numpy as np
@@ -27,7 +29,8 @@ from ...protocols.columns import Column
 from ...protocols.core import Effect, Event, Message, NodeId, PeerError, ProtocolError, Publish, Send
 from ...transport.clock import HybridClock
 from ...transport.codec import Codec
-from ...transport.links import Cause, Links
+from ...transport.link import Route
+from ...transport.links import Cause, Links, Received
 from ...transport.zeromq import Endpoint
 from .sessions import divided, driver
 
@@ -46,6 +49,7 @@ class Setup(msgspec.Struct, frozen=True):
     mode: str
     seed: int
     trade: bool
+    loss: float
 
 
 class Here(msgspec.Struct, frozen=True):
@@ -68,6 +72,18 @@ class Told(msgspec.Struct, frozen=True):
     cpu_s: float
 
 
+class Lossy(Links):
+    """Links of which a part of all frames never comes; `rng` says which."""
+
+    loss = 0.0
+    rng = Random()
+
+    def receive(self, frame: bytes, route: Route, now: float, key: str | None = None) -> Received:
+        if self.rng.random() < self.loss:
+            return Received([], [])
+        return super().receive(frame, route, now, key)
+
+
 class Host:
     """The shell of one driver."""
 
@@ -87,9 +103,10 @@ class Host:
         self._heard = 0
         self.ready = asyncio.Event()
         self.ended = asyncio.Event()
-        codec = Codec((*rounds.MESSAGES, *gossip.MESSAGES))
+        links = Lossy(self.node, 1, Codec((*rounds.MESSAGES, *gossip.MESSAGES)), HybridClock(time.time))
+        links.loss, links.rng = setup.loss, Random(f"loss {setup.seed} {self.node}")
         self.endpoint = Endpoint(
-            Links(self.node, 1, codec, HybridClock(time.time)),
+            links,
             bind="tcp://127.0.0.1:0",
             on_message=self._on_message,
             on_garbage=lambda error: None,

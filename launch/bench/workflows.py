@@ -3,6 +3,9 @@
 Sources: WfCommons' JSON (Coleman et al. 2022): tasks with parents, files and measured run times; Topcuoglu, Hariri, Wu,
 Performance-effective and low-complexity task scheduling for heterogeneous computing (2002): upward ranks and HEFT.
 
+A generator is written like a file: `workflow:TASKSxWIDTH:SEED`, layers of so many tasks, each with up to PARENTS_MAX
+parents in the layer before; run times and the bytes handed on are lognormal.
+
 A task takes its run time over the node's speed. A file that was made on another node takes LATENCY_S + bytes over
 LINK_BYTES_PER_S to come, while others run; what was there before the workflow is everywhere.
 
@@ -17,19 +20,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
 
-from ...agents.valuation import LATENCY_S, LINK_BYTES_PER_S
 from ...protocols.award_rules import RULES, Rule
 from ...protocols.blobs import Gather
 from ...protocols.core import BLOB_BYTES_MAX, BLOBS_MAX, Conditions, NodeId, Outcome, ProtocolError, Reference, Task
+from ...protocols.distances import LATENCY_S, LINK_BYTES_PER_S
 from ...protocols.participant import Asked, Pricing
 from ..problems import Exit, Problem
 from .contractors import START_S, Contractor, Contractors
@@ -38,6 +43,9 @@ TASKS_MAX = 20_000
 FILE_BYTES_MAX = 256 * 1024 * 1024
 PRIORITY_MAX = 1000
 RUN_S_MIN = 1e-3
+PARENTS_MAX = 3
+MEDIAN_BYTES = 10e6
+GENERATED = re.compile(r"workflow:(\d{1,6})x(\d{1,5})(?::(\d{1,9}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,25 @@ def _parents_first(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if len(order) != len(tasks):
         raise ValueError("a circle")
     return order
+
+
+# --- a generator
+
+
+def generated(text: str) -> Workflow:
+    """The workflow that a generator's text stands for. Raises Problem."""
+    match = GENERATED.fullmatch(text)
+    assert match is not None
+    tasks, width, rng = int(match[1]), int(match[2]), Random(f"workflow {match[3] or 0}")
+    if not 1 <= width <= tasks <= TASKS_MAX:
+        raise Problem(f"{text}: write workflow:TASKSxWIDTH:SEED, {TASKS_MAX:,} tasks at most", Exit.USAGE)
+    works = tuple(rng.lognormvariate(2.0, 1.0) for _ in range(tasks))
+    parents: list[dict[int, int]] = []
+    for task in range(tasks):
+        before = range(max(task - task % width - width, 0), task - task % width)  # the layer before its own
+        few = rng.sample(before, min(rng.randint(1, PARENTS_MAX), len(before)))
+        parents.append({parent: round(rng.lognormvariate(math.log(MEDIAN_BYTES), 1.5)) for parent in sorted(few)})
+    return Workflow(text, works, tuple(parents))
 
 
 # --- ranks, the reference, the bound

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ...protocols.award_rules import RULES
+from ...protocols.core import Dividing
 from .. import options
 from ..problems import Exit, Problem
 from ..running import run
@@ -58,6 +59,13 @@ def _kill(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 @click.option(
     "--rule", type=click.Choice(list(RULES)), default="contract-net", show_default=True, help="Who gets a task."
 )
+@click.option(
+    "--protocol",
+    type=click.Choice([one.value for one in Dividing]),
+    default=Dividing.AUTO.value,
+    show_default=True,
+    help="How tasks that wait together are divided: by prices, by calls, or by prices where that is worth it.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--keys", type=click.Path(path_type=Path, file_okay=False), help="Guard it with these keys, for a try.")
 @options.as_json
@@ -70,6 +78,7 @@ def demo(
     dataset: str,
     data_dir: Path | None,
     rule: str,
+    protocol: str,
     seed: int,
     keys: Path | None,
     as_json: bool,
@@ -92,6 +101,7 @@ def demo(
         str(data_dir) if data_dir else None,
         demonstration.Kill(*kill) if kill else None,
         rule,
+        protocol,
         seed,
         keys=keys,
     )

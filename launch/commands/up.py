@@ -15,6 +15,7 @@ from ...protocols.award_rules import RULES
 from ...protocols.batch_words import Mode
 from ...protocols.commitment_words import HOLDERS_MAX
 from ...protocols.core import Dividing
+from ...protocols.probing import USUAL
 from .. import machine, options
 from ..units import Duration, Have, Number, Tag
 
@@ -149,7 +150,7 @@ def _at_most(limit: int) -> Callable[[click.Context, click.Parameter, tuple[Any,
 @_flag(
     "--probes",
     type=click.IntRange(0, 64),
-    default=0,
+    default=USUAL,
     show_default=True,
     help="Ask so many nodes about a task, those that should be best and now and then another. 0: all.",
 )

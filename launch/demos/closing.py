@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,7 @@ import msgspec
 from ..analysis.report import REPORT_NAME
 from ..analysis.report import report as make_report
 from ..analysis.summary import Divided
+from ..analysis.words import within
 from ..problems import Problem
 from .demonstration import Options, Progress, Report
 
@@ -92,8 +94,9 @@ def summary(report: Report, options: Options, page: Path | None = None) -> str:
         f"  accuracy   {report.accuracy:.1%} of digits never seen before ({options.dataset}, {options.mode})",
         f"  tasks      {report.done} of {report.tasks} done, {report.lost} lost, "
         f"{report.committed_twice} committed twice{again}",
-        f"  makespan   {report.makespan_s:.2f} s, {report.ratio:.2f} times the lower bound of {report.bound_s:.2f} s",
-        *[f"  batch      {divided(batch)}" for batch in report.batches],
+        f"  makespan   {report.makespan_s:.2f} s, {report.ratio:.2f} times the lower bound of {report.bound_s:.2f} s: "
+        + within(report.ratio - 1.0),
+        *([f"  batches    {divided(report.batches)}"] if report.batches else []),
         "",
         "  node       speed  tasks   busy",
     ]
@@ -112,10 +115,13 @@ def summary(report: Report, options: Options, page: Path | None = None) -> str:
     return "\n".join(lines)
 
 
-def divided(batch: Divided) -> str:
-    """How well a batch was divided, in words."""
-    within = "" if batch.certificate is None else f", within {batch.certificate * 100:.2g} % of the optimum"
-    return f"{batch.tasks} tasks among {batch.members} by prices{within}"
+def divided(batches: Sequence[Divided]) -> str:
+    """How well these were divided, in words; of several, how well the worst."""
+    proofs = [batch.certificate for batch in batches if batch.certificate is not None]
+    proof = f", {'each ' if len(proofs) > 1 else ''}{within(max(proofs))}" if proofs else ""
+    tasks = sum([batch.tasks for batch in batches])
+    of = "" if len(batches) == 1 else f" in {len(batches)} batches"
+    return f"{tasks} tasks{of} divided by prices{proof}"
 
 
 def opening(page: str) -> str:

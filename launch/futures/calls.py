@@ -32,6 +32,7 @@ class TaskOptions(TypedDict, total=False):
     work: float | None
     need: Sequence[str]
     only: Sequence[str]
+    prefer: Sequence[str]
     priority: int
     reward: float
     deadline_s: float | None

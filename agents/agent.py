@@ -30,6 +30,7 @@ from ..protocols import (
     participant,
     performatives,
     planning,
+    reckoning,
     requests,
     rounds,
     seeking,
@@ -108,6 +109,7 @@ EVENTS: tuple[type[Event], ...] = (
     *batch_words.EVENTS,
     *rounds.EVENTS,
     *gossip.EVENTS,
+    *reckoning.EVENTS,
 )
 """All that its roles may tell the log."""
 
@@ -193,6 +195,9 @@ class Agent:
             shelf.bytes_max // 2,
             self.commitment,
             holders,
+        )
+        self._reckoning = reckoning.Reckoning(
+            lambda: [(seen.node, seen.slots, seen.speed) for seen, _ in self.membership.members]
         )
         self._roles: tuple[Protocol, ...] = (
             self.membership,
@@ -353,7 +358,7 @@ class Agent:
         if not effects:
             return out
         queue = deque((effects,))
-        passes = self._gate.passes
+        passes, judged = self._gate.passes, reckoning.Reckoning.LISTENS
         while queue:
             for effect in queue.popleft():
                 kind = type(effect)
@@ -365,4 +370,6 @@ class Agent:
                 out.append(effect)
                 if kind is Publish:
                     queue.append(self._route(effect.message, self.node, now))  # type: ignore[attr-defined]
+                elif kind in judged and (reached := self._reckoning.tell(effect, now)):  # type: ignore[arg-type]
+                    out.append(reached)
         return out

@@ -252,7 +252,8 @@ class Node:
 
     def join(self, address: str) -> None:
         """Enter the fleet of the agent at this address; it is asked until it answers."""
-        self._perform(self._agent.join(self._endpoint.open(address), time.monotonic()), None)
+        alias, now = self._endpoint.open(address), time.monotonic()
+        self._perform(self._agent.join(alias, now), None, now)
         self._end_turn_soon()
 
     @property
@@ -262,12 +263,14 @@ class Node:
 
     def drain(self) -> None:
         """Take no more work; `drained` is set as soon as nothing is left to do."""
-        self._perform(self._agent.drain(time.monotonic()), None)
+        now = time.monotonic()
+        self._perform(self._agent.drain(now), None, now)
         self._end_turn_soon()
 
     async def close(self, reason: str) -> None:
         """Leave in peace: tell the others, end the workers, write the last line."""
-        self._perform(self._agent.leave(time.monotonic()), None)
+        now = time.monotonic()
+        self._perform(self._agent.leave(now), None, now)
         self._endpoint.flush()
         if self._timer is not None:
             self._timer.cancel()
@@ -288,12 +291,13 @@ class Node:
     # -- what comes in
 
     def _on_message(self, sender: NodeId, message: Message, cause: Cause) -> None:
+        now = time.monotonic()
         try:
-            effects = self._agent.receive(message, sender, time.monotonic())
+            effects = self._agent.receive(message, sender, now)
         except PeerError as error:
             self._on_garbage(error)
         else:
-            self._perform(effects, cause)  # the endpoint says itself when its turn ends
+            self._perform(effects, cause, now)  # the endpoint says itself when its turn ends
 
     def _on_garbage(self, error: PeerError) -> None:
         self._refusals += 1
@@ -302,7 +306,8 @@ class Node:
 
     def _tell(self, message: Message) -> None:
         """Something happened on this node."""
-        self._perform(self._agent.receive(message, self.name, time.monotonic()), None)
+        now = time.monotonic()
+        self._perform(self._agent.receive(message, self.name, now), None, now)
         self._end_turn_soon()
 
     def _in_loop(self, heard: Callable[..., None]) -> Callable[..., None]:
@@ -341,7 +346,7 @@ class Node:
             return
         now = time.monotonic()
         while deadline is not None and deadline <= now:
-            self._perform(self._agent.wake(now), None)
+            self._perform(self._agent.wake(now), None, now)
             deadline = self._agent.deadline
         if deadline is not None and (self._timer is None or deadline < self._timer.when()):
             if self._timer is not None:
@@ -357,10 +362,11 @@ class Node:
 
     def _on_timer(self) -> None:
         assert self._timer is not None
-        late_s = time.monotonic() - self._timer.when()
+        now = time.monotonic()
+        late_s = now - self._timer.when()
         self._timer = None
         if late_s >= LAG_LEAST_S:
-            self._perform(self._agent.receive(Lag(late_s), self.name, time.monotonic()), None)
+            self._perform(self._agent.receive(Lag(late_s), self.name, now), None, now)
         self._on_turn()
 
     def _load(self) -> NodeLoad:
@@ -385,8 +391,8 @@ class Node:
 
     # -- what goes out
 
-    def _perform(self, effects: Sequence[Effect], cause: Cause | None) -> None:
-        now = time.monotonic()
+    def _perform(self, effects: Sequence[Effect], cause: Cause | None, now: float) -> None:
+        """What the agent answered at this moment, which is also that of its events."""
         for effect in effects:
             match effect:
                 case Record():
@@ -431,4 +437,4 @@ class Node:
             self._on_garbage(PeerError(f"{node} cannot be reached: {error}"))
 
     def _write(self, event: Event) -> None:
-        self._perform([event], None)
+        self._perform([event], None, time.monotonic())

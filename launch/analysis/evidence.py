@@ -64,6 +64,7 @@ class Evidence:
         self.batches: dict[str, tuple[Place, BatchOpened]] = {}
         self.columns: dict[str, dict[str, tuple[Place, BatchColumn]]] = {}  # by session and node
         self.divided: dict[str, dict[str, BatchDivided]] = {}  # the same
+        self.capacity: dict[str, set[tuple[int, float]]] = {}  # slots and speed, of each life of a node
         self.traded: set[tuple[str, str, str]] = set()  # session, task, and to whom it went afterwards
         self.to_check: list[tuple[Place, Event]] = []
         self.differences: list[Difference] = []

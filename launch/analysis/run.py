@@ -26,6 +26,7 @@ from ...protocols import (
     commitment_events,
     contract_events,
     gossip,
+    reckoning,
     rounds,
     service,
     swim_words,
@@ -49,6 +50,7 @@ KNOWN: tuple[type[Event], ...] = (
     *batch_words.EVENTS,
     *rounds.EVENTS,
     *gossip.EVENTS,
+    *reckoning.EVENTS,
 )
 """All that a log of this version may hold, as `agents.events.VOCABULARY` has it, without what writing a log needs."""
 _decoders = {event.name: msgspec.json.Decoder(event) for event in KNOWN}

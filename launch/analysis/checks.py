@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ...protocols.auctions import AuctionClosed, outcome
+from collections.abc import Sequence
+
+from ...protocols.auctions import AuctionClosed, PriceTried, outcome
 from ...protocols.award_rules import RULES, Offer
 from ...protocols.batch_words import PROTOCOL
 from ...protocols.contract_events import (
@@ -15,6 +17,7 @@ from ...protocols.contract_events import (
 )
 from ...protocols.core import Event, Task
 from ...protocols.load import Outlook
+from ...protocols.open_cry import lot_of
 from ...protocols.performatives import Reason
 from .divisions import check_share
 from .evidence import Evidence, Place
@@ -48,7 +51,11 @@ def check_bid(evidence: Evidence, place: Place, event: Event) -> bool:
 def check_award(evidence: Evidence, place: Place, event: Event) -> bool:
     assert isinstance(event, AuctionAwarded)
     award = event
+    _counted(evidence, place, award)
+    _epoch(evidence, place, award)
     if award.rule == PROTOCOL:
+        _seed_of_its_node(evidence, place, award)
+        _nothing_free(evidence, place, award)
         return check_share(evidence, place, award)
     _award_itself(evidence, place, award)
     if award.auction in evidence.closed:
@@ -116,7 +123,34 @@ def _award_itself(evidence: Evidence, place: Place, award: AuctionAwarded) -> No
         evidence.differs(place, "reserve", award.reserve, 0.0)
     if 0.0 < award.reserve < best.cost:
         evidence.differs(place, "reserve", award.reserve, f"at least {best.cost}")
-    _epoch(evidence, place, award)
+
+
+def _counted(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
+    """The awards of a life are numbered from 1, in order; what its bidders have is what they said when they started."""
+    number = evidence.numbers[place]
+    if award.number and award.number != number and not evidence.lacks_lines(place.file):
+        evidence.differs(place, "number", award.number, number)
+    if award.auction in evidence.closed:
+        return
+    for bid in award.bids:
+        speeds = {speed for _, speed in evidence.capacity.get(bid.node, ())}
+        if speeds and bid.speed not in speeds:
+            evidence.differs(place, f"bids[{bid.node}].speed", bid.speed, sorted(speeds))
+
+
+def _seed_of_its_node(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
+    """Where no plan is behind it, it is the one that everything else in this life was made with."""
+    told = evidence.seeds[place.file, place.life]
+    others = {seed: count for seed, count in told.items() if seed != award.seed}
+    if others and max(others.values()) >= told[award.seed]:
+        evidence.differs(place, "seed", award.seed, max(others, key=others.__getitem__))
+
+
+def _nothing_free(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
+    """Where free slots do not count, none are told."""
+    for bid in award.bids:
+        if bid.free:
+            evidence.differs(place, f"bids[{bid.node}].free", bid.free, 0)
 
 
 def _epoch(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
@@ -132,12 +166,17 @@ def _epoch(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
 
 
 def _award_of_open_cry(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
-    """What was knocked down is what is awarded."""
-    closed = evidence.closed[award.auction]
+    """What was knocked down is what is awarded; its one bid has the price, and nothing else."""
+    at, closed = evidence.closed[award.auction]
     told = {"winner": (award.winner, closed.winner), "cost": (award.cost, closed.price)}
+    told |= {f"bids[{bid.node}].speed": (bid.speed, 0.0) for bid in award.bids}
     for field, (logged, recomputed) in told.items():
         if logged != recomputed:
             evidence.differs(place, field, logged, recomputed)
+    _nothing_free(evidence, place, award)
+    if award.reserve != closed.reserve:
+        _both(evidence, (place, "reserve", award.reserve), at, "reserve", closed.reserve)
+    _seed_of_its_node(evidence, place, award)
 
 
 def _bid_as_logged(evidence: Evidence, place: Place, award: AuctionAwarded, bid: BidLine) -> None:
@@ -215,6 +254,8 @@ def _award_as_planned(
         "rule": (award.rule, plan.rule),
         "seed": (award.seed, (plan.seed + step.key[3] + _epoch_before(evidence, place, award)) & SEED_MASK),
     }
+    if (rule := RULES.get(award.rule)) is not None and rule.pay is not None:
+        told["reserve"] = (award.reserve, -step.key[1])
     for field, (logged, recomputed) in told.items():
         if logged != recomputed:
             evidence.differs(place, field, logged, recomputed)
@@ -313,15 +354,32 @@ def check_close(evidence: Evidence, place: Place, event: Event) -> bool:
     assert isinstance(event, AuctionClosed)
     tried = evidence.prices.get(event.auction, [])
     try:
-        sold = outcome(event.lot, tried, event.gone)
-        called = [event.lot.price(line.steps) for line in tried]
+        lot = lot_of(event.form, event.reserve)
     except ValueError as error:
-        evidence.differs(place, "start", event.start, str(error))
+        evidence.differs(place, "reserve", event.reserve, str(error))
         return True
+    for field in ("start", "step"):
+        if getattr(event, field) != getattr(lot, field):
+            evidence.differs(place, field, getattr(event, field), getattr(lot, field))
+            return True
+    sold = outcome(lot, [line for _, line in tried], event.gone)
     logged = (event.winner, event.price) if event.winner is not None and event.price is not None else None
     if sold != logged:
         evidence.differs(place, "price", event.price if event.price is not None else event.winner, str(sold))
-    for line, price in zip(tried, called, strict=True):
-        if line.price != price:
-            evidence.differs(place, f"price {line.number}", line.price, price)
+    if not evidence.lacks_lines(place.file):
+        _in_turn(evidence, event, tried)
+    for at, line in tried:
+        if line.price != (price := lot.price(line.steps)):
+            evidence.differs(at, "price", line.price, price)
     return True
+
+
+def _in_turn(evidence: Evidence, event: AuctionClosed, tried: Sequence[tuple[Place, PriceTried]]) -> None:
+    """Prices are called one after the other, a step apart; anew, if who had it is gone."""
+    number, steps = 0, -1
+    for at, line in tried:
+        anew = bool(event.gone) and line.number > number and line.steps == 0
+        for field, logged, recomputed in (("number", line.number, number + 1), ("steps", line.steps, steps + 1)):
+            if logged != recomputed and not anew:
+                evidence.differs(at, field, logged, recomputed)
+        number, steps = (line.number, line.steps) if anew else (number + 1, steps + 1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from ...protocols.auctions import AuctionClosed, PriceTried
+from ...protocols.award_rules import RULES
 from ...protocols.batch_words import BatchColumn, BatchDivided, BatchOpened
 from ...protocols.contract_events import (
     AuctionAwarded,
@@ -59,8 +60,10 @@ class Evidence:
         self.awarded: dict[str, list[tuple[Place, int]]] = {}  # task -> epochs
         self.epochs: dict[str, set[int]] = {}  # of which more is told than their award
         self.committed: set[str] = set()
-        self.prices: dict[str, list[PriceTried]] = {}
-        self.closed: dict[str, AuctionClosed] = {}
+        self.numbers: dict[Place, int] = {}  # of each award, counted by life
+        self.seeds: defaultdict[tuple[str, int], Counter[int]] = defaultdict(Counter)  # of plans, and of awards without one, by life
+        self.prices: dict[str, list[tuple[Place, PriceTried]]] = {}
+        self.closed: dict[str, tuple[Place, AuctionClosed]] = {}
         self.batches: dict[str, tuple[Place, BatchOpened]] = {}
         self.columns: dict[str, dict[str, tuple[Place, BatchColumn]]] = {}  # by session and node
         self.divided: dict[str, dict[str, BatchDivided]] = {}  # the same
@@ -72,6 +75,7 @@ class Evidence:
         self.unsound: set[tuple[str, int]] = set()
         """Lines that contradict themselves: nothing is held against what they say."""
         self._last: dict[str, tuple[int, bool]] = {}
+        self._awards_of: Counter[tuple[str, int]] = Counter()  # how many so far, by file and life
         self._incomparable: Counter[str] = Counter()
 
     def seen(self, place: Place, ended: bool) -> None:
@@ -81,17 +85,27 @@ class Evidence:
     def award_made(self, place: Place, award: AuctionAwarded) -> None:
         self.awards.setdefault((place.file, place.life, award.number), (place, award))
         self.awarded.setdefault(award.task, []).append((place, award.epoch))
+        self._awards_of[place.file, place.life] += 1
+        self.numbers[place] = self._awards_of[place.file, place.life]
+        rule = RULES.get(award.rule)
+        if rule is None or rule.form is not None:
+            self.seeds[place.file, place.life][award.seed] += 1
 
     def plan_made(self, place: Place, plan: AuctionPlanned) -> None:
         self.last_plan[place.file, place.life] = place.line
+        self.seeds[place.file, place.life][plan.seed] += 1
         for step in plan.steps:
             self.arrivals.setdefault((place.file, place.life, step.key[3]), step.task)
             if step.number:
                 self.steps.setdefault((place.file, place.life, step.number), (place, plan, step))
 
+    def lacks_lines(self, file: str) -> bool:
+        """Some are missing in it."""
+        return any(gap.file == file for gap in self.gaps)
+
     def tells_all(self, node: str, until: int) -> bool:
         """Has the log of this node all that it did before that moment? One that was killed may lack its last lines."""
-        if node not in self._last or any(gap.file == f"{node}.jsonl" for gap in self.gaps):
+        if node not in self._last or self.lacks_lines(f"{node}.jsonl"):
             return False
         latest, ended = self._last[node]
         return ended or latest > until

@@ -135,9 +135,9 @@ def _keep(evidence: Evidence, place: Place, event: Event) -> None:
             evidence.epochs.setdefault(event.task, set()).add(event.epoch)
             evidence.committed.add(event.task)
         case PriceTried():
-            evidence.prices.setdefault(event.auction, []).append(event)
+            evidence.prices.setdefault(event.auction, []).append((place, event))
         case AuctionClosed():
-            evidence.closed[event.auction] = event
+            evidence.closed[event.auction] = (place, event)
         case BatchOpened():
             evidence.batches[event.session] = (place, event)
         case BatchColumn():

@@ -32,6 +32,7 @@ from ..protocols import (
     planning,
     reckoning,
     requests,
+    retelling,
     rounds,
     seeking,
     service,
@@ -98,6 +99,7 @@ MESSAGES: tuple[type[Message], ...] = (
     *batch_words.MESSAGES,
     *rounds.MESSAGES,
     *gossip.MESSAGES,
+    *retelling.MESSAGES,
 )
 """All that may come over the wire."""
 EVENTS: tuple[type[Event], ...] = (
@@ -196,6 +198,7 @@ class Agent:
             self.commitment,
             holders,
         )
+        self.retelling = retelling.Retelling()
         self._reckoning = reckoning.Reckoning(
             lambda: [(seen.node, seen.slots, seen.speed) for seen, _ in self.membership.members]
         )
@@ -210,6 +213,7 @@ class Agent:
             self.auctioneer,
             self.bidder,
             self.sessions,
+            self.retelling,
         )
         self._gatherers: dict[str, Protocol] = {
             "run": self.participant,
@@ -244,6 +248,7 @@ class Agent:
             (self.carrier, carrier.LISTENS),
             (self.auctioneer, auctions.TO_AUCTIONEER),
             (self.bidder, auctions.TO_BIDDER),
+            (self.retelling, (retelling.AskLines, retelling.LinesFound)),
         )
         routes: dict[type[Message], tuple[Protocol, ...]] = {}
         for role, messages in speaks:

@@ -46,6 +46,7 @@ from ..protocols.local_health import LAG_LEAST_S
 from ..protocols.participant import Valuation
 from ..protocols.performatives import Finished, Output, Reason
 from ..protocols.probing import Probes
+from ..protocols.retelling import FindLines
 from ..protocols.swim_words import Contact, Disconnected, Lag, Subscribed
 from ..transport.address import advertised
 from ..transport.clock import HybridClock
@@ -65,6 +66,7 @@ from .executors.python import PythonExecutor
 from .executors.simulated import SimulatedExecutor
 from .executors.workshop import Workshop, load_executor
 from .journal import NONCE_BYTES, Journal, JournalError
+from .log_search import LogSearch
 from .node_events import NodeLoad, NodeStarted, NodeStopped
 from .resources import Resources
 
@@ -127,7 +129,9 @@ class Node:
         incarnation = self._journal.incarnation if self._journal is not None else time.time_ns() // 1_000
         nonce = self._journal.nonce if self._journal is not None else secrets.token_hex(NONCE_BYTES)
         clock = HybridClock(time.time)
-        self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
+        log = folder / f"{name}.jsonl"
+        self._log = EventLog(log, run=folder.name, node=name, clock=clock, level=level)
+        self._log_search = LogSearch(log, self._tell)
         self._blobs = BlobStore(folder / "blobs" / name, bytes_max=blobs_bytes_max)
         vouches = ring.vouches if ring is not None else everybody
         self._links = Links(name, incarnation, Codec(MESSAGES), clock, vouches=vouches)
@@ -281,6 +285,7 @@ class Node:
             self._log_timer.cancel()
         await self._workshop.close()
         self._blob_shell.close()
+        self._log_search.close()
         if self._journal is not None:
             self._journal.close()
         self._log.write(self._load(), time.monotonic(), None)
@@ -417,6 +422,9 @@ class Node:
                     self._connect(node, incarnation, address, announcements)
                 case Disconnect(node):
                     self._endpoint.disconnect(node)
+                case FindLines():
+                    self._log.flush()
+                    self._log_search.begin(effect)
                 case ReadPart() | WritePart() | DropParts() | CheckBlob():
                     self._blob_shell.perform(effect)
         if self._records and self._journal is not None:

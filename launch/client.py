@@ -66,6 +66,7 @@ from ..protocols.requests import (
     Tasks,
     Wait,
 )
+from ..protocols.retelling import AskLines, LinesTold
 from ..protocols.swim_words import LIVING
 from ..transport.address import exact
 from ..transport.clock import HybridClock
@@ -128,9 +129,9 @@ def _links(ring: Ring | None, nonce: bytes) -> Links:
 
 
 RingOf: TypeAlias = Callable[[str], Ring | None]
-Answer: TypeAlias = Nodes | Tasks | Progress | ResultOf | Planned | Cancelled | Draining
+Answer: TypeAlias = Nodes | Tasks | Progress | ResultOf | Planned | Cancelled | Draining | LinesTold
 A = TypeVar("A")
-Q = TypeVar("Q", Nodes, Tasks, ResultOf, Planned, Cancelled, Draining)
+Q = TypeVar("Q", Nodes, Tasks, ResultOf, Planned, Cancelled, Draining, LinesTold)
 
 
 class Connection:
@@ -252,6 +253,10 @@ class Connection:
     async def plan(self, task: Task) -> Planned:
         """Who would get this task: a dry auction."""
         return await self._ask(lambda request: AskPlan(request, task), Planned)
+
+    async def lines(self, task: str) -> LinesTold:
+        """What this agent has told its log of a task, by its whole id."""
+        return await self._ask(lambda request: AskLines(request, task), LinesTold)
 
     async def drain(self) -> Draining:
         """Let this agent end what it has, and leave."""
@@ -455,7 +460,7 @@ class Connection:
 
     def _on_message(self, sender: NodeId, message: Message, cause: Cause) -> None:
         match message:
-            case Nodes() | Tasks() | Progress() | ResultOf() | Planned() | Cancelled() | Draining():
+            case Nodes() | Tasks() | Progress() | ResultOf() | Planned() | Cancelled() | Draining() | LinesTold():
                 if isinstance(message, Nodes):
                     self._lines, self._holders, self._entry = message.nodes, message.holders, message.me
                 if message.request in self._asked:

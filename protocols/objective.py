@@ -177,7 +177,7 @@ def _numbers(values: Sequence[float], name: str) -> list[float]:
         raise ValueError(f"{name} must be a row of numbers") from None
     if not numbers:
         raise ValueError(f"{name} must be a row of at least one number")
-    if not all([0.0 <= number < math.inf for number in numbers]):
+    if not all(0.0 <= number < math.inf for number in numbers):
         raise ValueError(f"{name} must be finite and not negative")
     return numbers
 
@@ -200,6 +200,6 @@ def _positive(value: float, name: str) -> float:
 
 
 def _speed_total(speeds: Sequence[float]) -> float:
-    if not all([speed > 0.0 for speed in _numbers(speeds, "speeds")]):
+    if not all(speed > 0.0 for speed in _numbers(speeds, "speeds")):
         raise ValueError("speeds must be positive")
     return math.fsum(speeds)

@@ -4,13 +4,13 @@
                        | told, one by one
                     Reckoning ---- nothing is open any more ----> metric.objective
 
-It is told events and nothing else. So whoever has the log can be told the same, in the same order, at the same moments,
-and comes to the same numbers: `verify` does. A task whose epoch is fenced here is another agent's from then on, and one
-that has ended by itself is not judged: it takes two to be shared out.
+It is told events and nothing else. So whoever has the log can tell another one the same, in the same order, at the same
+moments, and comes to the same numbers: `verify` does. A task whose epoch is fenced here is another agent's from then on,
+and one that has ended by itself is not judged: it takes two to be shared out.
 
 The classic functions, and their sources, stand in `objective.py`. The completion time Σ_j (duration_j + delay_j), where
-both together are what task j took from being handed in to its end, is the area below the number of open tasks (J. Little,
-A Proof for the Queuing Formula L = λW, Operations Research 9, 1961), so that no task's beginning need be kept.
+both together are what task j took from being handed in to its end, is the area below the number of open tasks
+(J. Little, A Proof for the Queuing Formula L = λW, Operations Research 9, 1961): no task's beginning need be kept.
 
 Invariant: what is kept grows with the tasks that are open and with the calls for them, and is let go of with the last.
 """

@@ -53,7 +53,8 @@ def test_three_tasks_by_hand() -> None:
         (16.0, committed("b", "n1", 4.0)),
     )
     assert (reached.ended, reached.done) == (3, 3)
-    assert [(one.node, one.done, one.busy_s) for one in reached.nodes] == [("n1", 1, 4.0), ("n2", 2, 1.5), ("n3", 0, 0.0)]
+    shares = [(one.node, one.done, one.busy_s) for one in reached.nodes]
+    assert shares == [("n1", 1, 4.0), ("n2", 2, 1.5), ("n3", 0, 0.0)]
     assert reached.makespan_s == 6.0
     assert reached.completion_s == (13.0 - 10.0) + (16.0 - 10.0) + (14.0 - 10.5)
     assert reached.average_load_s == objective.average_load([4.0, 1.5, 0.0])
@@ -99,7 +100,7 @@ def test_what_is_not_done_took_its_time_but_is_no_load() -> None:
     [
         [(0.0, submitted("a")), (1.0, committed("a", "n1", 1.0))],
         [(0.0, submitted("a")), (0.0, submitted("b")), (1.0, committed("a", "n1", 1.0))],
-        [(0.0, submitted("a")), (0.0, submitted("b")), (1.0, committed("a", "n1", 0.0)), (1.0, committed("b", "n1", 0.0))],
+        [(0.0, submitted("a")), (0.0, submitted("b")), (1.0, committed("a", "n1", 0.0)), (1.0, committed("b", "n1", 0))],
         [(0.0, committed("a", "n1", 1.0)), (1.0, committed("b", "n1", 1.0))],
     ],
     ids=["one alone", "one is open", "no time was spent", "handed in elsewhere"],
@@ -122,8 +123,8 @@ def test_a_task_that_is_fenced_is_another_agents() -> None:
 
 
 def test_a_node_that_nobody_knows_any_more_counts_for_what_it_did() -> None:
-    story = ((0.0, submitted("a")), (0.0, submitted("b")), (1.0, committed("a", "n9", 1.0)), (1.0, committed("b", "n1", 1.0)))
-    [reached] = told(*story, fleet=[("n1", 1, 1.0)])
+    ends = ((1.0, committed("a", "n9", 1.0)), (1.0, committed("b", "n1", 1.0)))
+    [reached] = told((0.0, submitted("a")), (0.0, submitted("b")), *ends, fleet=[("n1", 1, 1.0)])
     assert [(one.node, one.busy_s) for one in reached.nodes] == [("n1", 1.0), ("n9", 1.0)]
 
 

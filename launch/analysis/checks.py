@@ -248,7 +248,7 @@ def _decline_as_logged(evidence: Evidence, place: Place, award: AuctionAwarded, 
 def _award_as_planned(
     evidence: Evidence, place: Place, award: AuctionAwarded, plan: AuctionPlanned, step: StepLine
 ) -> None:
-    told = {
+    told: dict[str, tuple[object, object]] = {
         "task": (award.task, step.task),
         "winner": (award.winner, step.node),
         "rule": (award.rule, plan.rule),

@@ -23,6 +23,7 @@ from ..places import logs_of
 from ..problems import Exit, Problem
 from .card import render
 from .run import RunError, open_run
+from .why import Why
 from .why import why as find_out
 from .words import clean
 
@@ -40,27 +41,36 @@ UNWRITTEN_S = 0.2
 
 def why(folder: Path | None, task: str, as_json: bool) -> None:
     """Print why `task` ran where it ran, by the logs in `folder`; where none is named and those of this machine do not
-    know it, by what an agent says. Raises RunError."""
+    tell all of it, by what the agents say too. Raises RunError."""
     path = logs_of(folder)
+    answer: Why | None = None
+    unknown = RunError("")
     try:
         answer = find_out(open_run(path), task)
         if answer.state not in ENDED and _being_written(path):
             time.sleep(UNWRITTEN_S)  # what has just happened is in the logs a moment later
             answer = find_out(open_run(path), task)
-    except RunError:
-        agents = tuple(os.environ.get("PARLEY_AGENT", "").split())
-        if folder is not None or (not agents and discovery.newest() is None):
-            raise
-        from .live import ask
-
-        told = ask(agents, task, path)
-        if told is None:
-            raise
-        answer = told
+    except RunError as error:
+        unknown = error
+    if folder is None and (answer is None or answer.notes):
+        answer = _asked_for(task if answer is None else answer.task, path) or answer
+    if answer is None:
+        raise unknown
     if as_json:
         click.echo(msgspec.json.encode(answer))
         return
     click.echo(render(answer, _colored(), min(shutil.get_terminal_size().columns, WIDTH_MAX)))
+
+
+def _asked_for(task: str, logs: Path) -> Why | None:
+    """By the agents in PARLEY_AGENT or the newest one here, and these logs; None: nobody there knows it."""
+    agents = tuple(os.environ.get("PARLEY_AGENT", "").replace(",", " ").split())
+    if not agents and discovery.newest() is None:
+        return None
+    from .live import ask, joined
+
+    asked = ask(agents, task)
+    return joined(asked, logs) if asked is not None else None
 
 
 def _being_written(path: Path) -> bool:

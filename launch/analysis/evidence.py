@@ -61,7 +61,8 @@ class Evidence:
         self.epochs: dict[str, set[int]] = {}  # of which more is told than their award
         self.committed: set[str] = set()
         self.numbers: dict[Place, int] = {}  # of each award, counted by life
-        self.seeds: defaultdict[tuple[str, int], Counter[int]] = defaultdict(Counter)  # of plans, and of awards without one, by life
+        self.seeds: defaultdict[tuple[str, int], Counter[int]] = defaultdict(Counter)
+        """Of plans, and of awards without one, by file and life."""
         self.prices: dict[str, list[tuple[Place, PriceTried]]] = {}
         self.closed: dict[str, tuple[Place, AuctionClosed]] = {}
         self.batches: dict[str, tuple[Place, BatchOpened]] = {}

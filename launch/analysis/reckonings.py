@@ -60,8 +60,9 @@ class Reckoned:
                 self._evidence.differs(place, field, value, recomputed)
         for one, other in zip(logged.nodes, reached.nodes, strict=True):
             for field in ("done", "busy_s"):
-                if getattr(one, field) != getattr(other, field):
-                    self._evidence.differs(place, f"nodes[{one.node}].{field}", getattr(one, field), getattr(other, field))
+                value, recomputed = getattr(one, field), getattr(other, field)
+                if value != recomputed:
+                    self._evidence.differs(place, f"nodes[{one.node}].{field}", value, recomputed)
 
 
 def check_capacity(evidence: Evidence, place: Place, event: Event) -> bool:

@@ -235,6 +235,5 @@ def telling(line: Timeline, most: int) -> list[str]:
 
 def stories(path: Path, tasks: Sequence[str]) -> dict[str, Why]:
     """The stories of these tasks, with what is the same in all of them left out."""
-    run = open_run(path)
-    found = run.about_each(tasks)
-    return {task: msgspec.structs.replace(told(run, task, lines), run="", notes=()) for task, lines in found.items()}
+    found = open_run(path).about_each(tasks)
+    return {task: msgspec.structs.replace(told(task, lines, ""), notes=()) for task, lines in found.items()}

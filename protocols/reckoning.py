@@ -5,8 +5,8 @@
                     Reckoning ---- nothing is open any more ----> metric.objective
 
 It is told events and nothing else. So whoever has the log can tell another one the same, in the same order, at the same
-moments, and comes to the same numbers: `verify` does. A task whose epoch is fenced here is another agent's from then on,
-and one that has ended by itself is not judged: it takes two to be shared out.
+moments, and comes to the same numbers: `verify` does. A task whose epoch is fenced here is another agent's from then
+on, and one that has ended by itself is not judged: it takes two to be shared out.
 
 The classic functions, and their sources, stand in `objective.py`. The completion time Σ_j (duration_j + delay_j), where
 both together are what task j took from being handed in to its end, is the area below the number of open tasks

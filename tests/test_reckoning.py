@@ -100,7 +100,7 @@ def test_what_is_not_done_took_its_time_but_is_no_load() -> None:
     [
         [(0.0, submitted("a")), (1.0, committed("a", "n1", 1.0))],
         [(0.0, submitted("a")), (0.0, submitted("b")), (1.0, committed("a", "n1", 1.0))],
-        [(0.0, submitted("a")), (0.0, submitted("b")), (1.0, committed("a", "n1", 0.0)), (1.0, committed("b", "n1", 0))],
+        [(0.0, submitted("a")), (0.0, submitted("b")), (1.0, committed("a", "n1", 0)), (1.0, committed("b", "n1", 0))],
         [(0.0, committed("a", "n1", 1.0)), (1.0, committed("b", "n1", 1.0))],
     ],
     ids=["one alone", "one is open", "no time was spent", "handed in elsewhere"],

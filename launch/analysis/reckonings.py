@@ -8,13 +8,17 @@ taken from the line, and compared with what each has said of itself when it star
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from ...agents.node_events import NodeStarted
 from ...protocols.core import Event
 from ...protocols.reckoning import ObjectiveReached, Reckoning
+from .divisions import CLOSE
 from .evidence import Evidence, Place
 
+SHARES = ("done", "busy_s")
 CANNOT = "objectives that were not recomputed: lines of their node are missing before"
 
 
@@ -54,15 +58,16 @@ class Reckoned:
         if reached is None:
             self._evidence.differs(place, "event", logged.name, "none: not all that was handed in here had ended")
             return
-        for field, value in msgspec.structs.asdict(logged).items():
-            recomputed = getattr(reached, field)
-            if value != recomputed and field != "nodes":
-                self._evidence.differs(place, field, value, recomputed)
+        told = [
+            (field, value, getattr(reached, field))
+            for field, value in msgspec.structs.asdict(logged).items()
+            if field != "nodes"
+        ]
         for one, other in zip(logged.nodes, reached.nodes, strict=True):
-            for field in ("done", "busy_s"):
-                value, recomputed = getattr(one, field), getattr(other, field)
-                if value != recomputed:
-                    self._evidence.differs(place, f"nodes[{one.node}].{field}", value, recomputed)
+            told += [(f"nodes[{one.node}].{field}", getattr(one, field), getattr(other, field)) for field in SHARES]
+        for field, value, recomputed in told:
+            if not math.isclose(value, recomputed, rel_tol=CLOSE):
+                self._evidence.differs(place, field, value, recomputed)
 
 
 def check_capacity(evidence: Evidence, place: Place, event: Event) -> bool:

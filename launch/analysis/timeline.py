@@ -133,7 +133,7 @@ class BatchTold(msgspec.Struct, gc=False):
 
 
 class Trade(msgspec.Struct, gc=False):
-    """What was to run on `origin` was to run on `to` from then on; `origin` empty: that node was gone, or gave it back."""
+    """What was to run on `origin` was to run on `to` from then on; `origin` empty: it was gone, or gave it back."""
 
     at_s: float
     task: str
@@ -298,8 +298,8 @@ class _Reading:
                 self._divided(event, at)
             case TradeMet():
                 self._met[event.session] += len(event.tasks)
-                for task, to in zip(event.tasks, event.to, strict=False):
-                    self._trades.append(Trade(at, task, event.other if to == event.one else event.one, to))
+                for name, to in zip(event.tasks, event.to, strict=False):
+                    self._trades.append(Trade(at, name, event.other if to == event.one else event.one, to))
             case BatchMoved():
                 self._moved[event.session] += 1
                 self._trades.append(Trade(at, event.task, "", event.peer))

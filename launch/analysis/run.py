@@ -33,6 +33,7 @@ from ...protocols import (
 )
 from ...protocols.contract_events import AuctionAwarded
 from ...protocols.core import Event
+from ...protocols.service import TaskSubmitted
 from ..problems import Problem
 from .logfile import Head, LogFile, decode_head
 
@@ -172,14 +173,15 @@ class Run:
         raise RunError(f"no task in {self.path} begins with {name}: {knows}")
 
     def _last(self) -> str:
-        """The one that was awarded last."""
-        latest: tuple[int, str] | None = None
+        """The one that was handed in last; if none was by these logs, the one that was awarded last."""
+        latest: tuple[bool, int, str] | None = None
         for head, _ in self.heads():
-            if head.event == AuctionAwarded.name and head.task is not None:
-                latest = max(latest, (head.hlc, head.task)) if latest else (head.hlc, head.task)
+            if head.event in (TaskSubmitted.name, AuctionAwarded.name) and head.task is not None:
+                this = (head.event == TaskSubmitted.name, head.hlc, head.task)
+                latest = max(latest, this) if latest else this
         if latest is None:
-            raise RunError(f"no task was awarded in {self.path}")
-        return latest[1]
+            raise RunError(f"no task was handed in or awarded in {self.path}")
+        return latest[-1]
 
     @property
     def empty(self) -> RunError:

@@ -16,8 +16,8 @@ from .. import options
 def why(task: str, folder: Path | None, as_json: bool) -> None:
     """Who bid what for a task, who declined, who won, and by how much.
 
-    TASK is an id, the beginning of one, or `last`. What the logs of this machine lack is asked of the agent in
-    PARLEY_AGENT or the newest one here, and of all its fleet; then it may also be a name that you gave it.
+    TASK is an id, the beginning of one, or `last` (handed in last). What the logs of this machine lack is asked of the
+    agent in PARLEY_AGENT or the newest one here, and of all its fleet; then it may also be a name that you gave it.
     """
     from ..analysis import command
 

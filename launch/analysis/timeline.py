@@ -45,7 +45,8 @@ CUT = "cut"
 
 
 class Attempt(msgspec.Struct, gc=False):
-    """One attempt on its node; `reason` is "" if it was done, `slot` counts from 0."""
+    """One attempt on its node; `reason` is "" if it was done, `slot` counts from 0, `seconds` is what its executor says
+    that it took: no more than from start to end, which is when it was told to begin and was heard to have ended."""
 
     task: str
     epoch: int
@@ -55,6 +56,7 @@ class Attempt(msgspec.Struct, gc=False):
     end_s: float
     reason: str
     slot: int = 0
+    seconds: float = 0.0
 
 
 class AwardTold(msgspec.Struct, gc=False):
@@ -269,6 +271,7 @@ class _Reading:
                 if attempt is not None:
                     attempt.end_s = max(at, attempt.start_s)  # a wall clock may be set back
                     attempt.reason = str(event.reason or "")
+                    attempt.seconds = event.seconds
             case TaskCommitted():
                 self._commit(event, at, head.hlc)
             case AuctionAwarded():

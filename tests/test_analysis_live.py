@@ -114,12 +114,15 @@ async def test_on_a_live_fleet_any_machine_tells_the_whole_story(tmp_path: Path)
             why(one, "last"),
             why(two, handle.task[:6]),
             why(client, "mine", {"PARLEY_AGENT": n2.address}),
+            why(client, "mine", flags=[f"--agent={n2.address}"]),
         ]
         for story in stories:
             events = [step["event"] for step in story["history"]]  # type: ignore[attr-defined]
             assert {"task.submit", "auction.award", "task.start", "task.end", "task.commit"} <= set(events)
             assert (story["task"], story["state"], story["node"]) == (handle.task, "done", "n2")
-        assert [story["history"] for story in stories] == [stories[0]["history"]] * 3
+        assert [story["history"] for story in stories] == [stories[0]["history"]] * 4
+        nobody = parley("why", "mine", "--agent=tcp://127.0.0.1:9", cwd=client, env=at_home(client))
+        assert (nobody.returncode, nobody.stdout) == (4, "")
         n2.end(signal.SIGKILL)
         story = why(one, handle.task)
         assert (story["state"], len(story["awards"])) == ("done", 1)  # type: ignore[arg-type]

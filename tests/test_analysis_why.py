@@ -158,9 +158,9 @@ def test_every_reason_and_rule_has_words() -> None:
 
 def test_the_command_prints_the_card_or_its_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, [submit(0, "A1"), award(1, "A1")])
-    command.why(tmp_path, "last", False)
+    command.why(tmp_path, "last", (), False)
     assert capsys.readouterr().out.startswith("Task A1  sleep\n")
-    command.why(tmp_path, "A", True)
+    command.why(tmp_path, "A", (), True)
     assert msgspec.json.decode(capsys.readouterr().out, type=Why).task == "A1"
 
 

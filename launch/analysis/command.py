@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -39,9 +39,9 @@ UNWRITTEN_S = 0.2
 """An agent writes its log that much later, at most."""
 
 
-def why(folder: Path | None, task: str, as_json: bool) -> None:
+def why(folder: Path | None, task: str, agents: Sequence[str], as_json: bool) -> None:
     """Print why `task` ran where it ran, by the logs in `folder`; where none is named and those of this machine do not
-    tell all of it, by what the agents say too. Raises RunError."""
+    tell all of it, by what the agents say too. Raises RunError, Problem."""
     path = logs_of(folder)
     answer: Why | None = None
     unknown = RunError("")
@@ -52,25 +52,20 @@ def why(folder: Path | None, task: str, as_json: bool) -> None:
             answer = find_out(open_run(path), task)
     except RunError as error:
         unknown = error
-    if folder is None and (answer is None or answer.notes):
-        answer = _asked_for(task if answer is None else answer.task, path) or answer
+    if folder is None and (agents or discovery.newest() is not None) and (answer is None or answer.notes):
+        from .live import ask
+
+        try:
+            answer = ask(agents, task if answer is None else answer.task, path)
+        except Problem:
+            if agents and answer is None:
+                raise
     if answer is None:
         raise unknown
     if as_json:
         click.echo(msgspec.json.encode(answer))
         return
     click.echo(render(answer, _colored(), min(shutil.get_terminal_size().columns, WIDTH_MAX)))
-
-
-def _asked_for(task: str, logs: Path) -> Why | None:
-    """By the agents in PARLEY_AGENT or the newest one here, and these logs; None: nobody there knows it."""
-    agents = tuple(os.environ.get("PARLEY_AGENT", "").replace(",", " ").split())
-    if not agents and discovery.newest() is None:
-        return None
-    from .live import ask, joined
-
-    asked = ask(agents, task)
-    return joined(asked, logs) if asked is not None else None
 
 
 def _being_written(path: Path) -> bool:

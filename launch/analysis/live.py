@@ -12,7 +12,6 @@ and changes nothing.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -21,7 +20,6 @@ import msgspec
 from ...protocols.requests import NodeLine, TaskLine
 from ...protocols.retelling import LinesTold
 from ...protocols.swim_words import LIVING
-from .. import keys
 from ..client import Connection
 from ..desk import connected, find
 from ..problems import Problem
@@ -45,23 +43,16 @@ class Asked(msgspec.Struct, frozen=True):
     nodes: tuple[tuple[NodeLine, LinesTold | None], ...]
 
 
-def ask(agents: Sequence[str], task: str) -> Asked | None:
-    """Ask the first of these agents that answers (none named: the newest of this machine), and then all its fleet.
-    None: nobody answers, or it does not know the task."""
-    if folder := os.environ.get("PARLEY_KEYS"):
-        keys.use(Path(folder))
-    try:
-        return run(_ask(find(agents), task))
-    except Problem:
-        return None
+def ask(agents: Sequence[str], task: str, logs: Path) -> Why:
+    """The story by what the fleet of the first of these agents that answers (none named: the newest of this machine)
+    has told, and by the logs in this folder. Raises Problem if nobody answers, or it does not know the task."""
+    return joined(run(_ask(find(agents), task)), logs)
 
 
-async def _ask(agents: Sequence[str], task: str) -> Asked | None:
+async def _ask(agents: Sequence[str], task: str) -> Asked:
     async with connected(agents) as agent:
-        line = next(iter(await agent.tasks([task])), None)
+        line, *_ = await agent.tasks([task])
         nodes, address = await agent.nodes(), agent.address
-    if line is None:
-        return None
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(node: NodeLine) -> LinesTold | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ...protocols.auctions import AuctionClosed, PriceTried, outcome
@@ -38,8 +39,8 @@ def check_bid(evidence: Evidence, place: Place, event: Event) -> bool:
     if total != event.cost:
         evidence.differs(place, "cost", event.cost, total)
     opened = evidence.opened.get((event.peer, event.auction))
-    if opened is not None and (event.task not in opened.tasks or place.node not in opened.invitees):
-        evidence.differs(place, "auction", event.auction, f"one of {event.peer} for {event.task}, with {place.node}")
+    if opened is not None and event.task not in opened.tasks:  # whoever hears it may bid, invited or not
+        evidence.differs(place, "auction", event.auction, f"one of {event.peer} for {event.task}")
     elif opened is None and evidence.tells_all(event.peer, place.hlc):
         evidence.differs(place, "auction", event.auction, f"one that {event.peer} has opened")
     return True
@@ -154,12 +155,14 @@ def _nothing_free(evidence: Evidence, place: Place, award: AuctionAwarded) -> No
 
 
 def _epoch(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
-    """Each is awarded once, and of each that has ended somebody has told more than the award."""
+    """Each is awarded once in a life of a node (two nodes may open one of the same number, of which one is fenced); and
+    of each that has ended somebody has told more than the award."""
     awarded, told = evidence.awarded[award.task], evidence.epochs.get(award.task, set())
-    if [epoch for _, epoch in awarded].count(award.epoch) > 1:
+    own = [epoch for at, epoch in awarded if (at.file, at.life) == (place.file, place.life)]
+    if own.count(award.epoch) > 1:
         evidence.differs(place, "epoch", award.epoch, f"one of {sorted(told)}, each once")
     elif award.epoch not in told and (award.task in evidence.committed or place != max(awarded)[0]):
-        if evidence.tells_all(award.winner, place.hlc):
+        if evidence.tells_all(award.winner, place.hlc) and not evidence.was_killed(award.winner, place.hlc, math.inf):
             evidence.differs(place, "epoch", award.epoch, f"one of {sorted(told)}")
         else:
             evidence.cannot("epochs that were not compared: the log of the winner is missing or ends before")
@@ -192,7 +195,7 @@ def _bid_as_logged(evidence: Evidence, place: Place, award: AuctionAwarded, bid:
     for _, said in told:
         if (dict(list(said.terms.items())[1:]), said.observations, said.factor) == (own, bid.observations, bid.factor):
             return
-    if not evidence.tells_all(bid.node, place.hlc):
+    if not evidence.tells_all(bid.node, place.hlc, evidence.called.get((place.node, award.task), 0)):
         evidence.cannot("bids that were not compared: the log of their bidder is missing or ends before")
         return
     if not told:
@@ -235,7 +238,7 @@ def _decline_as_logged(evidence: Evidence, place: Place, award: AuctionAwarded, 
         return
     if decline.reason in JUDGED and evidence.bids.get((decline.node, award.task, place.node)):
         return
-    if not evidence.tells_all(decline.node, place.hlc):
+    if not evidence.tells_all(decline.node, place.hlc, evidence.called.get((place.node, award.task), 0)):
         evidence.cannot("declines that were not compared: the log of their node is missing or ends before")
         return
     said_words = f"{told[-1].reason}: {told[-1].detail}" if told else f"none in the log of {decline.node}"

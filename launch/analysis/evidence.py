@@ -52,6 +52,7 @@ class Evidence:
         self.declines: dict[tuple[str, str, str], list[tuple[Place, BidDeclined]]] = {}
         self.opened: dict[tuple[str, str], AuctionOpened] = {}
         self.invited: dict[tuple[str, str], set[str]] = {}
+        self.called: dict[tuple[str, str], int] = {}  # when first, by who called and task
         self.works: dict[str, float | None] = {}
         self.awards: dict[tuple[str, int, int], tuple[Place, AuctionAwarded]] = {}  # by file, life and number
         self.steps: dict[tuple[str, int, int], tuple[Place, AuctionPlanned, StepLine]] = {}
@@ -75,13 +76,17 @@ class Evidence:
         self.gaps: list[Gap] = []
         self.unsound: set[tuple[str, int]] = set()
         """Lines that contradict themselves: nothing is held against what they say."""
-        self._last: dict[str, tuple[int, bool]] = {}
+        self._last: dict[str, tuple[int, bool]] = {}  # of each node: its last moment, and was that its end in order?
+        self._killed: dict[str, list[tuple[int, int]]] = {}  # of each node: its last moment before, its first after
         self._awards_of: Counter[tuple[str, int]] = Counter()  # how many so far, by file and life
         self._incomparable: Counter[str] = Counter()
 
-    def seen(self, place: Place, ended: bool) -> None:
-        """This line is there; `ended`: with it the node has stopped in order."""
-        self._last[place.node] = max(place.hlc, self._last.get(place.node, (0, False))[0]), ended
+    def seen(self, place: Place, began: bool, ended: bool) -> None:
+        """This line is there; with it the node has begun a life, or ended one in order."""
+        latest, in_order = self._last.get(place.node, (0, True))
+        if began and not in_order:
+            self._killed.setdefault(place.node, []).append((latest, place.hlc))
+        self._last[place.node] = max(place.hlc, latest), ended
 
     def award_made(self, place: Place, award: AuctionAwarded) -> None:
         self.awards.setdefault((place.file, place.life, award.number), (place, award))
@@ -104,9 +109,14 @@ class Evidence:
         """Some are missing in it."""
         return any(gap.file == file for gap in self.gaps)
 
-    def tells_all(self, node: str, until: int) -> bool:
-        """Has the log of this node all that it did before that moment? One that was killed may lack its last lines."""
-        if node not in self._last or self.lacks_lines(f"{node}.jsonl"):
+    def was_killed(self, node: str, since: float, until: float) -> bool:
+        """Between these moments, and started again: what it did last may be in no log."""
+        return any(back > since and latest < until for latest, back in self._killed.get(node, ()))
+
+    def tells_all(self, node: str, until: int, since: int = 0) -> bool:
+        """Has the log of this node all that it did between these moments? One that was killed may lack its last
+        lines."""
+        if node not in self._last or self.lacks_lines(f"{node}.jsonl") or self.was_killed(node, since, until):
             return False
         latest, ended = self._last[node]
         return ended or latest > until

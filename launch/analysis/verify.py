@@ -93,7 +93,7 @@ def verify(path: Path) -> Verdict:
             if head.event == NodeStarted.name:
                 life += 1
             place = Place(file.path.name, number, head.node, life, head.hlc)
-            evidence.seen(place, ended=head.event == NodeStopped.name)
+            evidence.seen(place, began=head.event == NodeStarted.name, ended=head.event == NodeStopped.name)
             event = understand(head, line)
             if event is None:
                 if head.event in _NAMES:
@@ -123,6 +123,7 @@ def _keep(evidence: Evidence, place: Place, event: Event) -> None:
             evidence.opened[place.node, event.auction] = event
             for task in event.tasks:
                 evidence.invited.setdefault((place.node, task), set()).update(event.invitees)
+                evidence.called.setdefault((place.node, task), place.hlc)
         case AuctionAwarded():
             evidence.award_made(place, event)
         case AuctionPlanned():

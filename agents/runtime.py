@@ -193,6 +193,7 @@ class Node:
             )
         )
         self._write_load()
+        self._log.flush()  # so that a life, however short, is in the log
         self._on_turn()
 
     @property

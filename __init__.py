@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .agents.payload import Blob as Blob
     from .agents.payload import File as File
     from .agents.runtime import Node as Node
-    from .launch.client import AgentUnreachable as AgentUnreachable
     from .launch.futures.asynchronous import AsyncClient as AsyncClient
     from .launch.futures.asynchronous import AsyncFleet as AsyncFleet
     from .launch.futures.asynchronous import AsyncFuture as AsyncFuture
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from .launch.futures.executor import Client as Client
     from .launch.futures.executor import Fleet as Fleet
     from .launch.futures.executor import Future as Future
+    from .launch.problems import AgentUnreachable as AgentUnreachable
     from .launch.problems import Problem as Problem
     from .launch.spool import read_blob as read_blob
     from .launch.spool import save_blob as save_blob
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Agent": "agents.agent",
-    "AgentUnreachable": "launch.client",
+    "AgentUnreachable": "launch.problems",
     "AskedTask": "agents.bidder",
     "AsyncClient": "launch.futures.asynchronous",
     "AsyncFleet": "launch.futures.asynchronous",

@@ -31,7 +31,9 @@ from ..protocols import (
     participant,
     performatives,
     planning,
+    reckoning,
     requests,
+    retelling,
     rounds,
     seeking,
     service,
@@ -99,6 +101,7 @@ MESSAGES: tuple[type[Message], ...] = (
     *batch_words.MESSAGES,
     *rounds.MESSAGES,
     *gossip.MESSAGES,
+    *retelling.MESSAGES,
 )
 """All that may come over the wire."""
 EVENTS: tuple[type[Event], ...] = (
@@ -110,6 +113,7 @@ EVENTS: tuple[type[Event], ...] = (
     *batch_words.EVENTS,
     *rounds.EVENTS,
     *gossip.EVENTS,
+    *reckoning.EVENTS,
 )
 """All that its roles may tell the log."""
 
@@ -199,6 +203,10 @@ class Agent:
             self.commitment,
             holders,
         )
+        self.retelling = retelling.Retelling()
+        self._reckoning = reckoning.Reckoning(
+            lambda: [(seen.node, seen.slots, seen.speed) for seen, _ in self.membership.members]
+        )
         self._changes: dict[Protocol, tuple[Protocol, ...]] = {
             self.membership: (self.membership,),
             self.commitment: (self.commitment, self.carrier),
@@ -211,6 +219,7 @@ class Agent:
             self.auctioneer: (self.auctioneer,),
             self.bidder: (self.bidder, self.participant, self.commitment),
             self.sessions: (self.sessions,),
+            self.retelling: (self.retelling,),
         }
         """What each role changes when it is told something: itself, and those whose verbs it calls."""
         self._due = dict.fromkeys(self._changes, math.inf)  # when each wants to be woken; infinity: not at all
@@ -249,6 +258,7 @@ class Agent:
             (self.carrier, carrier.LISTENS),
             (self.auctioneer, auctions.TO_AUCTIONEER),
             (self.bidder, auctions.TO_BIDDER),
+            (self.retelling, (retelling.AskLines, retelling.LinesFound)),
         )
         routes: dict[type[Message], tuple[Protocol, ...]] = {}
         for role, messages in speaks:
@@ -381,7 +391,7 @@ class Agent:
         out: list[Effect] = []
         if not effects:
             return out
-        passes, node = self._gate.passes, self.node
+        passes, node, judged = self._gate.passes, self.node, reckoning.Reckoning.LISTENS
         turns = [effects]  # grows while it is gone through
         for turn in turns:
             for effect in turn:
@@ -394,4 +404,6 @@ class Agent:
                 out.append(effect)
                 if kind is Publish:
                     turns.append(self._route(effect.message, node, now))  # type: ignore[attr-defined]
+                elif kind in judged and (reached := self._reckoning.tell(effect, now)):  # type: ignore[arg-type]
+                    out.append(reached)
         return out

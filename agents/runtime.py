@@ -46,6 +46,7 @@ from ..protocols.local_health import LAG_LEAST_S
 from ..protocols.participant import Valuation
 from ..protocols.performatives import Finished, Output, Reason
 from ..protocols.probing import Probes
+from ..protocols.retelling import FindLines
 from ..protocols.swim_words import Contact, Disconnected, Lag, Subscribed
 from ..transport.address import advertised
 from ..transport.clock import HybridClock
@@ -65,6 +66,7 @@ from .executors.python import PythonExecutor
 from .executors.simulated import SimulatedExecutor
 from .executors.workshop import Workshop, load_executor
 from .journal import NONCE_BYTES, Journal, JournalError
+from .log_search import LogSearch
 from .node_events import NodeLoad, NodeStarted, NodeStopped
 from .resources import Resources
 
@@ -127,7 +129,9 @@ class Node:
         incarnation = self._journal.incarnation if self._journal is not None else time.time_ns() // 1_000
         nonce = self._journal.nonce if self._journal is not None else secrets.token_hex(NONCE_BYTES)
         clock = HybridClock(time.time)
-        self._log = EventLog(folder / f"{name}.jsonl", run=folder.name, node=name, clock=clock, level=level)
+        log = folder / f"{name}.jsonl"
+        self._log = EventLog(log, run=folder.name, node=name, clock=clock, level=level)
+        self._log_search = LogSearch(log, self._tell)
         self._blobs = BlobStore(folder / "blobs" / name, bytes_max=blobs_bytes_max)
         vouches = ring.vouches if ring is not None else None
         self._links = Links(name, incarnation, Codec(MESSAGES), clock, vouches=vouches)
@@ -189,6 +193,7 @@ class Node:
             )
         )
         self._write_load()
+        self._log.flush()  # so that a life, however short, is in the log
         self._on_turn()
 
     @property
@@ -252,7 +257,8 @@ class Node:
 
     def join(self, address: str) -> None:
         """Enter the fleet of the agent at this address; it is asked until it answers."""
-        self._perform(self._agent.join(self._endpoint.open(address), time.monotonic()), None)
+        alias, now = self._endpoint.open(address), time.monotonic()
+        self._perform(self._agent.join(alias, now), None, now)
         self._end_turn_soon()
 
     @property
@@ -262,12 +268,14 @@ class Node:
 
     def drain(self) -> None:
         """Take no more work; `drained` is set as soon as nothing is left to do."""
-        self._perform(self._agent.drain(time.monotonic()), None)
+        now = time.monotonic()
+        self._perform(self._agent.drain(now), None, now)
         self._end_turn_soon()
 
     async def close(self, reason: str) -> None:
         """Leave in peace: tell the others, end the workers, write the last line."""
-        self._perform(self._agent.leave(time.monotonic()), None)
+        now = time.monotonic()
+        self._perform(self._agent.leave(now), None, now)
         self._endpoint.flush()
         if self._timer is not None:
             self._timer.cancel()
@@ -278,6 +286,7 @@ class Node:
             self._log_timer.cancel()
         await self._workshop.close()
         self._blob_shell.close()
+        self._log_search.close()
         if self._journal is not None:
             self._journal.close()
         self._log.write(self._load(), time.monotonic(), None)
@@ -288,12 +297,13 @@ class Node:
     # -- what comes in
 
     def _on_message(self, sender: NodeId, message: Message, cause: Cause) -> None:
+        now = time.monotonic()
         try:
-            effects = self._agent.receive(message, sender, time.monotonic())
+            effects = self._agent.receive(message, sender, now)
         except PeerError as error:
             self._on_garbage(error)
         else:
-            self._perform(effects, cause)  # the endpoint says itself when its turn ends
+            self._perform(effects, cause, now)  # the endpoint says itself when its turn ends
 
     def _on_garbage(self, error: PeerError) -> None:
         self._refusals += 1
@@ -302,7 +312,8 @@ class Node:
 
     def _tell(self, message: Message) -> None:
         """Something happened on this node."""
-        self._perform(self._agent.receive(message, self.name, time.monotonic()), None)
+        now = time.monotonic()
+        self._perform(self._agent.receive(message, self.name, now), None, now)
         self._end_turn_soon()
 
     def _in_loop(self, heard: Callable[..., None]) -> Callable[..., None]:
@@ -341,7 +352,7 @@ class Node:
             return
         now = time.monotonic()
         while deadline is not None and deadline <= now:
-            self._perform(self._agent.wake(now), None)
+            self._perform(self._agent.wake(now), None, now)
             deadline = self._agent.deadline
         if deadline is not None and (self._timer is None or deadline < self._timer.when()):
             if self._timer is not None:
@@ -357,10 +368,11 @@ class Node:
 
     def _on_timer(self) -> None:
         assert self._timer is not None
-        late_s = time.monotonic() - self._timer.when()
+        now = time.monotonic()
+        late_s = now - self._timer.when()
         self._timer = None
         if late_s >= LAG_LEAST_S:
-            self._perform(self._agent.receive(Lag(late_s), self.name, time.monotonic()), None)
+            self._perform(self._agent.receive(Lag(late_s), self.name, now), None, now)
         self._on_turn()
 
     def _load(self) -> NodeLoad:
@@ -385,8 +397,8 @@ class Node:
 
     # -- what goes out
 
-    def _perform(self, effects: Sequence[Effect], cause: Cause | None) -> None:
-        now = time.monotonic()
+    def _perform(self, effects: Sequence[Effect], cause: Cause | None, now: float) -> None:
+        """What the agent answered at this moment, which is also that of its events."""
         for effect in effects:
             match effect:
                 case Record():
@@ -411,6 +423,9 @@ class Node:
                     self._connect(node, incarnation, address, announcements)
                 case Disconnect(node):
                     self._endpoint.disconnect(node)
+                case FindLines():
+                    self._log.flush()
+                    self._log_search.begin(effect)
                 case ReadPart() | WritePart() | DropParts() | CheckBlob():
                     self._blob_shell.perform(effect)
         if self._records and self._journal is not None:
@@ -431,4 +446,4 @@ class Node:
             self._on_garbage(PeerError(f"{node} cannot be reached: {error}"))
 
     def _write(self, event: Event) -> None:
-        self._perform([event], None)
+        self._perform([event], None, time.monotonic())

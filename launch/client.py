@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import secrets
 import tempfile
 import time
@@ -68,6 +67,7 @@ from ..protocols.requests import (
     Tasks,
     Wait,
 )
+from ..protocols.retelling import AskLines, LinesTold
 from ..protocols.swim_words import LIVING
 from ..transport.address import exact
 from ..transport.clock import HybridClock
@@ -78,7 +78,7 @@ from ..transport.zeromq import AddressError, Endpoint
 from . import keys
 from .handle import Handle, OnOutput
 from .porter import Porter
-from .problems import Exit, Problem
+from .problems import AgentUnreachable, Exit, Problem
 from .spool import SPOOL
 from .submission import Submission
 
@@ -97,30 +97,6 @@ UNANSWERED_BYTES_MAX = 8 * 1024 * 1024
 """Submissions under way that the agent has not answered: no more than a link can hold."""
 
 
-class AgentUnreachable(Problem):
-    """Nobody answers at the address, or nobody does any longer."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence, Exit.UNREACHABLE)
-
-
-def addresses_of(named: Sequence[str] = ()) -> tuple[str, ...]:
-    """The agents to talk to: those named, else those of PARLEY_AGENT, else the newest one of this machine.
-
-    Raises AgentUnreachable if there is none.
-    """
-    if named:
-        return tuple(named)
-    if told := os.environ.get("PARLEY_AGENT", "").replace(",", " ").split():
-        return tuple(told)
-    from . import discovery
-
-    entry = discovery.newest()
-    if entry is None:
-        raise AgentUnreachable("no agent runs here: start one with `parley up --name n1`, or name one with --agent")
-    return (entry.address,)
-
-
 def _links(ring: Ring | None, nonce: bytes) -> Links:
     """Under a name of its own, the same with every agent; where there are keys, under one that nobody else can bear."""
     codec, clock, life = Codec(MESSAGES), HybridClock(time.time), time.time_ns() // 1_000
@@ -130,9 +106,9 @@ def _links(ring: Ring | None, nonce: bytes) -> Links:
 
 
 RingOf: TypeAlias = Callable[[str], Ring | None]
-Answer: TypeAlias = Nodes | Tasks | Progress | ResultOf | Planned | DivisionTold | Cancelled | Draining
+Answer: TypeAlias = Nodes | Tasks | Progress | ResultOf | Planned | DivisionTold | Cancelled | Draining | LinesTold
 A = TypeVar("A")
-Q = TypeVar("Q", Nodes, Tasks, ResultOf, Planned, DivisionTold, Cancelled, Draining)
+Q = TypeVar("Q", Nodes, Tasks, ResultOf, Planned, DivisionTold, Cancelled, Draining, LinesTold)
 
 
 class Connection:
@@ -265,6 +241,10 @@ class Connection:
             return AskDivision(request, pieces[-1], more=False)
 
         return await self._ask(question, DivisionTold)
+
+    async def lines(self, task: str) -> LinesTold:
+        """What this agent has told its log of a task, by its whole id."""
+        return await self._ask(lambda request: AskLines(request, task), LinesTold)
 
     async def drain(self) -> Draining:
         """Let this agent end what it has, and leave."""
@@ -468,7 +448,10 @@ class Connection:
 
     def _on_message(self, sender: NodeId, message: Message, cause: Cause) -> None:
         match message:
-            case Nodes() | Tasks() | Progress() | ResultOf() | Planned() | DivisionTold() | Cancelled() | Draining():
+            case (
+                Nodes() | Tasks() | Progress() | ResultOf() | Planned() | DivisionTold() | Cancelled() | Draining()
+                | LinesTold()
+            ):
                 if isinstance(message, Nodes):
                     self._lines, self._holders, self._entry = message.nodes, message.holders, message.me
                 if message.request in self._asked:

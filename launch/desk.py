@@ -20,9 +20,9 @@ import msgspec
 from ..protocols.core import ENDED, Outcome, State
 from ..protocols.requests import WHICH_MAX, Cancelled, Progress
 from . import discovery
-from .client import AgentUnreachable, Connection
+from .client import Connection
 from .outcomes import together, told
-from .problems import Exit, Problem
+from .problems import AgentUnreachable, Exit, Problem
 from .task_file import filled
 
 ALL = "all"

@@ -22,8 +22,8 @@ from ..protocols.requests import NodeLine
 from ..protocols.swim_words import LIVING, Presence
 from ..transport.address import AddressError, exact
 from . import desk, discovery
-from .client import AgentUnreachable, Connection
-from .problems import Exit, Problem, did_you_mean
+from .client import Connection
+from .problems import AgentUnreachable, Exit, Problem, did_you_mean
 
 LOOK_EVERY_S = 0.1
 ANSWER_S = 0.5

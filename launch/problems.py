@@ -28,6 +28,13 @@ class Problem(Exception):
         self.code = code
 
 
+class AgentUnreachable(Problem):
+    """Nobody answers at the address, or nobody does any longer."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, Exit.UNREACHABLE)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """ ": did you mean NAME?" where one of the known words is near, else "".
 

@@ -318,7 +318,8 @@ def awarded(
     payment: float | None,
     reserve: float,
 ) -> AuctionAwarded:
-    """What the log is told of an award: all that is needed to recompute it."""
+    """What the log is told of an award: all that is needed to recompute it. A division looks at nobody's free slots."""
+    divided = rule == PROTOCOL
     second = min([other for other in offers if other is not offer], key=by_cost, default=None)
     return AuctionAwarded(
         auction=contract.auction,
@@ -330,13 +331,15 @@ def awarded(
         margin=second.cost - offer.cost if second else None,
         rule=rule,
         seed=seed,
-        bids=tuple([bid_line(bidder, contract.bids[bidder.node]) for bidder in offers]),
+        bids=tuple(
+            [bid_line(each._replace(free=0) if divided else each, contract.bids[each.node]) for each in offers]
+        ),
         declines=decline_lines(contract) if contract.declines else (),
         silent=contract.silent,
         payment=payment,
         reserve=reserve,
         number=contract.number,
-        batch=contract.batch if rule == PROTOCOL else None,
+        batch=contract.batch if divided else None,
     )
 
 

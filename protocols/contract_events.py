@@ -192,7 +192,7 @@ class TaskReassigned(Event, frozen=True, kw_only=True):
 
 
 class TaskCommitted(Event, frozen=True, kw_only=True):
-    """The task has its one outcome."""
+    """The task has its one outcome; `seconds`: so long the attempt that decided it held a slot."""
 
     name: ClassVar[str] = "task.commit"
     task: TaskId
@@ -201,6 +201,7 @@ class TaskCommitted(Event, frozen=True, kw_only=True):
     peer: NodeId | None
     attempts: int
     detail: str
+    seconds: float = 0.0
 
     @classmethod
     def of(cls, outcome: Outcome) -> TaskCommitted:
@@ -212,6 +213,7 @@ class TaskCommitted(Event, frozen=True, kw_only=True):
             peer=outcome.node,
             attempts=outcome.attempts,
             detail=outcome.error,
+            seconds=outcome.seconds,
         )
 
 

@@ -12,19 +12,20 @@ prints 3.67 there; that is a slip.)
     instance   ----------> lower bounds: no allocation whatever ends sooner
 
 Invariant: bound <= makespan for every allocation of the same instance, and the order in which nodes or tasks are named
-changes nothing, both up to rounding. These numbers are for people and benchmarks; no protocol decides by them.
+changes nothing, both up to rounding. These numbers are for people and benchmarks; no protocol decides by them. What
+judges rows of numbers does without numpy, so that an agent may say how good its own work was (`reckoning.py`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-Numbers: TypeAlias = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 # --- of an allocation ------------------------------------------------------------------------------------------------
 
@@ -41,13 +42,15 @@ def node_loads(times: ArrayLike, owners: Sequence[int]) -> list[float]:
         raise ValueError(f"{len(owners)} owners for {tasks} tasks")
     if not all(0 <= owner < nodes for owner in owners):
         raise ValueError(f"owners must be nodes 0 to {nodes - 1}")
-    chosen = matrix[np.asarray(owners), np.arange(tasks)]
-    return [float(load) for load in np.bincount(owners, weights=chosen, minlength=nodes)]
+    loads = [0.0] * nodes
+    for task, owner in enumerate(owners):
+        loads[owner] += float(matrix[owner, task])
+    return loads
 
 
 def makespan(loads: Sequence[float]) -> float:
     """C_max = max_i load_i: when the last node is done, in seconds (Pinedo, Scheduling, ch. 2)."""
-    return float(_numbers(loads, "loads").max())
+    return max(_numbers(loads, "loads"))
 
 
 def completion_time(durations: Sequence[float], delays: float | Sequence[float] = 0.0) -> float:
@@ -78,25 +81,29 @@ def fairness(loads: Sequence[float]) -> float:
     R. Jain, D.-M. Chiu, W. Hawe, A Quantitative Measure of Fairness and Discrimination for Resource Allocation in
     Shared Computer Systems, DEC TR-301, 1984.
     """
-    shares = _numbers(loads, "loads") / _positive(makespan(loads), "the largest load")
-    return math.fsum(shares) ** 2 / (len(shares) * math.fsum(shares**2))
+    largest = _positive(makespan(loads), "the largest load")
+    shares = [load / largest for load in loads]
+    return math.fsum(shares) ** 2 / (len(shares) * math.fsum([share**2 for share in shares]))
 
 
-def weighted_objective(times: ArrayLike, weights: Sequence[float], threshold: float) -> float:
+def weighted_objective(times: Sequence[Sequence[float]], weights: Sequence[float], threshold: float) -> float:
     """Σ_t max(Σ_i w_i·t_i, C): weighted node time of every step, of which none counts less than the threshold.
 
     `times` (steps, nodes) is the time t_i that node i spends in step t, `weights` (nodes,) what a second of each node
     is worth, `threshold` C the seconds of communication that a step costs in any case. An allocation is better the
     smaller this is.
     """
-    spent = _matrix(times, "times")
     worth = _numbers(weights, "weights")
     (least,) = _numbers([threshold], "threshold")
-    if spent.shape[1] != len(worth):
-        raise ValueError(f"{len(worth)} weights for {spent.shape[1]} nodes")
-    if not np.isfinite(spent).all():
-        raise ValueError("times must be finite")
-    return math.fsum(np.maximum(spent @ worth, least))
+    if not times:
+        raise ValueError("times must be a table of at least one row and one column")
+    total = []
+    for step in times:
+        spent = _numbers(step, "times")
+        if len(spent) != len(worth):
+            raise ValueError(f"{len(worth)} weights for {len(spent)} nodes")
+        total.append(max(math.fsum([each * weight for each, weight in zip(spent, worth, strict=True)]), least))
+    return math.fsum(total)
 
 
 def utilisation(busy: Sequence[float], span: float) -> float:
@@ -105,9 +112,9 @@ def utilisation(busy: Sequence[float], span: float) -> float:
     `busy` (slots,) is seconds per slot, so a node of two slots is named twice; `span` is seconds from start to end.
     """
     worked = _numbers(busy, "busy seconds")
-    if worked.max() > _positive(span, "the span") * (1 + 1e-9):
-        raise ValueError(f"a slot was busy for {worked.max()} s of {span} s")
-    return min(1.0, math.fsum(worked / span) / len(worked))
+    if max(worked) > _positive(span, "the span") * (1 + 1e-9):
+        raise ValueError(f"a slot was busy for {max(worked)} s of {span} s")
+    return min(1.0, math.fsum(worked) / span / len(worked))
 
 
 def per_task(total: int, tasks: int) -> float:
@@ -129,7 +136,7 @@ def work_bound(works: Sequence[float], speeds: Sequence[float]) -> float:
 def longest_bound(works: Sequence[float], speeds: Sequence[float]) -> float:
     """max_j work_j / max_i speed_i: the longest task, on the fastest node (Graham 1969)."""
     _speed_total(speeds)
-    return float(_numbers(works, "works").max() / max(speeds))
+    return max(_numbers(works, "works")) / max(speeds)
 
 
 def prefix_bound(works: Sequence[float], speeds: Sequence[float]) -> float:
@@ -139,11 +146,11 @@ def prefix_bound(works: Sequence[float], speeds: Sequence[float]) -> float:
     the optimum if tasks may be interrupted and moved (E. Horvath, S. Lam, R. Sethi, A Level Algorithm for Preemptive
     Scheduling, J. ACM 24, 1977).
     """
-    k = min(len(works), len(speeds))
-    work = np.cumsum(np.sort(_numbers(works, "works"))[::-1])[:k]
+    work = accumulate(sorted(_numbers(works, "works"), reverse=True))
     whole = work_bound(works, speeds)
-    speed = np.cumsum(np.sort(_numbers(speeds, "speeds"))[::-1])[:k]
-    return max(whole, longest_bound(works, speeds), float((work / speed).max()))
+    speed = accumulate(sorted(speeds, reverse=True))
+    prefixes = [most / fastest for most, fastest in zip(work, speed, strict=False)]
+    return max(whole, longest_bound(works, speeds), *prefixes)
 
 
 def run_time_bound(times: ArrayLike) -> float:
@@ -154,25 +161,30 @@ def run_time_bound(times: ArrayLike) -> float:
     is an error. For unrelated machines (Pinedo, ch. 5).
     """
     matrix = _matrix(times, "run times")
-    shortest = matrix.min(axis=0)
-    if not np.isfinite(shortest).all():
-        raise ValueError(f"no node can run task {int(np.argmax(shortest))}")
-    return max(math.fsum(shortest) / len(matrix), float(shortest.max()))
+    shortest = [float(seconds) for seconds in matrix.min(axis=0)]
+    if math.inf in shortest:
+        raise ValueError(f"no node can run task {shortest.index(math.inf)}")
+    return max(math.fsum(shortest) / len(matrix), max(shortest))
 
 
 # --- what is let in --------------------------------------------------------------------------------------------------
 
 
-def _numbers(values: Sequence[float], name: str) -> Numbers:
-    numbers = np.asarray(values, np.float64)
-    if numbers.ndim != 1 or not numbers.size:
+def _numbers(values: Sequence[float], name: str) -> list[float]:
+    try:
+        numbers = [float(value) for value in values]
+    except TypeError:
+        raise ValueError(f"{name} must be a row of numbers") from None
+    if not numbers:
         raise ValueError(f"{name} must be a row of at least one number")
-    if not (np.isfinite(numbers) & (numbers >= 0)).all():
+    if not all(0.0 <= number < math.inf for number in numbers):
         raise ValueError(f"{name} must be finite and not negative")
     return numbers
 
 
-def _matrix(values: ArrayLike, name: str) -> Numbers:
+def _matrix(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    import numpy as np
+
     matrix = np.asarray(values, np.float64)
     if matrix.ndim != 2 or not matrix.size:
         raise ValueError(f"{name} must be a table of at least one row and one column")
@@ -188,6 +200,6 @@ def _positive(value: float, name: str) -> float:
 
 
 def _speed_total(speeds: Sequence[float]) -> float:
-    if not (_numbers(speeds, "speeds") > 0).all():
+    if not all(speed > 0.0 for speed in _numbers(speeds, "speeds")):
         raise ValueError("speeds must be positive")
     return math.fsum(speeds)

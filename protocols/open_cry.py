@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .auctions import KnockedDown, Lot, Sell
-from .award_rules import Rule
+from .award_rules import Form, Rule
 from .contract import Contract, Stage, Standing
 from .core import Effect, NodeId, Send
 
@@ -62,7 +62,9 @@ class OpenCry:
         contract.call()
         self._begun += 1
         contract.auction = f"{self._prefix}{self._begun}"
-        return [Send(self._node, Sell(contract.auction, contract.asked(now), self._lot(contract), tuple(bidders)))]
+        assert self._rule.form is not None
+        lot = lot_of(self._rule.form, contract.task.conditions.reward)
+        return [Send(self._node, Sell(contract.auction, contract.asked(now), lot, tuple(bidders)))]
 
     def knocked_down(self, end: KnockedDown) -> Contract | None:
         """The contract, with what was bid or declined in it; None: it has ended meanwhile."""
@@ -76,8 +78,8 @@ class OpenCry:
             contract.bids[end.winner] = Standing(end.price, {"price": end.price}, None)
         return contract
 
-    def _lot(self, contract: Contract) -> Lot:
-        assert self._rule.form is not None
-        reserve = contract.task.conditions.reward
-        step = reserve / PRICES
-        return Lot(self._rule.form, reserve if self._rule.form.falls else step, step, reserve)
+
+def lot_of(form: Form, reserve: float) -> Lot:
+    """The prices that are called for a task of this reserve."""
+    step = reserve / PRICES
+    return Lot(form, reserve if form.falls else step, step, reserve)

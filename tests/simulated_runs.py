@@ -42,6 +42,11 @@ def simulated_run(
     """A fleet does its tasks; `folder` holds a log of each node, as a real one would. A node that dies never stops."""
     fleet = Fleet(speeds, dict(tasks) if tasks else {"n1": tasks_of(24)}, rule=rule, slots=slots, faults=faults)
     fleet.run(until)
+    return written(fleet, folder, slots)
+
+
+def written(fleet: Fleet, folder: Path, slots: int = 1) -> Path:
+    """What the agents of this fleet have told, as logs."""
     now = 0.0
 
     def wall() -> float:

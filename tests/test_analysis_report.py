@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from batch_fleet import PRICES, BatchFleet, unrelated
 from browser import CHROMIUM, Browser, browser
-from simulated_runs import simulated_run, tasks_of
+from simulated_runs import simulated_run, tasks_of, written
 from test_analysis_run import award, submit, write_run
 from test_analysis_timeline import KILLED
 
@@ -40,6 +41,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return simulated_run(tmp_path_factory.mktemp("run"), tasks={"n1": tasks_of(40)}, slots=2, faults=faults)
 
 
+@pytest.fixture(scope="module")
+def divided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in which a batch is divided; a node is slower than it said, so that others take over what waits for it."""
+    fleet = BatchFleet(unrelated(4, 80, 3), {"n1": [f"t{number}" for number in range(80)]}, PRICES)
+    fleet.takes["n2"] = 3.0
+    fleet.run(300.0)
+    return written(fleet, tmp_path_factory.mktemp("divided"))
+
+
 # --- what is in it ---------------------------------------------------------------------------------------------------
 
 
@@ -60,7 +70,9 @@ def test_the_columns_tell_every_task_and_attempt(tmp_path: Path) -> None:
 
 
 def test_figures_are_those_of_the_objective_functions(tmp_path: Path) -> None:
-    line = timeline(write_run(tmp_path, KILLED))
+    took = {'"epoch":1,"seconds":1.0': '"epoch":1,"seconds":2.0', '"epoch":2,"seconds":1.0': '"epoch":2,"seconds":1.5'}
+    story = [next((line.replace(was, now) for was, now in took.items() if was in line), line) for line in KILLED]
+    line = timeline(write_run(tmp_path, story))
     told = {figure.name: figure.value for figure in figures(line)}
     assert told["makespan"] == pytest.approx(6.0)
     # A1: 2 s at speed 2, B1: 1.5 s at speed 2; three slots of speed 2: the longest is 4 / 2
@@ -83,6 +95,16 @@ def test_a_change_that_spreads_is_one_change(tmp_path: Path) -> None:
         (4.0, 0.0, 1),
         (49.0, 0.0, 1),
     ]
+
+
+def test_what_was_traded_before_it_started_is_told(divided: Path) -> None:
+    line = timeline(divided)
+    assert line.trades
+    assert sum(trade.origin != "" for trade in line.trades) == sum(batch.traded for batch in line.batches)
+    told: Any = json.loads(msgspec.json.encode(columns(line)))
+    ran_on = {told["attempts"]["task"][place]: node for place, node in enumerate(told["attempts"]["node"])}
+    last = {task: (origin, to) for at, task, origin, to in sorted(told["trades"])}
+    assert all(ran_on[task] == to != origin for task, (origin, to) in last.items())
 
 
 def test_the_cards_are_what_why_tells(run: Path) -> None:
@@ -244,6 +266,33 @@ def test_a_bar_of_the_gantt_tells_and_opens_its_task(page: tuple[Browser, Path])
     assert sight.run("window.parley.gantt.to - window.parley.gantt.from") == pytest.approx(before / 2, rel=0.01)
     sight.click_on("[data-zoom='fit']")
     assert sight.run("window.parley.gantt.to - window.parley.gantt.from") == pytest.approx(before)
+
+
+@in_a_browser
+def test_a_divided_batch_has_its_certificate_on_the_card_and_its_trades_in_the_gantt(
+    divided: Path, page: tuple[Browser, Path], tmp_path: Path
+) -> None:
+    sight, _ = page
+    path = tmp_path / "divided.html"
+    path.write_bytes(report(divided))
+    sight.look(1280, 800)
+    sight.open(path)
+    assert "from the optimum at most: 1 batch divided" in sight.run("document.querySelector('#tiles').textContent")
+    assert sight.run("document.querySelectorAll('#batches tbody tr').length") == len(timeline(divided).batches)
+    assert "traded; a line comes from" in sight.run("document.querySelector('#kinds').textContent")
+    met = "[...window.parley.gantt.traded].filter(([_, trade]) => trade.origin >= 0).map(([place]) => place)"
+    [attempt, *_] = sight.run(met)
+    sight.run("document.querySelector('#gantt').scrollIntoView({block: 'center', behavior: 'instant'})")
+    place = sight.run(f"window.parley.gantt.placeOf({attempt})")
+    sight.move(place["x"], place["y"])
+    sight.until("document.querySelector('#tip').textContent.includes('traded from')")
+    sight.click(place["x"], place["y"])
+    sight.until("document.querySelector('#card').open")
+    card = sight.run("document.querySelector('#card-body').innerText")
+    assert "divided with" in card
+    assert "the optimum is within" in card
+    assert "traded between" in card
+    assert sight.errors == []
 
 
 @in_a_browser

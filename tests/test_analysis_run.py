@@ -84,7 +84,7 @@ def test_a_task_is_named_by_its_id_or_a_unique_beginning_of_it_or_last(tmp_path:
     run = open_run(write_run(tmp_path, story))
     assert run.find("AB") == "AB"
     assert run.find("X") == "XYZ"
-    assert run.find("last") == "ABC1"
+    assert run.find("last") == "XYZ"
     with pytest.raises(RunError, match="2 tasks begin with ABC: ABC1, ABC2; give more of the id"):
         run.find("ABC")
     with pytest.raises(RunError, match=r"no task in .* begins with Q: it knows AB, ABC1, ABC2, XYZ"):
@@ -95,8 +95,14 @@ def test_an_ambiguous_id_names_only_a_few(tmp_path: Path) -> None:
     run = open_run(write_run(tmp_path, [submit(i, f"T{i:02}") for i in range(20)]))
     with pytest.raises(RunError, match="20 tasks begin with T: T00, T01, T02, T03 and 16 more"):
         run.find("T")
-    with pytest.raises(RunError, match="no task was awarded"):
-        run.find("last")
+
+
+def test_where_no_task_was_handed_in_the_last_is_the_one_that_was_awarded_last(tmp_path: Path) -> None:
+    awards = [award(4, "ABC2"), award(5, "ABC1")]
+    assert open_run(write_run(tmp_path / "awards", awards)).find("last") == "ABC1"
+    loads = ['0 n1 node.stop {"reason":"stopped"}']
+    with pytest.raises(RunError, match="no task was handed in or awarded"):
+        open_run(write_run(tmp_path / "loads", loads)).find("last")
 
 
 def test_only_the_lines_about_a_task_are_told(tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """What happened when, and the trace made of it: attempts, slots, who was killed, arrows from award to start."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from simulated_runs import simulated_run, tasks_of
 from test_analysis_run import award, submit, write_run
 
 from parley.launch.analysis import command
 from parley.launch.analysis.figures import figures
 from parley.launch.analysis.timeline import CUT, Timeline, timeline
 from parley.launch.analysis.trace import events
+from parley.transport.faults import Crash, Faults
 
 NODE = '{"incarnation":1,"address":"tcp://h:1","slots":%d,"speed":2.0,"version":"0","pid":1}'
 LOAD = '{"slots":2,"running":1,"waiting":1,"queued_s":0.5}'
@@ -128,6 +131,68 @@ def test_the_trace_has_a_track_per_slot_and_arrows_from_award_to_start(killed: T
     slices = {(e["pid"], e["tid"], e["ts"]) for e in told if e["ph"] == "X"}
     assert slices >= {*begun.values(), *ended.values()}, "a viewer binds an arrow to the slice it stands in"
     assert [e["ts"] for e in told if e["name"] == "killed"] == [6e6]
+
+
+NEEDED = {
+    "X": {"name", "cat", "pid", "tid", "ts", "dur"},
+    "i": {"name", "pid", "tid", "ts", "s"},
+    "C": {"name", "pid", "ts", "args"},
+    "M": {"name", "pid", "tid", "args"},
+    "s": {"name", "cat", "id", "pid", "tid", "ts"},
+    "f": {"name", "cat", "id", "pid", "tid", "ts", "bp"},
+}
+"""What the Trace Event Format asks of each phase."""
+
+
+def well_formed(told: Any) -> None:
+    """By the rules of the format, and by those of its viewers: slices of a track nest, arrows stand in slices, tracks
+    have names, counters count."""
+    names = {(e["name"], e["pid"], e["tid"]) for e in told if e["ph"] == "M"}
+    slices: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for event in told:
+        assert NEEDED[event["ph"]] <= event.keys(), event
+        assert event.get("ts", 0.0) >= 0.0
+        assert ("process_name", event["pid"], 0) in names
+        if event["ph"] in "Xifs":
+            assert ("thread_name", event["pid"], event["tid"]) in names
+        if event["ph"] == "X":
+            begin_ns, length_ns = round(event["ts"] * 1000), round(event["dur"] * 1000)
+            slices.setdefault((event["pid"], event["tid"]), []).append((begin_ns, begin_ns + length_ns))
+        if event["ph"] == "C":
+            assert all(isinstance(value, int | float) for value in event["args"].values())
+    for spans in slices.values():
+        ends: list[int] = []
+        for begin, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+            while ends and ends[-1] <= begin:
+                ends.pop()
+            assert not ends or end <= ends[-1], "two slices of one track overlap"
+            ends.append(end)
+    arrows = {phase: {e["id"]: e for e in told if e["ph"] == phase} for phase in "sf"}
+    assert arrows["s"].keys() == arrows["f"].keys()
+    for number, begun in arrows["s"].items():
+        ended = arrows["f"][number]
+        assert begun["ts"] <= ended["ts"]
+        assert (begun["cat"], begun["name"]) == (ended["cat"], ended["name"])
+        for one in (begun, ended):
+            spans, at_ns = slices[one["pid"], one["tid"]], round(one["ts"] * 1000)
+            assert any(begin <= at_ns <= end for begin, end in spans), "an arrow that stands in no slice"
+
+
+def test_the_trace_keeps_the_rules_of_its_format(killed: Timeline, tmp_path: Path) -> None:
+    faults = Faults(loss=0.05, crashes=(Crash("n4", 1.25, noticed=True),))
+    busy = timeline(simulated_run(tmp_path / "busy", tasks={"n1": tasks_of(60), "n2": tasks_of(30)}, faults=faults))
+    for line in (killed, busy):
+        well_formed(list(events(line)))
+    assert sum(e["ph"] == "f" for e in events(busy)) > 80
+
+
+def test_no_arrow_goes_back_in_time_and_none_begins_nowhere(tmp_path: Path) -> None:
+    early = f"1 n2 task.start {START % ('A1', 1)}"  # its clock is late
+    unknown = f"3 n2 task.start {START % ('B1', 1)}"  # its award is in no log
+    story = [f"0 n1 node.start {NODE % 1}", submit(0, "A1"), early, award(2, "A1"), unknown]
+    told: Any = list(events(timeline(write_run(tmp_path, story))))
+    well_formed(told)
+    assert [e for e in told if e["ph"] in "sf"] == []
 
 
 def test_the_command_writes_json_to_a_file_or_to_stdout(

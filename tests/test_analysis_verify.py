@@ -187,6 +187,36 @@ def test_logs_of_an_older_parley_have_no_plans(tmp_path: Path) -> None:
     assert any("awards of an older Parley" in note for note in verdict.notes)
 
 
+def test_what_a_node_did_before_it_was_killed_and_started_again_may_be_lost(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "copy")
+    path = tmp_path / "copy/n2.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    bids = [number for number, line in enumerate(lines) if b'"event":"bid.submit"' in line]
+    kept = lines[: bids[len(bids) // 2]]
+    start, last = json.loads(lines[0]), json.loads(lines[-1])
+    again = json.dumps({**start, "hlc": last["hlc"] + 1}).encode() + b"\n"
+    load = {"event": "node.load", "slots": 2, "running": 0, "waiting": 0, "queued_s": 0.0, "seq": 2}
+    later = json.dumps({**start, **load, "hlc": last["hlc"] + 2}).encode() + b"\n"
+    path.write_bytes(b"".join([*kept, again, later]))
+    verdict = verify(tmp_path / "copy")
+    assert verdict.sound, verdict.differences
+    assert any("bids that were not compared" in note for note in verdict.notes)
+    stop = json.dumps({**last, "event": "node.stop", "reason": "stopped", "seq": len(kept) + 1}).encode() + b"\n"
+    path.write_bytes(b"".join([*kept, stop, again, later]))
+    assert not verify(tmp_path / "copy").sound, "a node that ended in order has told all"
+
+
+def test_whoever_hears_a_call_may_bid_and_two_may_award_epochs_of_one_number(tmp_path: Path) -> None:
+    called = '{"auction":"n1.0.1","tasks":["A1"],"invitees":["n1"],"reply_by_s":0.25}'
+    bid = '{"auction":"n1.0.1","task":"A1","peer":"%s","cost":1.0,"terms":{"run":1.0}}'
+    story = [submit(0, "A1")]
+    for caller in ("n1", "n3"):
+        story += [f"1 {caller} auction.open {called}", f"2 n2 bid.submit {bid % caller}"]
+    story += [award(3, "A1"), award(3, "A1").replace("n1", "n3", 1)]
+    verdict = verify(write_run(tmp_path, story))
+    assert (verdict.differences, verdict.awards) == ((), 2)
+
+
 # --- the command -----------------------------------------------------------------------------------------------------
 
 

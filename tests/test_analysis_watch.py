@@ -15,7 +15,7 @@ import pytest
 from local_fleets import PARLEY, agent, at_home
 
 from parley.launch.analysis.watch import Scene, scenes
-from parley.launch.client import AgentUnreachable
+from parley.launch.problems import AgentUnreachable
 from parley.protocols.core import State
 from parley.protocols.requests import NodeLine, TaskLine
 from parley.protocols.swim_words import Presence, Status

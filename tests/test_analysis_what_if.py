@@ -7,6 +7,7 @@ import pytest
 
 from parley.launch.analysis.what_if import what_if
 from parley.protocols.award_rules import RULES, Offer
+from parley.protocols.batch_words import PROTOCOL
 from parley.protocols.contract_events import BidLine, DeclineLine
 from parley.protocols.performatives import Reason
 
@@ -74,6 +75,14 @@ def test_rules_that_do_not_look_at_costs() -> None:
     assert told("longest-heaviest", bids)[0] == "n2 (speed 4) would have won had it been free (queue 500 ms)"
     assert told("longest-heaviest", bids)[1] == "n1 would have won with a speed above 2, not 1"
     assert told("random", bids) == ["chance: each of 3 was as likely to win"]
+
+
+def test_what_was_divided_with_others_is_looked_at_by_itself() -> None:
+    by_cost = sorted(BIDS, key=lambda one: one.cost)
+    [change] = what_if(PROTOCOL, "n4", by_cost, (), ())
+    assert change.text == "n1 would have won by 700 ms had each task of the batch been awarded by itself"
+    assert winner("contract-net", BIDS) == change.node
+    assert what_if(PROTOCOL, "n1", by_cost, (), ()) == ()
 
 
 def test_who_did_not_bid() -> None:

@@ -14,14 +14,12 @@ from test_analysis_run import award, submit, write_run
 
 from parley.launch.analysis import command, words
 from parley.launch.analysis.card import render
-from parley.launch.analysis.live import from_agent
 from parley.launch.analysis.run import open_run
 from parley.launch.analysis.why import Why, why
 from parley.protocols.award_rules import RULES
 from parley.protocols.batch_words import PROTOCOL
 from parley.protocols.core import State
 from parley.protocols.performatives import Reason
-from parley.protocols.requests import TaskLine
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("why_*.txt"))
 LINE = "-" * 80 + "\n"
@@ -160,9 +158,9 @@ def test_every_reason_and_rule_has_words() -> None:
 
 def test_the_command_prints_the_card_or_its_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, [submit(0, "A1"), award(1, "A1")])
-    command.why(tmp_path, "last", False)
+    command.why(tmp_path, "last", (), False)
     assert capsys.readouterr().out.startswith("Task A1  sleep\n")
-    command.why(tmp_path, "A", True)
+    command.why(tmp_path, "A", (), True)
     assert msgspec.json.decode(capsys.readouterr().out, type=Why).task == "A1"
 
 
@@ -170,15 +168,6 @@ def test_nothing_heavy_is_imported() -> None:
     code = "import sys, parley.launch.analysis.command, parley.launch.analysis.summary; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert {"numpy", "zmq", "structlog", "rich", "asyncio", "msgpack", "psutil"}.isdisjoint(done.stdout.split())
-
-
-def test_what_an_agent_says_is_a_card_too() -> None:
-    line = TaskLine("A1", "mine", "sleep", State.RUNNING, "runs on n2", "n2", 2, 2)
-    card = render(from_agent(line, "tcp://h:1"), color=False)
-    assert card.startswith(
-        "Task A1\n  running on n2: runs on n2\n\nNotes\n  the agent at tcp://h:1 says so, in attempt 2;"
-    )
-    assert "History" not in card
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

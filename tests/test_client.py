@@ -14,9 +14,10 @@ import pytest
 from local_fleets import PARLEY, fleet_of
 
 from parley.launch import client as client_module
-from parley.launch.client import AgentUnreachable, Connection, addresses_of
+from parley.launch.client import Connection
+from parley.launch.discovery import addresses_of
 from parley.launch.fleet import Listening, LocalFleet
-from parley.launch.problems import Exit, Problem
+from parley.launch.problems import AgentUnreachable, Exit, Problem
 from parley.launch.submission import Submission
 from parley.protocols.core import Message, State
 from parley.protocols.requests import Follow, Refused, Result, Submit

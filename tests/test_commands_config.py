@@ -101,7 +101,7 @@ def test_a_file_that_is_wrong_stops_nobody_else(tmp_path: Path) -> None:
     assert run(tmp_path, "completion", "zsh").returncode == 0
     assert run(tmp_path, "--help").returncode == 0
     assert run(tmp_path, "--no-config", "nodes").returncode == 4, "nobody is there, and that is all"
-    assert "slotz" not in run(tmp_path, "why").stderr
+    assert "slotz" not in run(tmp_path, "report").stderr
 
 
 def test_a_variable_that_is_wrong_is_named(tmp_path: Path) -> None:

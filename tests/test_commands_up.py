@@ -72,6 +72,12 @@ def ended(two: Path, name: str = "n2") -> str:
     return str(line["reason"])
 
 
+def test_a_life_however_short_is_in_the_log(tmp_path: Path) -> None:
+    with agent("--name=n1", home=tmp_path):
+        lines = (tmp_path / "state/parley/n1/n1.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["event"] == "node.start"
+
+
 # --- it goes ---------------------------------------------------------------------------------------------------------
 
 

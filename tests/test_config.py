@@ -90,11 +90,11 @@ def test_values_are_those_of_the_flags(place: Path) -> None:
 def test_the_agent_is_that_of_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
     from parley.launch.commands.drain import drain
     from parley.launch.commands.nodes import nodes
-    from parley.launch.commands.why import why
+    from parley.launch.commands.report import report
 
     HERE.write_text('agent = ["tcp://a:1", "tcp://b:2"]\n[up]\nslots = 2')
     assert config.defaults_of(nodes) == config.defaults_of(drain) == {"agents": ("tcp://a:1", "tcp://b:2")}
-    assert config.defaults_of(why) == {}
+    assert config.defaults_of(report) == {}
     assert config.load().agent == ("tcp://a:1", "tcp://b:2")
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ...protocols.auctions import AuctionClosed, outcome
+import math
+from collections.abc import Sequence
+
+from ...protocols.auctions import AuctionClosed, PriceTried, outcome
 from ...protocols.award_rules import RULES, Offer
 from ...protocols.batch_words import PROTOCOL
 from ...protocols.contract_events import (
@@ -15,6 +18,7 @@ from ...protocols.contract_events import (
 )
 from ...protocols.core import Event, Task
 from ...protocols.load import Outlook
+from ...protocols.open_cry import lot_of
 from ...protocols.performatives import Reason
 from .divisions import check_share
 from .evidence import Evidence, Place
@@ -35,8 +39,8 @@ def check_bid(evidence: Evidence, place: Place, event: Event) -> bool:
     if total != event.cost:
         evidence.differs(place, "cost", event.cost, total)
     opened = evidence.opened.get((event.peer, event.auction))
-    if opened is not None and (event.task not in opened.tasks or place.node not in opened.invitees):
-        evidence.differs(place, "auction", event.auction, f"one of {event.peer} for {event.task}, with {place.node}")
+    if opened is not None and event.task not in opened.tasks:  # whoever hears it may bid, invited or not
+        evidence.differs(place, "auction", event.auction, f"one of {event.peer} for {event.task}")
     elif opened is None and evidence.tells_all(event.peer, place.hlc):
         evidence.differs(place, "auction", event.auction, f"one that {event.peer} has opened")
     return True
@@ -48,7 +52,11 @@ def check_bid(evidence: Evidence, place: Place, event: Event) -> bool:
 def check_award(evidence: Evidence, place: Place, event: Event) -> bool:
     assert isinstance(event, AuctionAwarded)
     award = event
+    _counted(evidence, place, award)
+    _epoch(evidence, place, award)
     if award.rule == PROTOCOL:
+        _seed_of_its_node(evidence, place, award)
+        _nothing_free(evidence, place, award)
         return check_share(evidence, place, award)
     _award_itself(evidence, place, award)
     if award.auction in evidence.closed:
@@ -116,28 +124,62 @@ def _award_itself(evidence: Evidence, place: Place, award: AuctionAwarded) -> No
         evidence.differs(place, "reserve", award.reserve, 0.0)
     if 0.0 < award.reserve < best.cost:
         evidence.differs(place, "reserve", award.reserve, f"at least {best.cost}")
-    _epoch(evidence, place, award)
+
+
+def _counted(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
+    """The awards of a life are numbered from 1, in order; what its bidders have is what they said when they started."""
+    number = evidence.numbers[place]
+    if award.number and award.number != number and not evidence.lacks_lines(place.file):
+        evidence.differs(place, "number", award.number, number)
+    if award.auction in evidence.closed:
+        return
+    for bid in award.bids:
+        speeds = {speed for _, speed in evidence.capacity.get(bid.node, ())}
+        if speeds and bid.speed not in speeds:
+            evidence.differs(place, f"bids[{bid.node}].speed", bid.speed, sorted(speeds))
+
+
+def _seed_of_its_node(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
+    """Where no plan is behind it, it is the one that everything else in this life was made with."""
+    told = evidence.seeds[place.file, place.life]
+    others = {seed: count for seed, count in told.items() if seed != award.seed}
+    if others and max(others.values()) >= told[award.seed]:
+        evidence.differs(place, "seed", award.seed, max(others, key=others.__getitem__))
+
+
+def _nothing_free(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
+    """Where free slots do not count, none are told."""
+    for bid in award.bids:
+        if bid.free:
+            evidence.differs(place, f"bids[{bid.node}].free", bid.free, 0)
 
 
 def _epoch(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
-    """Each is awarded once, and of each that has ended somebody has told more than the award."""
+    """Each is awarded once in a life of a node (two nodes may open one of the same number, of which one is fenced); and
+    of each that has ended somebody has told more than the award."""
     awarded, told = evidence.awarded[award.task], evidence.epochs.get(award.task, set())
-    if [epoch for _, epoch in awarded].count(award.epoch) > 1:
+    own = [epoch for at, epoch in awarded if (at.file, at.life) == (place.file, place.life)]
+    if own.count(award.epoch) > 1:
         evidence.differs(place, "epoch", award.epoch, f"one of {sorted(told)}, each once")
     elif award.epoch not in told and (award.task in evidence.committed or place != max(awarded)[0]):
-        if evidence.tells_all(award.winner, place.hlc):
+        if evidence.tells_all(award.winner, place.hlc) and not evidence.was_killed(award.winner, place.hlc, math.inf):
             evidence.differs(place, "epoch", award.epoch, f"one of {sorted(told)}")
         else:
             evidence.cannot("epochs that were not compared: the log of the winner is missing or ends before")
 
 
 def _award_of_open_cry(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
-    """What was knocked down is what is awarded."""
-    closed = evidence.closed[award.auction]
+    """What was knocked down is what is awarded; its one bid has the price, and nothing else."""
+    at, closed = evidence.closed[award.auction]
     told = {"winner": (award.winner, closed.winner), "cost": (award.cost, closed.price)}
+    told |= {f"bids[{bid.node}].speed": (bid.speed, 0.0) for bid in award.bids}
     for field, (logged, recomputed) in told.items():
         if logged != recomputed:
             evidence.differs(place, field, logged, recomputed)
+    _nothing_free(evidence, place, award)
+    if award.reserve != closed.reserve:
+        _both(evidence, (place, "reserve", award.reserve), at, "reserve", closed.reserve)
+    _seed_of_its_node(evidence, place, award)
 
 
 def _bid_as_logged(evidence: Evidence, place: Place, award: AuctionAwarded, bid: BidLine) -> None:
@@ -153,7 +195,7 @@ def _bid_as_logged(evidence: Evidence, place: Place, award: AuctionAwarded, bid:
     for _, said in told:
         if (dict(list(said.terms.items())[1:]), said.observations, said.factor) == (own, bid.observations, bid.factor):
             return
-    if not evidence.tells_all(bid.node, place.hlc):
+    if not evidence.tells_all(bid.node, place.hlc, evidence.called.get((place.node, award.task), 0)):
         evidence.cannot("bids that were not compared: the log of their bidder is missing or ends before")
         return
     if not told:
@@ -196,7 +238,7 @@ def _decline_as_logged(evidence: Evidence, place: Place, award: AuctionAwarded, 
         return
     if decline.reason in JUDGED and evidence.bids.get((decline.node, award.task, place.node)):
         return
-    if not evidence.tells_all(decline.node, place.hlc):
+    if not evidence.tells_all(decline.node, place.hlc, evidence.called.get((place.node, award.task), 0)):
         evidence.cannot("declines that were not compared: the log of their node is missing or ends before")
         return
     said_words = f"{told[-1].reason}: {told[-1].detail}" if told else f"none in the log of {decline.node}"
@@ -209,12 +251,14 @@ def _decline_as_logged(evidence: Evidence, place: Place, award: AuctionAwarded, 
 def _award_as_planned(
     evidence: Evidence, place: Place, award: AuctionAwarded, plan: AuctionPlanned, step: StepLine
 ) -> None:
-    told = {
+    told: dict[str, tuple[object, object]] = {
         "task": (award.task, step.task),
         "winner": (award.winner, step.node),
         "rule": (award.rule, plan.rule),
         "seed": (award.seed, (plan.seed + step.key[3] + _epoch_before(evidence, place, award)) & SEED_MASK),
     }
+    if (rule := RULES.get(award.rule)) is not None and rule.pay is not None:
+        told["reserve"] = (award.reserve, -step.key[1])
     for field, (logged, recomputed) in told.items():
         if logged != recomputed:
             evidence.differs(place, field, logged, recomputed)
@@ -313,15 +357,32 @@ def check_close(evidence: Evidence, place: Place, event: Event) -> bool:
     assert isinstance(event, AuctionClosed)
     tried = evidence.prices.get(event.auction, [])
     try:
-        sold = outcome(event.lot, tried, event.gone)
-        called = [event.lot.price(line.steps) for line in tried]
+        lot = lot_of(event.form, event.reserve)
     except ValueError as error:
-        evidence.differs(place, "start", event.start, str(error))
+        evidence.differs(place, "reserve", event.reserve, str(error))
         return True
+    for field in ("start", "step"):
+        if getattr(event, field) != getattr(lot, field):
+            evidence.differs(place, field, getattr(event, field), getattr(lot, field))
+            return True
+    sold = outcome(lot, [line for _, line in tried], event.gone)
     logged = (event.winner, event.price) if event.winner is not None and event.price is not None else None
     if sold != logged:
         evidence.differs(place, "price", event.price if event.price is not None else event.winner, str(sold))
-    for line, price in zip(tried, called, strict=True):
-        if line.price != price:
-            evidence.differs(place, f"price {line.number}", line.price, price)
+    if not evidence.lacks_lines(place.file):
+        _in_turn(evidence, event, tried)
+    for at, line in tried:
+        if line.price != (price := lot.price(line.steps)):
+            evidence.differs(at, "price", line.price, price)
     return True
+
+
+def _in_turn(evidence: Evidence, event: AuctionClosed, tried: Sequence[tuple[Place, PriceTried]]) -> None:
+    """Prices are called one after the other, a step apart; anew, if who had it is gone."""
+    number, steps = 0, -1
+    for at, line in tried:
+        anew = bool(event.gone) and line.number > number and line.steps == 0
+        for field, logged, recomputed in (("number", line.number, number + 1), ("steps", line.steps, steps + 1)):
+            if logged != recomputed and not anew:
+                evidence.differs(at, field, logged, recomputed)
+        number, steps = (line.number, line.steps) if anew else (number + 1, steps + 1)

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -23,6 +23,7 @@ from ..places import logs_of
 from ..problems import Exit, Problem
 from .card import render
 from .run import RunError, open_run
+from .why import Why
 from .why import why as find_out
 from .words import clean
 
@@ -38,25 +39,29 @@ UNWRITTEN_S = 0.2
 """An agent writes its log that much later, at most."""
 
 
-def why(folder: Path | None, task: str, as_json: bool) -> None:
+def why(folder: Path | None, task: str, agents: Sequence[str], as_json: bool) -> None:
     """Print why `task` ran where it ran, by the logs in `folder`; where none is named and those of this machine do not
-    know it, by what an agent says. Raises RunError."""
+    tell all of it, by what the agents say too. Raises RunError, Problem."""
     path = logs_of(folder)
+    answer: Why | None = None
+    unknown = RunError("")
     try:
         answer = find_out(open_run(path), task)
         if answer.state not in ENDED and _being_written(path):
             time.sleep(UNWRITTEN_S)  # what has just happened is in the logs a moment later
             answer = find_out(open_run(path), task)
-    except RunError:
-        agents = tuple(os.environ.get("PARLEY_AGENT", "").split())
-        if folder is not None or (not agents and discovery.newest() is None):
-            raise
+    except RunError as error:
+        unknown = error
+    if folder is None and (agents or discovery.newest() is not None) and (answer is None or answer.notes):
         from .live import ask
 
-        told = ask(agents, task, path)
-        if told is None:
-            raise
-        answer = told
+        try:
+            answer = ask(agents, task if answer is None else answer.task, path)
+        except Problem:
+            if agents and answer is None:
+                raise
+    if answer is None:
+        raise unknown
     if as_json:
         click.echo(msgspec.json.encode(answer))
         return

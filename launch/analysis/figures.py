@@ -6,7 +6,7 @@
                    counts less than C, what it takes on average from a call to its first award
 
 Each figure says what it is in words and as a formula; the functions are those of `protocols/objective.py`. Seconds are
-those of the nodes' own logs.
+those of the nodes' own logs; what an attempt took is what its executor says, as in the summary of a demonstration.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def busy(line: Timeline, attempts: list[Attempt]) -> dict[str, float]:
     """Seconds of these attempts, by node."""
     seconds = dict.fromkeys(line.nodes, 0.0)
     for attempt in attempts:
-        seconds[attempt.node] += attempt.end_s - attempt.start_s
+        seconds[attempt.node] += attempt.seconds
     return seconds
 
 
 def bound_s(line: Timeline, committed: list[Attempt]) -> float | None:
     """No allocation of the works that were done, on the slots there were, ends sooner; None: there were none."""
     speeds = [max(node.speed, LEAST_SPEED) for node in line.nodes.values() for _ in range(node.slots)]
-    works = [(attempt.end_s - attempt.start_s) * line.nodes[attempt.node].speed for attempt in committed]
+    works = [attempt.seconds * line.nodes[attempt.node].speed for attempt in committed]
     return objective.prefix_bound(works, speeds) if any(works) else None
 
 
@@ -73,7 +73,7 @@ def figures(line: Timeline) -> list[Figure]:
         return []
     begun, ended = span(line)
     loads = list(busy(line, committed).values())
-    durations = [attempt.end_s - attempt.start_s for attempt in committed]
+    durations = [attempt.seconds for attempt in committed]
     delays = _delays(line, committed)
     spans = max(ended - begun, 1e-9)
     slots = sum(node.slots for node in line.nodes.values())
@@ -126,7 +126,7 @@ def _weighted(line: Timeline, committed: list[Attempt]) -> float:
     steps: defaultdict[str, list[float]] = defaultdict(lambda: [0.0] * len(places))
     for attempt in committed:
         auction = called.get((attempt.task, attempt.epoch), "")
-        steps[auction][places[attempt.node]] += attempt.end_s - attempt.start_s
+        steps[auction][places[attempt.node]] += attempt.seconds
     first: dict[str, float] = {}
     for award in line.awards:
         first.setdefault(award.auction, award.at_s)

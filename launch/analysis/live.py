@@ -1,48 +1,129 @@
-"""What a living agent says of a task of which no log here tells: its state, its node, and why it stands there.
+"""A story whose lines lie on several machines: what the agents of a fleet have logged of a task, beside the logs here.
 
-    why NAME -> the logs of this machine -> not there -> the agent -> its id -> the logs once more -> what it says
+    why NAME -> the logs of this machine -> not all of it is there
+             -> an agent -> the whole id, and who is in the fleet -> each of them -> its own lines about the task
+             -> all lines together, once each, as if they had lain here
 
-So `why` also knows the names that people give tasks, and on a machine that only hands tasks in it says at least where
-they are and whose log has the rest.
+Any agent knows the task by the name that its owner gave it, too. Who is dead, or does not answer, is named; where
+nobody has a line, what the agent itself says of the task is told. An agent that does not know it is of another fleet,
+and changes nothing.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ...protocols.requests import TaskLine
-from .. import keys
+import msgspec
+
+from ...protocols.requests import NodeLine, TaskLine
+from ...protocols.retelling import LinesTold
+from ...protocols.swim_words import LIVING
+from ..client import Connection
 from ..desk import connected, find
 from ..problems import Problem
 from ..running import run
-from .run import RunError, open_run
-from .why import Why
-from .why import why as find_out
+from .logfile import decode_head
+from .run import Line, Run, RunError, open_run, understand
+from .why import UNKNOWN, Why, told
+from .words import listed
+
+ASK_S = 2.0
+"""So long a node has to answer."""
+AT_ONCE = 32
+"""So many nodes are asked side by side."""
 
 
-def ask(agents: Sequence[str], task: str, logs: Path) -> Why | None:
-    """The story of the task, or what an agent says of it; None if none answers, or it does not know either. `agents`
-    empty: the newest of this machine."""
-    if folder := os.environ.get("PARLEY_KEYS"):
-        keys.use(Path(folder))
+class Asked(msgspec.Struct, frozen=True):
+    """What a fleet says of a task: its agent's word, and of each node its lines (None: it does not answer)."""
 
-    async def told() -> TaskLine | None:
-        async with connected(agents) as agent:
-            return next(iter(await agent.tasks([task])), None)
+    line: TaskLine
+    address: str
+    nodes: tuple[tuple[NodeLine, LinesTold | None], ...]
 
+
+def ask(agents: Sequence[str], task: str, logs: Path) -> Why:
+    """The story by what the fleet of the first of these agents that answers (none named: the newest of this machine)
+    has told, and by the logs in this folder. Raises Problem if nobody answers, or it does not know the task."""
+    return joined(run(_ask(find(agents), task)), logs)
+
+
+async def _ask(agents: Sequence[str], task: str) -> Asked:
+    async with connected(agents) as agent:
+        line, *_ = await agent.tasks([task])
+        nodes, address = await agent.nodes(), agent.address
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(node: NodeLine) -> LinesTold | None:
+        if node.state not in LIVING:
+            return None
+        try:
+            async with gate, asyncio.timeout(ASK_S), await Connection.connect([node.address], ASK_S) as peer:
+                return await peer.lines(line.task)
+        except (TimeoutError, Problem):
+            return None
+
+    answers = await asyncio.gather(*map(one, nodes))
+    return Asked(line, address, tuple(zip(nodes, answers, strict=True)))
+
+
+def joined(asked: Asked, logs: Path) -> Why:
+    """The story by what the fleet has told and by the logs in this folder, if they have anything of it."""
+    here = _lines_here(logs, asked.line.task)
+    there = [line for _, answer in asked.nodes if answer is not None for line in _understood(answer.lines)]
+    lines = {(line.head.node, line.head.hlc, line.head.seq): line for line in [*there, *(here[1] if here else ())]}
+    if not lines:
+        return from_agent(asked.line, asked.address)
+    named = {node for line in lines.values() for node in line.head.invitees}
+    files = {file.node for file in here[0].files} if here else set()
+    notes = [*(here[0].damage if here else ()), *_notes(asked, named, files)]
+    where = str(logs) if here else f"the agents of {asked.address}"
+    answer = told(asked.line.task, lines.values(), where, notes)
+    if answer.state != UNKNOWN:
+        return answer
+    return msgspec.structs.replace(
+        answer, state=str(asked.line.state), node=asked.line.node, error=asked.line.reason
+    )
+
+
+def _lines_here(logs: Path, task: str) -> tuple[Run, list[Line]] | None:
+    """What this machine's own logs have of it; None: nothing."""
     try:
-        line = run(told())
-        address = find(agents)[0]
-    except Problem:
-        return None
-    if line is None:
-        return None
-    try:
-        return find_out(open_run(logs), line.task)
+        run = open_run(logs)
+        run.find(task)
     except RunError:
-        return from_agent(line, address)
+        return None
+    return run, list(run.about(task))
+
+
+def _understood(lines: Iterable[bytes]) -> list[Line]:
+    """What an agent has told is read like any log: what cannot be read is left out."""
+    found = []
+    for line in lines:
+        try:
+            head = decode_head(line)
+        except (msgspec.MsgspecError, RecursionError):
+            continue
+        if (event := understand(head, line)) is not None:
+            found.append(Line(head, event))
+    return found
+
+
+def _notes(asked: Asked, named: set[str], files: set[str]) -> list[str]:
+    """Who has told something, and whose lines are missing."""
+    told_by = [node.node for node, answer in asked.nodes if answer is not None and answer.lines]
+    afar = [node for node in told_by if node not in files]
+    notes = [f"told by {listed(afar)}, of which no log is here"] if afar else []
+    known = {node.node for node, _ in asked.nodes}
+    for node, answer in asked.nodes:
+        if answer is None and node.node in named - files:
+            why = f"is {node.state}" if node.state not in LIVING else f"does not answer at {node.address}"
+            notes.append(f"no log here of {node.node}, which {why}")
+        elif answer is not None and answer.left_out:
+            notes.append(f"{node.node} has {answer.left_out:,} more lines about it than it has told")
+    gone = sorted(named - files - known)
+    return [*notes, *([f"no log here of {listed(gone)}, in the fleet no more"] if gone else [])]
 
 
 def from_agent(line: TaskLine, address: str) -> Why:
@@ -58,8 +139,5 @@ def from_agent(line: TaskLine, address: str) -> Why:
         unbid=(),
         history=(),
         run="",
-        notes=(
-            f"the agent at {address} says so{tries}; no log that tells of it is on this machine: "
-            "ask `parley why` on the machine of the agent that took it, or with --run for its logs",
-        ),
+        notes=(f"the agent at {address} says so{tries}; no agent that answers, and no log here, has a line about it",),
     )

@@ -7,16 +7,13 @@ readable; `notes` tells what was not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-CHUNK_BYTES = 1024 * 1024
-LINE_BYTES_MAX = 8 * 1024 * 1024
-"""What is longer is no line of ours."""
+from ...agents.log_lines import CHUNK_BYTES, LINE_BYTES_MAX, lines_with
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -83,15 +80,8 @@ class LogFile:
             yield rest
 
     def lines_with(self, *words: bytes) -> Iterator[bytes]:
-        """The lines that have one of these in them; found many lines at a time, so that a large log is soon through."""
-        rest = b""
-        with suppress(OSError), self.path.open("rb", buffering=0) as file:
-            while chunk := file.read(CHUNK_BYTES):
-                block, end, rest = (rest + chunk).rpartition(b"\n")
-                yield from _lines_with(block + end, words)
-                if len(rest) > LINE_BYTES_MAX:
-                    rest = b""
-        yield from _lines_with(rest, words)
+        """The lines that have one of these in them."""
+        return lines_with(self.path, *words)
 
     def heads(self) -> Iterator[tuple[Head, bytes]]:
         """Every line that is an event, with its head."""
@@ -135,20 +125,6 @@ class LogFile:
         if self.missing:
             notes.append(f"{name}: {_count(self.missing, 'line')} missing")
         return notes
-
-
-def _lines_with(block: bytes, words: Sequence[bytes]) -> Iterator[bytes]:
-    """In the order in which they stand there, each once."""
-    found: dict[int, int] = {}  # where such a line begins and ends
-    for word in words:
-        at = block.find(word)
-        while at >= 0:
-            begin, end = block.rfind(b"\n", 0, at) + 1, block.find(b"\n", at)
-            end = len(block) if end < 0 else end
-            found[begin] = end
-            at = block.find(word, end)
-    for begin in sorted(found):
-        yield block[begin : found[begin]]
 
 
 def _count(number: int, thing: str) -> str:

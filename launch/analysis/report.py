@@ -35,7 +35,7 @@ TICKS_PER_S = 10_000
 CARDS_MAX = 2_000
 COLUMNS_MAX = 240
 """Of the bid matrix; where there are more awards, neighbours share a column."""
-CHANGES_MAX = 4_000
+CHANGES_MAX = TRADES_MAX = 4_000
 KNEW_MAX = 200
 LOADS_MAX = 600
 """Moments of a node's load; more are thinned out."""
@@ -99,6 +99,11 @@ def columns(line: Timeline) -> dict[str, object]:
         "changes": [
             [_ticks(one.at_s), nodes.get(one.observer, -1), one.peer, one.state, one.reason]
             for one in line.changes[:CHANGES_MAX]
+        ],
+        "trades": [
+            [_ticks(one.at_s), places[one.task], nodes.get(one.origin, -1), nodes.get(one.to, -1)]
+            for one in line.trades[:TRADES_MAX]
+            if one.task in places
         ],
         "tasks": {
             "id": [task.task for task in tasks],
@@ -235,6 +240,5 @@ def telling(line: Timeline, most: int) -> list[str]:
 
 def stories(path: Path, tasks: Sequence[str]) -> dict[str, Why]:
     """The stories of these tasks, with what is the same in all of them left out."""
-    run = open_run(path)
-    found = run.about_each(tasks)
-    return {task: msgspec.structs.replace(told(run, task, lines), run="", notes=()) for task, lines in found.items()}
+    found = open_run(path).about_each(tasks)
+    return {task: msgspec.structs.replace(told(task, lines, ""), notes=()) for task, lines in found.items()}

@@ -26,12 +26,14 @@ from ...protocols import (
     commitment_events,
     contract_events,
     gossip,
+    reckoning,
     rounds,
     service,
     swim_words,
 )
 from ...protocols.contract_events import AuctionAwarded
 from ...protocols.core import Event
+from ...protocols.service import TaskSubmitted
 from ..problems import Problem
 from .logfile import Head, LogFile, decode_head
 
@@ -49,6 +51,7 @@ KNOWN: tuple[type[Event], ...] = (
     *batch_words.EVENTS,
     *rounds.EVENTS,
     *gossip.EVENTS,
+    *reckoning.EVENTS,
 )
 """All that a log of this version may hold, as `agents.events.VOCABULARY` has it, without what writing a log needs."""
 _decoders = {event.name: msgspec.json.Decoder(event) for event in KNOWN}
@@ -170,14 +173,15 @@ class Run:
         raise RunError(f"no task in {self.path} begins with {name}: {knows}")
 
     def _last(self) -> str:
-        """The one that was awarded last."""
-        latest: tuple[int, str] | None = None
+        """The one that was handed in last; if none was by these logs, the one that was awarded last."""
+        latest: tuple[bool, int, str] | None = None
         for head, _ in self.heads():
-            if head.event == AuctionAwarded.name and head.task is not None:
-                latest = max(latest, (head.hlc, head.task)) if latest else (head.hlc, head.task)
+            if head.event in (TaskSubmitted.name, AuctionAwarded.name) and head.task is not None:
+                this = (head.event == TaskSubmitted.name, head.hlc, head.task)
+                latest = max(latest, this) if latest else this
         if latest is None:
-            raise RunError(f"no task was awarded in {self.path}")
-        return latest[1]
+            raise RunError(f"no task was handed in or awarded in {self.path}")
+        return latest[-1]
 
     @property
     def empty(self) -> RunError:

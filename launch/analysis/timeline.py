@@ -45,7 +45,8 @@ CUT = "cut"
 
 
 class Attempt(msgspec.Struct, gc=False):
-    """One attempt on its node; `reason` is "" if it was done, `slot` counts from 0."""
+    """One attempt on its node; `reason` is "" if it was done, `slot` counts from 0, `seconds` is what its executor says
+    that it took: no more than from start to end, which is when it was told to begin and was heard to have ended."""
 
     task: str
     epoch: int
@@ -55,6 +56,7 @@ class Attempt(msgspec.Struct, gc=False):
     end_s: float
     reason: str
     slot: int = 0
+    seconds: float = 0.0
 
 
 class AwardTold(msgspec.Struct, gc=False):
@@ -132,6 +134,15 @@ class BatchTold(msgspec.Struct, gc=False):
     moved: int = 0
 
 
+class Trade(msgspec.Struct, gc=False):
+    """What was to run on `origin` was to run on `to` from then on; `origin` empty: it was gone, or gave it back."""
+
+    at_s: float
+    task: str
+    origin: str
+    to: str
+
+
 class Change(msgspec.Struct, frozen=True, gc=False):
     """`observer` came to think so of `peer`."""
 
@@ -156,6 +167,7 @@ class Timeline(msgspec.Struct):
     awards: list[AwardTold]
     opened: dict[str, float]
     changes: list[Change]
+    trades: list[Trade]
     batches: list[BatchTold]
     counts: Counter[str]
     notes: list[str]
@@ -196,6 +208,7 @@ class _Reading:
         self._opened: dict[str, float] = {}
         self._changes: list[Change] = []
         self._batches: dict[str, BatchTold] = {}  # by session
+        self._trades: list[Trade] = []
         self._met: Counter[str] = Counter()  # tasks that were traded, by session
         self._moved: Counter[str] = Counter()
         self._lost: dict[tuple[str, int, str], float] = {}  # when, of each attempt at its node
@@ -230,6 +243,7 @@ class _Reading:
             awards=self._awards,
             opened=self._opened,
             changes=self._changes,
+            trades=sorted(self._trades, key=lambda trade: trade.at_s),
             batches=sorted(self._batches.values(), key=lambda batch: batch.at_s),
             counts=self._counts,
             notes=self._run.notes,
@@ -257,6 +271,7 @@ class _Reading:
                 if attempt is not None:
                     attempt.end_s = max(at, attempt.start_s)  # a wall clock may be set back
                     attempt.reason = str(event.reason or "")
+                    attempt.seconds = event.seconds
             case TaskCommitted():
                 self._commit(event, at, head.hlc)
             case AuctionAwarded():
@@ -286,8 +301,11 @@ class _Reading:
                 self._divided(event, at)
             case TradeMet():
                 self._met[event.session] += len(event.tasks)
+                for name, to in zip(event.tasks, event.to, strict=False):
+                    self._trades.append(Trade(at, name, event.other if to == event.one else event.one, to))
             case BatchMoved():
                 self._moved[event.session] += 1
+                self._trades.append(Trade(at, event.task, "", event.peer))
             case PeerState():
                 self._changes.append(Change(at, node.node, event.peer, str(event.state), event.reason))
             case AuctionOpened():
@@ -397,6 +415,8 @@ class _Reading:
             self._opened[auction] -= began
         for batch in self._batches.values():
             batch.at_s -= began
+        for trade in self._trades:
+            trade.at_s -= began
         for task in self._tasks.values():
             task.submitted_s = None if task.submitted_s is None else task.submitted_s - began
             task.ended_s = None if task.ended_s is None else task.ended_s - began

@@ -6,7 +6,8 @@
     auction.plan   its tasks must stand in the rule's order, and with the awards before each the queues at all bidders
                    must be those that the bids of the next were made on, with room where it went
     auction.close  the prices called must give this winner at this price
-    batches        `divisions.py`
+    price.round, batch.divided, trade.meet    see `divisions.py`
+    metric.objective                          see `reckonings.py`
 
 The code that recomputes is the protocols' own (`award_rules`, `load`, `auctions`), so a difference is one of the
 record, not of two implementations; `CHECKS` says which check an event is given to. Where two lines contradict each
@@ -40,11 +41,13 @@ from ...protocols.contract_events import (
     TaskStarted,
 )
 from ...protocols.core import Event
+from ...protocols.reckoning import ObjectiveReached
 from ...protocols.service import TaskSubmitted
 from .checks import check_award, check_bid, check_close, check_plan
 from .divisions import check_division, check_meeting, check_price
 from .evidence import Difference, Evidence, Place
 from .logfile import Gap
+from .reckonings import Reckoned, check_capacity
 from .run import KNOWN, open_run, understand
 
 _NAMES = {event.name for event in KNOWN}
@@ -73,6 +76,7 @@ CHECKS: Mapping[type[Event], Callable[[Evidence, Place, Event], bool]] = {
     PriceRound: check_price,
     BatchDivided: check_division,
     TradeMet: check_meeting,
+    ObjectiveReached: check_capacity,
 }
 """Each answers whether it could compare; what it finds it leaves in the evidence."""
 
@@ -84,18 +88,20 @@ def verify(path: Path) -> Verdict:
     events = awards = 0
     for file in run.files:
         life = 0
+        reckoned = Reckoned(evidence)
         for number, head, line in file.numbered():
             events += 1
             if head.event == NodeStarted.name:
                 life += 1
             place = Place(file.path.name, number, head.node, life, head.hlc)
-            evidence.seen(place, ended=head.event == NodeStopped.name)
+            evidence.seen(place, began=head.event == NodeStarted.name, ended=head.event == NodeStopped.name)
             event = understand(head, line)
             if event is None:
                 if head.event in _NAMES:
                     evidence.differs(place, "the line", line.decode("utf-8", "replace")[:200], f"a {head.event}")
                 continue
             _keep(evidence, place, event)
+            reckoned.tell(place, event, head.mono, not file.missing and not file.unreadable)
             awards += isinstance(event, AuctionAwarded)
         evidence.gaps += file.gaps
     if not events:
@@ -109,6 +115,8 @@ def verify(path: Path) -> Verdict:
 def _keep(evidence: Evidence, place: Place, event: Event) -> None:
     """Where the checks look for it."""
     match event:
+        case NodeStarted():
+            evidence.capacity.setdefault(place.node, set()).add((event.slots, event.speed))
         case BidSubmitted():
             evidence.bids.setdefault((place.node, event.task, event.peer), []).append((place, event))
         case BidDeclined():
@@ -117,6 +125,7 @@ def _keep(evidence: Evidence, place: Place, event: Event) -> None:
             evidence.opened[place.node, event.auction] = event
             for task in event.tasks:
                 evidence.invited.setdefault((place.node, task), set()).update(event.invitees)
+                evidence.called.setdefault((place.node, task), place.hlc)
         case AuctionAwarded():
             evidence.award_made(place, event)
         case AuctionPlanned():
@@ -129,9 +138,9 @@ def _keep(evidence: Evidence, place: Place, event: Event) -> None:
             evidence.epochs.setdefault(event.task, set()).add(event.epoch)
             evidence.committed.add(event.task)
         case PriceTried():
-            evidence.prices.setdefault(event.auction, []).append(event)
+            evidence.prices.setdefault(event.auction, []).append((place, event))
         case AuctionClosed():
-            evidence.closed[event.auction] = event
+            evidence.closed[event.auction] = (place, event)
         case BatchOpened():
             evidence.batches[event.session] = (place, event)
         case BatchColumn():

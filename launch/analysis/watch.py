@@ -25,8 +25,9 @@ from ...protocols.core import ENDED, State
 from ...protocols.requests import NodeLine, TaskLine
 from ...protocols.swim_words import LIVING
 from .. import plain
-from ..client import AgentUnreachable, Connection
+from ..client import Connection
 from ..desk import find
+from ..problems import AgentUnreachable
 from ..tables import NodeTold, TaskTold, node_told, task_told
 from .words import clean, duration
 

@@ -6,8 +6,8 @@
 
 Read off the bids of the award by its rule: a bidder at a distance d behind the winner would have won without any of its
 terms that is larger than d, all else being equal; told is the largest of them, and the run only if it is the only one.
-Under the rules that do not look at costs it is what they look at instead: free slots, speed, chance. `wins_by` is the
-margin it would have had, in seconds.
+Under the rules that do not look at costs it is what they look at instead: free slots, speed, chance. What was divided
+with others is looked at as if each had been awarded by itself. `wins_by` is the margin it would have had, in seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from ...protocols.batch_words import PROTOCOL
 from ...protocols.contract_events import BidLine, DeclineLine
 from ...protocols.performatives import Reason
 from .words import BY_COST, duration, listed
@@ -69,6 +70,8 @@ def what_if(
         changes.append(
             Change(losers[0].node, None, None, None, None, f"chance: each of {len(bids)} was as likely to win")
         )
+    elif rule == PROTOCOL and losers and losers[0].cost < won.cost:
+        changes.append(_by_itself(losers[0], won))
     changes += _absent(won, declines, silent, rule in BY_COST)
     return tuple(changes)
 
@@ -104,6 +107,12 @@ def _heavier(loser: BidLine, won: BidLine) -> Change:
         return Change(loser.node, "queue", queue, 0.0, None, text)
     text = f"{loser.node} would have won with a speed above {won.speed:g}, not {loser.speed:g}"
     return Change(loser.node, None, loser.speed, won.speed, None, text)
+
+
+def _by_itself(loser: BidLine, won: BidLine) -> Change:
+    by = won.cost - loser.cost
+    text = f"{loser.node} would have won by {duration(by)} had each task of the batch been awarded by itself"
+    return Change(loser.node, None, won.cost, loser.cost, by, text)
 
 
 def _absent(won: BidLine, declines: Sequence[DeclineLine], silent: Sequence[str], by_cost: bool) -> Iterator[Change]:

@@ -129,11 +129,12 @@ class Why(msgspec.Struct, frozen=True):
 def why(run: Run, name: str) -> Why:
     """The story of the task that `name` means. Raises RunError."""
     task = run.find(name)
-    return told(run, task, run.about(task))
+    return told(task, run.about(task), str(run.path), run.notes)
 
 
-def told(run: Run, task: str, lines: Iterable[Line]) -> Why:
-    """The story of this task, from all lines that may concern it, in any order."""
+def told(task: str, lines: Iterable[Line], where: str, notes: Iterable[str] = ()) -> Why:
+    """The story of this task, from all lines that may concern it, in any order; `where` they lie, and what is wrong
+    with them."""
     story = _Story(task)
     for line in sorted(lines, key=lambda line: (line.head.hlc, line.head.node, line.head.seq)):
         story.tell(line)
@@ -146,8 +147,8 @@ def told(run: Run, task: str, lines: Iterable[Line]) -> Why:
         awards=tuple(story.awards),
         unbid=tuple(story.unbid),
         history=tuple(story.history),
-        run=str(run.path),
-        notes=(*run.notes, *story.gaps),
+        run=where,
+        notes=(*notes, *story.gaps),
     )
 
 

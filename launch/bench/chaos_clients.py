@@ -21,9 +21,9 @@ from functools import partial
 from ...agents.payload import unpack
 from ...protocols.core import Outcome, State, TaskId
 from ...protocols.requests import Follow
-from ..client import AgentUnreachable, Connection
+from ..client import Connection
 from ..handle import Handle
-from ..problems import Problem
+from ..problems import AgentUnreachable, Problem
 from .soak_clients import IN_FLIGHT_MAX, KNOWN_MAX, Ledger, unread
 from .soak_tasks import HELD, Errand, Known, draw
 

@@ -23,9 +23,9 @@ from ...agents.payload import unpack
 from ...protocols.core import Outcome, State
 from ...protocols.performatives import Stream
 from ...protocols.requests import Follow
-from ..client import AgentUnreachable, Connection
+from ..client import Connection
 from ..handle import Handle
-from ..problems import Problem
+from ..problems import AgentUnreachable, Problem
 from .soak_tasks import Errand, Known, draw
 
 TASKS_MAX = 80

@@ -12,13 +12,14 @@ from .. import options
 @click.command()
 @click.argument("task", default="last")
 @options.run("The logs.  [default: the newest of this machine]")
+@options.agents
 @options.as_json
-def why(task: str, folder: Path | None, as_json: bool) -> None:
+def why(task: str, folder: Path | None, agents: tuple[str, ...], as_json: bool) -> None:
     """Who bid what for a task, who declined, who won, and by how much.
 
-    TASK is an id, the beginning of one, or `last`. Where the logs of this machine do not know it, the agent in
-    PARLEY_AGENT or the newest one here is asked; then it may also be a name that you gave it.
+    TASK is an id, the beginning of one, or `last` (handed in last). What the logs of this machine lack is asked of an
+    agent, and of all its fleet; then it may also be a name that you gave it. With --run nobody is asked.
     """
     from ..analysis import command
 
-    command.why(folder, task, as_json)
+    command.why(folder, task, agents, as_json)

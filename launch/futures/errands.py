@@ -28,7 +28,8 @@ from typing import TypeVar, cast
 from ...agents.payload import PayloadError
 from ...protocols.core import Outcome, State
 from ...protocols.requests import Submit
-from ..client import AgentUnreachable, Connection, never_handed_in
+from ..client import Connection, never_handed_in
+from ..problems import AgentUnreachable
 from . import loop
 from .calls import Awaited
 from .ends import exception_of, value_of

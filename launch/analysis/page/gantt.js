@@ -2,6 +2,7 @@
 "use strict";
 
 const ARROWS_MAX = 60;
+const MARKS_MAX = 600;
 
 class Gantt {
   constructor(data, open) {
@@ -15,9 +16,11 @@ class Gantt {
     this.first = data.nodes.map((_, place) => this.rows.findIndex((row) => row.node === place));
     this.rowHeight = clamp(Math.floor(560 / Math.max(this.rows.length, 1)), 7, 30);
     const { attempts } = data;
+    this.half = clamp(this.rowHeight / 2 - 1, 3, 6); // of the mark of a trade
     this.byRow = this.rows.map(() => []);
     attempts.start.forEach((_, place) => this.byRow[this.rowOf(place)].push(place));
     this.again = this.offeredAgain();
+    this.traded = this.ranAfterTrade();
     this.fit();
     this.listen();
     const lost = attempts.reason.filter((reason) => data.reasons[reason] !== "").length;
@@ -37,6 +40,20 @@ class Gantt {
       last.set(task, place);
     });
     return pairs;
+  }
+
+  /** For each attempt that a trade has brought to its node, the last one: when, and from where (-1: a node that was gone). */
+  ranAfterTrade() {
+    const { attempts, trades } = this.data;
+    const ofTask = new Map();
+    for (const [at, task, origin, to] of trades) ofTask.set(task, [...(ofTask.get(task) || []), { at, origin, to }]);
+    const found = new Map();
+    attempts.task.forEach((task, place) => {
+      const before = (ofTask.get(task) || []).filter(({ at }) => at <= attempts.start[place]);
+      const last = before.reduce((one, other) => (one && one.at > other.at ? one : other), null);
+      if (last && last.to === attempts.node[place]) found.set(place, last);
+    });
+    return found;
   }
 
   fit() {
@@ -79,6 +96,7 @@ class Gantt {
     pen.rect(this.left, this.top - 2, width - this.left, height);
     pen.clip();
     this.bars();
+    this.trades();
     this.arrows();
     this.kills();
     pen.restore();
@@ -142,7 +160,8 @@ class Gantt {
         if (width > 46 && size > 11) {
           pen.fillStyle = whole ? on : bad;
           pen.textAlign = "left";
-          pen.fillText(cut(pen, data.tasks.id[attempts.task[place]], width - 10), Math.max(left, this.left) + 5, y + size / 2 + 0.5);
+          const room = this.traded.has(place) ? 2 * this.half + 4 : 5;
+          pen.fillText(cut(pen, data.tasks.id[attempts.task[place]], width - room - 5), Math.max(left, this.left) + room, y + size / 2 + 0.5);
         }
       }
     });
@@ -194,6 +213,36 @@ class Gantt {
       pen.lineTo(x1 - 7, y1 + 4);
       pen.fill();
       pen.lineWidth = 1;
+    }
+  }
+
+  /** A diamond where a task starts that was another node's before, and a line from there. */
+  trades() {
+    const { pen, data } = this;
+    const { start } = data.attempts;
+    const seen = [...this.traded].filter(([place, { at }]) => start[place] >= this.from && at <= this.to);
+    if (seen.length > MARKS_MAX) return;
+    const { half } = this;
+    for (const [place, { at, origin }] of seen) {
+      const [x, y] = [this.x(start[place]), this.y(this.rowOf(place) + 0.5)];
+      if (origin >= 0 && seen.length <= ARROWS_MAX) {
+        pen.strokeStyle = color("mark");
+        pen.globalAlpha = 0.6;
+        pen.setLineDash([2, 3]);
+        pen.beginPath();
+        pen.moveTo(this.x(at), this.y(this.first[origin] + data.nodes[origin].slots / 2));
+        pen.lineTo(x, y);
+        pen.stroke();
+        pen.setLineDash([]);
+        pen.globalAlpha = 1;
+      }
+      pen.beginPath();
+      for (const [dx, dy] of [[0, -half], [half, 0], [0, half], [-half, 0]]) pen.lineTo(x + half + 1 + dx, y + dy);
+      pen.closePath();
+      pen.fillStyle = color("mark");
+      pen.fill();
+      pen.strokeStyle = color("panel");
+      pen.stroke();
     }
   }
 
@@ -268,7 +317,9 @@ class Gantt {
     const reason = reasons[attempts.reason[attempt]];
     const ended = reason === "" ? "done" : reason === "cut" ? "cut off: its node was gone" : this.data.words.reasons[reason] || reason;
     const award = attempts.epoch[attempt] > 1 ? `, award ${attempts.epoch[attempt]}` : "";
-    return `${tasks.id[task]}  ${short(kinds[tasks.kind[task]])}\n${nodes[attempts.node[attempt]].name}${award}: ${duration(attempts.length[attempt] / per)} from ${(attempts.start[attempt] / per).toFixed(3)} s\n${ended}`;
+    const trade = this.traded.get(attempt);
+    const from = trade && trade.origin >= 0 ? `, traded from ${nodes[trade.origin].name}` : trade ? ", moved here" : "";
+    return `${tasks.id[task]}  ${short(kinds[tasks.kind[task]])}\n${nodes[attempts.node[attempt]].name}${award}: ${duration(attempts.length[attempt] / per)} from ${(attempts.start[attempt] / per).toFixed(3)} s${from}\n${ended}`;
   }
 
   listen() {
@@ -344,6 +395,7 @@ class Gantt {
     $("#kinds").replaceChildren(
       ...kinds.slice(0, 12).map((kind, place) => h("span", { title: kind }, h("i", { style: `background:var(--${colorName(place)})` }), short(kind))),
       ...(lost ? [h("span", {}, h("i", { style: "border:1.5px solid var(--bad)" }), "lost; an arrow leads to where it ran then")] : []),
+      ...(this.traded.size ? [h("span", {}, h("i", { class: "diamond" }), "traded; a line comes from the node that was to run it")] : []),
       h("span", {}, h("i", { style: "background:var(--track)" }), "idle"),
       h("span", {}, h("i", { style: "background:var(--away)" }), "not there"),
     );

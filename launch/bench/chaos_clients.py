@@ -25,7 +25,7 @@ from ..client import Connection
 from ..handle import Handle
 from ..problems import AgentUnreachable, Problem
 from .soak_clients import IN_FLIGHT_MAX, KNOWN_MAX, Ledger, unread
-from .soak_tasks import HELD, Errand, Known, draw
+from .soak_tasks import Errand, Known, draw
 
 CONNECT_S = 5.0
 PATIENCE_S = 60.0
@@ -121,7 +121,7 @@ class _Client:
             return False
         while len(self._under_way) >= IN_FLIGHT_MAX:
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
-        self._hand_in(_robust(draw(self._rng, self._known[-KNOWN_MAX:], HELD)))
+        self._hand_in(_robust(draw(self._rng, self._known[-KNOWN_MAX:])))
         return True
 
     async def finish(self) -> None:

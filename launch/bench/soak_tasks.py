@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,7 +69,7 @@ def _echo(rng: random.Random, known: Sequence[Known]) -> Errand:
 
 
 def _large(rng: random.Random, known: Sequence[Known]) -> Errand:
-    """By reference: it goes with the agent that took it in."""
+    """By reference: what it refers to lies at its holders."""
     value = rng.randbytes(LARGE_BYTES)
     return Errand(Submission("echo", [value]), value=[value], has_value=True)
 
@@ -158,8 +158,8 @@ def _call(function: str, arguments: list[object]) -> Submission:
 
 
 WEIGHTS: dict[Draw, int] = {
-    _echo: 29,
-    _large: 1,
+    _echo: 27,
+    _large: 3,
     _after: 10,
     _sleep: 15,
     _work: 10,
@@ -174,13 +174,9 @@ WEIGHTS: dict[Draw, int] = {
 }
 
 
-HELD = {make: weight for make, weight in WEIGHTS.items() if make is not _large}
-"""What all holders of a task have all of."""
-
-
-def draw(rng: random.Random, known: Sequence[Known], weights: Mapping[Draw, int] = WEIGHTS) -> Errand:
+def draw(rng: random.Random, known: Sequence[Known]) -> Errand:
     """One more; `known` may be handed on."""
-    [make] = rng.choices(list(weights), list(weights.values()))
+    [make] = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
     if make is _after and not known:
         make = _echo
     errand = make(rng, known)

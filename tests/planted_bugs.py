@@ -31,7 +31,7 @@ from parley.protocols.commitment_words import Choice, Chosen, Fence, Overruled, 
 from parley.protocols.contract import Contract, Standing
 from parley.protocols.contract_events import TaskCommitted
 from parley.protocols.contract_net import Initiator
-from parley.protocols.core import Effect, Message, NodeId, Outcome, Record, Run, State, Stop, TaskId
+from parley.protocols.core import SLOTS, Effect, Message, NodeId, Outcome, Record, Run, State, Stop, TaskId
 from parley.protocols.epochs import Epoch
 from parley.protocols.gate import Gate
 from parley.protocols.holder import Holder
@@ -318,11 +318,11 @@ def slots(patch: pytest.MonkeyPatch) -> None:
     start_next = Participant._start_next
 
     def start(self: Participant, now: float) -> list[Effect]:
-        self._slots += 1
+        self._left[SLOTS] += 1.0
         try:
             return start_next(self, now)
         finally:
-            self._slots -= 1
+            self._left[SLOTS] -= 1.0
 
     patch.setattr(Participant, "_start_next", start)
 

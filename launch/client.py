@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import secrets
 import tempfile
 import time
@@ -101,23 +100,6 @@ class AgentUnreachable(Problem):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence, Exit.UNREACHABLE)
-
-
-def addresses_of(named: Sequence[str] = ()) -> tuple[str, ...]:
-    """The agents to talk to: those named, else those of PARLEY_AGENT, else the newest one of this machine.
-
-    Raises AgentUnreachable if there is none.
-    """
-    if named:
-        return tuple(named)
-    if told := os.environ.get("PARLEY_AGENT", "").replace(",", " ").split():
-        return tuple(told)
-    from . import discovery
-
-    entry = discovery.newest()
-    if entry is None:
-        raise AgentUnreachable("no agent runs here: start one with `parley up --name n1`, or name one with --agent")
-    return (entry.address,)
 
 
 def _links(ring: Ring | None, nonce: bytes) -> Links:

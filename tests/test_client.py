@@ -14,7 +14,8 @@ import pytest
 from local_fleets import PARLEY, fleet_of
 
 from parley.launch import client as client_module
-from parley.launch.client import AgentUnreachable, Connection, addresses_of
+from parley.launch.client import AgentUnreachable, Connection
+from parley.launch.desk import addresses_of
 from parley.launch.fleet import Listening, LocalFleet
 from parley.launch.problems import Exit, Problem
 from parley.launch.submission import Submission

@@ -21,7 +21,7 @@ from ...protocols.requests import NodeLine, TaskLine
 from ...protocols.retelling import LinesTold
 from ...protocols.swim_words import LIVING
 from ..client import Connection
-from ..desk import connected, find
+from ..desk import addresses_of, connected
 from ..problems import Problem
 from ..running import run
 from .logfile import decode_head
@@ -46,7 +46,7 @@ class Asked(msgspec.Struct, frozen=True):
 def ask(agents: Sequence[str], task: str, logs: Path) -> Why:
     """The story by what the fleet of the first of these agents that answers (none named: the newest of this machine)
     has told, and by the logs in this folder. Raises Problem if nobody answers, or it does not know the task."""
-    return joined(run(_ask(find(agents), task)), logs)
+    return joined(run(_ask(addresses_of(agents), task)), logs)
 
 
 async def _ask(agents: Sequence[str], task: str) -> Asked:

@@ -26,7 +26,8 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from ...protocols.core import Outcome, State
 from ...protocols.requests import NodeLine, Submit, TaskLine
-from ..client import CONNECT_S, AgentUnreachable, Connection, addresses_of, never_handed_in
+from ..client import CONNECT_S, AgentUnreachable, Connection, never_handed_in
+from ..desk import addresses_of
 from .calls import Awaited, Function, TaskOptions, submission
 from .ends import value_of
 from .own_fleet import FleetOptions, OwnFleet

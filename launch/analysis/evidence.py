@@ -62,6 +62,7 @@ class Evidence:
         self.epochs: dict[str, set[int]] = {}  # of which more is told than their award
         self.committed: set[str] = set()
         self.numbers: dict[Place, int] = {}  # of each award, counted by life
+        self.counting: set[tuple[str, int]] = set()  # files and lives in which awards have numbers: older ones had none
         self.seeds: defaultdict[tuple[str, int], Counter[int]] = defaultdict(Counter)
         """Of plans, and of awards without one, by file and life."""
         self.prices: dict[str, list[tuple[Place, PriceTried]]] = {}
@@ -93,6 +94,8 @@ class Evidence:
         self.awarded.setdefault(award.task, []).append((place, award.epoch))
         self._awards_of[place.file, place.life] += 1
         self.numbers[place] = self._awards_of[place.file, place.life]
+        if award.number:
+            self.counting.add((place.file, place.life))
         rule = RULES.get(award.rule)
         if rule is None or rule.form is not None:
             self.seeds[place.file, place.life][award.seed] += 1

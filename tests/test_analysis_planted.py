@@ -102,7 +102,7 @@ def test_of_every_rule(rule: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy", [PRICES, GOSSIP], ids=["rounds", "gossip"])
 def test_of_batches_in_both_modes(policy: Policy, tmp_path: Path) -> None:
-    fleet = BatchFleet(unrelated(4, 80, 3), {"n1": [f"t{number}" for number in range(80)]}, policy)
+    fleet = BatchFleet(unrelated(4, 32, 3, 4.0), {"n1": [f"t{number}" for number in range(32)]}, policy)
     fleet.takes["n2"] = 3.0  # it is slower than it says, so others take from it
     fleet.run(300.0)
     _all_found(written(fleet, tmp_path), OF_BATCHES, set(OF_BATCHES) - {"price.round"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from typing import NamedTuple, TypeAlias
 
@@ -114,7 +115,9 @@ class Evidence:
 
     def was_killed(self, node: str, since: float, until: float) -> bool:
         """Between these moments, and started again: what it did last may be in no log."""
-        return any(back > since and latest < until for latest, back in self._killed.get(node, ()))
+        times = self._killed.get(node, [])
+        first = bisect_right(times, since, key=lambda lost: lost[1])
+        return first < len(times) and times[first][0] < until
 
     def tells_all(self, node: str, until: int, since: int = 0) -> bool:
         """Has the log of this node all that it did between these moments? One that was killed may lack its last

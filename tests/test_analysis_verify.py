@@ -171,6 +171,31 @@ def test_a_price_that_was_not_called_is_found(tmp_path: Path) -> None:
     assert (name, number + 1) in {(one.file, one.line) for one in verdict.differences}
 
 
+@pytest.mark.parametrize(
+    ("event", "field", "value"),
+    [
+        ("metric.objective", ("nodes", 0, "slots"), 10**9),
+        ("metric.objective", ("nodes", 0, "speed"), 0.0),
+        ("metric.objective", ("nodes",), []),
+        ("metric.objective", ("makespan_s",), 1e300),
+        ("task.commit", ("seconds",), -1.0),
+        ("task.commit", ("seconds",), 1e308),
+    ],
+)
+def test_no_number_in_a_log_brings_it_down(
+    event: str, field: tuple[str | int, ...], value: object, lines: Lines
+) -> None:
+    name, number = lines.of(event)[-1]
+    fields = json.loads(lines.lines[name][number])
+    *path, last = field
+    inner = fields
+    for step in path:
+        inner = inner[step]
+    inner[last] = value
+    verdict = lines.verdict(name, number, json.dumps(fields, separators=(",", ":")).encode())
+    assert any(one.file == name for one in verdict.differences)
+
+
 # --- what cannot be compared -----------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from local_fleets import PARLEY, fleet_of
 
 from parley.launch import client as client_module
 from parley.launch.client import Connection
-from parley.launch.discovery import addresses_of
+from parley.launch.desk import addresses_of
 from parley.launch.fleet import Listening, LocalFleet
 from parley.launch.problems import AgentUnreachable, Exit, Problem
 from parley.launch.submission import Submission

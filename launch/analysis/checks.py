@@ -129,7 +129,8 @@ def _award_itself(evidence: Evidence, place: Place, award: AuctionAwarded) -> No
 def _counted(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
     """The awards of a life are numbered from 1, in order; what its bidders have is what they said when they started."""
     number = evidence.numbers[place]
-    if award.number and award.number != number and not evidence.lacks_lines(place.file):
+    counts = (place.file, place.life) in evidence.counting and not evidence.lacks_lines(place.file)
+    if counts and award.number != number:
         evidence.differs(place, "number", award.number, number)
     if award.auction in evidence.closed:
         return

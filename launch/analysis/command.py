@@ -44,7 +44,7 @@ def why(folder: Path | None, task: str, agents: Sequence[str], as_json: bool) ->
     tell all of it, by what the agents say too. Raises RunError, Problem."""
     path = logs_of(folder)
     answer: Why | None = None
-    unknown = RunError("")
+    unknown: RunError | None = None
     try:
         answer = find_out(open_run(path), task)
         if answer.state not in ENDED and _being_written(path):
@@ -61,6 +61,7 @@ def why(folder: Path | None, task: str, agents: Sequence[str], as_json: bool) ->
             if agents and answer is None:
                 raise
     if answer is None:
+        assert unknown is not None
         raise unknown
     if as_json:
         click.echo(msgspec.json.encode(answer))

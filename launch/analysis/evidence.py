@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -65,6 +66,7 @@ class Evidence:
         self.epochs: dict[str, set[int]] = {}  # of which more is told than their award
         self.committed: set[str] = set()
         self.numbers: dict[Place, int] = {}  # of each award, counted by life
+        self.counting: set[tuple[str, int]] = set()  # files and lives in which awards have numbers: older ones had none
         self.seeds: defaultdict[tuple[str, int], Counter[int]] = defaultdict(Counter)
         """Of plans, and of awards without one, by file and life."""
         self.prices: dict[str, list[tuple[Place, PriceTried]]] = {}
@@ -99,6 +101,8 @@ class Evidence:
         self.awarded.setdefault(award.task, []).append((place, award.epoch))
         self._awards_of[place.file, place.life] += 1
         self.numbers[place] = self._awards_of[place.file, place.life]
+        if award.number:
+            self.counting.add((place.file, place.life))
         rule = RULES.get(award.rule)
         if rule is None or rule.form is not None:
             self.seeds[place.file, place.life][award.seed] += 1
@@ -117,7 +121,9 @@ class Evidence:
 
     def was_killed(self, node: str, since: float, until: float) -> bool:
         """Between these moments, and started again: what it did last may be in no log."""
-        return any(back > since and latest < until for latest, back in self._killed.get(node, ()))
+        times = self._killed.get(node, [])
+        first = bisect_right(times, since, key=lambda lost: lost[1])
+        return first < len(times) and times[first][0] < until
 
     def tells_all(self, node: str, until: int, since: int = 0) -> bool:
         """Has the log of this node all that it did between these moments? One that was killed may lack its last

@@ -21,11 +21,11 @@ from ...protocols.requests import NodeLine, TaskLine
 from ...protocols.retelling import LinesTold
 from ...protocols.swim_words import LIVING
 from ..client import Connection
-from ..desk import connected, find
+from ..desk import addresses_of, connected
 from ..problems import Problem
 from ..running import run
 from .logfile import decode_head
-from .run import Line, Run, RunError, open_run, understand
+from .run import Line, RunError, open_run, understand
 from .why import UNKNOWN, Why, told
 from .words import listed
 
@@ -46,7 +46,7 @@ class Asked(msgspec.Struct, frozen=True):
 def ask(agents: Sequence[str], task: str, logs: Path) -> Why:
     """The story by what the fleet of the first of these agents that answers (none named: the newest of this machine)
     has told, and by the logs in this folder. Raises Problem if nobody answers, or it does not know the task."""
-    return joined(run(_ask(find(agents), task)), logs)
+    return joined(run(_ask(addresses_of(agents), task)), logs)
 
 
 async def _ask(agents: Sequence[str], task: str) -> Asked:
@@ -70,31 +70,28 @@ async def _ask(agents: Sequence[str], task: str) -> Asked:
 
 def joined(asked: Asked, logs: Path) -> Why:
     """The story by what the fleet has told and by the logs in this folder, if they have anything of it."""
-    here = _lines_here(logs, asked.line.task)
+    here, files, damage = _here(logs, asked.line.task)
     there = [line for _, answer in asked.nodes if answer is not None for line in _understood(answer.lines)]
-    lines = {(line.head.node, line.head.hlc, line.head.seq): line for line in [*there, *(here[1] if here else ())]}
+    lines = {(line.head.node, line.head.hlc, line.head.seq): line for line in [*there, *here]}.values()
     if not lines:
         return from_agent(asked.line, asked.address)
-    named = {node for line in lines.values() for node in line.head.invitees}
-    files = {file.node for file in here[0].files} if here else set()
-    notes = [*(here[0].damage if here else ()), *_notes(asked, named, files)]
+    named = {node for line in lines for node in line.head.invitees}
     where = str(logs) if here else f"the agents of {asked.address}"
-    answer = told(asked.line.task, lines.values(), where, notes)
+    answer = told(asked.line.task, lines, where, [*damage, *_notes(asked, named, files)])
     if answer.state != UNKNOWN:
         return answer
-    return msgspec.structs.replace(
-        answer, state=str(asked.line.state), node=asked.line.node, error=asked.line.reason
-    )
+    line = asked.line
+    return msgspec.structs.replace(answer, state=str(line.state), node=line.node, error=line.reason)
 
 
-def _lines_here(logs: Path, task: str) -> tuple[Run, list[Line]] | None:
-    """What this machine's own logs have of it; None: nothing."""
+def _here(logs: Path, task: str) -> tuple[list[Line], set[str], list[str]]:
+    """What this machine's own logs have of it, whose they are, and what is wrong with them; of other runs nothing."""
     try:
         run = open_run(logs)
         run.find(task)
     except RunError:
-        return None
-    return run, list(run.about(task))
+        return [], set(), []
+    return list(run.about(task)), {file.node for file in run.files}, run.damage
 
 
 def _understood(lines: Iterable[bytes]) -> list[Line]:

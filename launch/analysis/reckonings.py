@@ -14,11 +14,11 @@ import msgspec
 
 from ...agents.node_events import NodeStarted
 from ...protocols.core import Event
+from ...protocols.load import SLOTS_MAX
 from ...protocols.reckoning import ObjectiveReached, Reckoning
 from .divisions import CLOSE
 from .evidence import Evidence, Place
 
-SHARES = ("done", "busy_s")
 CANNOT = "objectives that were not recomputed: lines of their node are missing before"
 
 
@@ -42,8 +42,12 @@ class Reckoned:
             case NodeStarted():
                 self._begin()
             case ObjectiveReached():
-                if whole:
-                    self._compare(place, event, self._next(None, event))
+                possible = all(1 <= one.slots <= SLOTS_MAX for one in event.nodes)
+                reached = self._next(None, event if possible else None)
+                if not possible:
+                    self._evidence.differs(place, "nodes", "slots that no node has", f"1 to {SLOTS_MAX} of each")
+                elif whole:
+                    self._compare(place, event, reached)
                 else:
                     self._evidence.cannot(CANNOT)
             case _ if type(event) in Reckoning.LISTENS:
@@ -52,22 +56,35 @@ class Reckoned:
     def _next(self, held: tuple[Event, float] | None, line: ObjectiveReached | None) -> ObjectiveReached | None:
         """What follows from the event before this one, if this is the `line` that tells of it."""
         before, self._held, self._nodes = self._held, held, line
-        return self._reckoning.tell(*before) if before is not None else None
+        try:
+            return self._reckoning.tell(*before) if before is not None else None
+        except (ValueError, OverflowError):  # of numbers that no node has written
+            self._begin()
+            return None
 
     def _compare(self, place: Place, logged: ObjectiveReached, reached: ObjectiveReached | None) -> None:
         if reached is None:
             self._evidence.differs(place, "event", logged.name, "none: not all that was handed in here had ended")
             return
-        told = [
-            (field, value, getattr(reached, field))
-            for field, value in msgspec.structs.asdict(logged).items()
-            if field != "nodes"
-        ]
-        for one, other in zip(logged.nodes, reached.nodes, strict=True):
-            told += [(f"nodes[{one.node}].{field}", getattr(one, field), getattr(other, field)) for field in SHARES]
-        for field, value, recomputed in told:
+        for field, (value, recomputed) in {**_numbers(logged, reached), **_shares(logged, reached)}.items():
             if not math.isclose(value, recomputed, rel_tol=CLOSE):
                 self._evidence.differs(place, field, value, recomputed)
+
+
+def _numbers(logged: ObjectiveReached, reached: ObjectiveReached) -> dict[str, tuple[float, float]]:
+    told = msgspec.structs.asdict(logged)
+    return {field: (value, getattr(reached, field)) for field, value in told.items() if field != "nodes"}
+
+
+def _shares(logged: ObjectiveReached, reached: ObjectiveReached) -> dict[str, tuple[float, float]]:
+    """By node; what a line does not have is not a number."""
+    did = {one.node: one for one in logged.nodes}
+    told: dict[str, tuple[float, float]] = {}
+    for one in reached.nodes:
+        for field in ("done", "busy_s"):
+            value = getattr(did[one.node], field) if one.node in did else math.nan
+            told[f"nodes[{one.node}].{field}"] = value, getattr(one, field)
+    return told
 
 
 def check_capacity(evidence: Evidence, place: Place, event: Event) -> bool:

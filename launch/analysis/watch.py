@@ -26,7 +26,7 @@ from ...protocols.requests import NodeLine, TaskLine
 from ...protocols.swim_words import LIVING
 from .. import plain
 from ..client import Connection
-from ..desk import find
+from ..desk import addresses_of
 from ..problems import AgentUnreachable
 from ..tables import NodeTold, TaskTold, node_told, task_told
 from .words import clean, duration
@@ -158,7 +158,7 @@ def _cut(row: list[tuple[str, str]], width: int) -> list[tuple[str, str]]:
 
 async def scenes(agents: Sequence[str], interval_s: float) -> AsyncGenerator[Scene]:
     """A scene at a time, the same one each time; ends never. Raises Problem if no agent answers any more."""
-    addresses = list(find(agents))
+    addresses = list(addresses_of(agents))
     scene = Scene(addresses[0])
     begun = time.monotonic()
     while True:

@@ -27,7 +27,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 from ...protocols.core import Outcome, State
 from ...protocols.requests import NodeLine, Submit, TaskLine
 from ..client import CONNECT_S, Connection, never_handed_in
-from ..discovery import addresses_of
+from ..desk import addresses_of
 from ..problems import AgentUnreachable
 from .calls import Awaited, Function, TaskOptions, submission
 from .ends import value_of

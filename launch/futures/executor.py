@@ -27,7 +27,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from ...protocols.requests import NodeLine, TaskLine
 from ..client import CONNECT_S, Connection
-from ..discovery import addresses_of
+from ..desk import addresses_of
 from .calls import Awaited, Function, TaskOptions, submission
 from .errands import Errands
 from .errands import Future as Future

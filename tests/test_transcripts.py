@@ -54,7 +54,8 @@ def test_three_persons_bid_until_each_has_an_object() -> None:
 
 
 def _stands(words: Standings) -> str:
-    told = [f"object {place} is n{owner:03}'s at {price}, phase {phase}" for place, phase, price, owner in words.standings]
+    lines = words.standings
+    told = [f"object {place} is n{owner:03}'s at {price}, phase {phase}" for place, phase, price, owner in lines]
     return "; ".join(told) or "nothing new"
 
 

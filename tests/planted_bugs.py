@@ -319,11 +319,11 @@ def slots(patch: pytest.MonkeyPatch) -> None:
     start_next = Participant._start_next
 
     def start(self: Participant, now: float) -> list[Effect]:
-        self._slots += 1
+        self._left[SLOTS] += 1.0
         try:
             return start_next(self, now)
         finally:
-            self._slots -= 1
+            self._left[SLOTS] -= 1.0
 
     patch.setattr(Participant, "_start_next", start)
 

@@ -459,7 +459,7 @@ class Opener:
                 self._tell(HeldFast(opening.task))
             if opening.stage is Stage.HOLDING and moved.floor.opener == self._node:  # there they count on this node
                 later = max(opening.epoch, moved.floor)
-                self.prepare(spec, move, later, Why.ORPHAN, now, started=moved.started)
+                self.prepare(spec, move, later, Why.ORPHAN, now, opening.ending, started=moved.started)
             elif opening.stage is Stage.HOLDING:  # others see to it there
                 self._tell(Overruled(opening.task, opening.epoch))
 

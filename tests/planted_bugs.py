@@ -31,7 +31,7 @@ from parley.protocols.commitment_words import Choice, Chosen, Fence, Overruled, 
 from parley.protocols.contract import Contract, Standing
 from parley.protocols.contract_events import TaskCommitted
 from parley.protocols.contract_net import Initiator
-from parley.protocols.core import Effect, Message, NodeId, Outcome, Record, Run, State, Stop, TaskId
+from parley.protocols.core import SLOTS, Effect, Message, NodeId, Outcome, Record, Run, State, Stop, TaskId
 from parley.protocols.epochs import Epoch
 from parley.protocols.gate import Gate
 from parley.protocols.holder import Holder

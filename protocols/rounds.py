@@ -255,7 +255,7 @@ class Rounds:
             self._begun = True
             return [*self._speak(now), *self._go_on(now)]
         if len(self._spoken[self._open]) == 1:
-            self._usual_s *= 2.0  # not a word is lost, but all are late
+            self._usual_s = min(2.0 * self._usual_s, ASK_S)  # not one word is lost: all are late
         self._wake_at = now + self._ask_s
         self._ask_s = min(2 * self._ask_s, ASK_S_MAX)
         self._pulls += 1

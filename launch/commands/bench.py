@@ -150,6 +150,6 @@ def bench(
     else:
         from rich.console import Console
 
-        console = Console(width=None if sys.stdout.isatty() else WIDTH)
+        console = Console(width=None if sys.stdout.isatty() else WIDTH, emoji=False)
         for table in [families.as_table(lines)] if by == "family" else by_instance.as_tables(lines):
             console.print(table)

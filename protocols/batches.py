@@ -56,7 +56,7 @@ WORTH = 8.0
 SPREAD_MIN = 0.1
 MEMBERS_MAX = 64
 """In larger fleets no session is opened: every member hears all the others in every round."""
-WAIT_S = 30.0
+WAIT_S = 60.0
 """So long a desk waits for its session; after that it calls it off."""
 DRIFT = 1.25
 """A node whose tasks take so many times as long as it said, or as much shorter, has moved."""

@@ -98,8 +98,9 @@ class Calls:
 
     @property
     def waiting(self) -> int:
-        """About how many wait to be called, or priced to be awarded."""
-        return len(self._uncalled) + len(self.priced)
+        """About how many wait to be called, are called, or wait priced to be awarded."""
+        called = sum([len(call.contracts) for call in self._open.values() if call.first])
+        return len(self._uncalled) + called + len(self.priced)
 
     @property
     def deadline(self) -> float | None:

@@ -6,7 +6,7 @@ same rule and reaches the same result.
 
     n1 -> all   Spoken(round 7, without=(), word)        without: who of round 6 did not reach me in time
     n2 -> all   Spoken(round 7, ...)
-    n1 -> n3    Ask(round 7, n3)                         nothing heard of it for ASK_S; or of whoever has what I miss
+    n1 -> n3    Ask(round 7, n3)                         nothing heard of it for long; or of whoever has what I miss
     n3 -> n1    Spoken(round 7, ...)                     all have spoken: round 7 is closed, round 8 begins
 
 A node that dies may have been heard by some only. Who closes round 6 without it says so in round 7, where another names
@@ -40,7 +40,11 @@ from .core import Count, Effect, Event, Message, NodeId, PeerDown, PeerError, Pe
 from .session import MEMBERS_MAX, ROUNDS_MAX, Nodes, Player, RoundNumber, SessionId, Word
 
 ASK_S = 0.2
+ASK_S_MIN = 0.02
 ASK_S_MAX = 1.0
+LATE = 16.0
+"""A word is asked for when it has taken so many times as long as words usually do, but after ASK_S_MIN to ASK_S."""
+SMOOTHING = 0.1
 PULLS_MAX = 8
 """So often a node asks in one round before it doubts itself."""
 LOG_SPOKEN_MAX = 256
@@ -175,6 +179,8 @@ class Rounds:
         self._told: dict[int, dict[NodeId, Spoken]] = {}  # the pieces of a log that have come, by round
         self._wake_at: float | None = start_at
         self._ask_s = ASK_S
+        self._usual_s = ASK_S / LATE  # from our word to that of another
+        self._spoke_at = start_at
         self._begun = False
         self._pulls = 0
         self._spoke = 0
@@ -248,6 +254,8 @@ class Rounds:
         if not self._begun:
             self._begun = True
             return [*self._speak(now), *self._go_on(now)]
+        if len(self._spoken[self._open]) == 1:
+            self._usual_s = min(2.0 * self._usual_s, ASK_S)  # not one word is lost: all are late
         self._wake_at = now + self._ask_s
         self._ask_s = min(2 * self._ask_s, ASK_S_MAX)
         self._pulls += 1
@@ -277,8 +285,9 @@ class Rounds:
         self._joins -= joins
         self._named |= joins
         self._spoken.setdefault(number, {})[self.node] = spoken
-        self._ask_s = ASK_S
-        self._wake_at = now + ASK_S
+        self._spoke_at = now
+        self._ask_s = min(max(LATE * self._usual_s, ASK_S_MIN), ASK_S)
+        self._wake_at = now + self._ask_s
         return [Publish(spoken)]
 
     def _hear(self, spoken: Spoken, sender: NodeId, now: float) -> Sequence[Effect]:
@@ -295,6 +304,8 @@ class Rounds:
         former = heard.get(node)
         if former is None or former.revision < spoken.revision:
             heard[node] = spoken
+            if number == self._open and not self._pulls:
+                self._usual_s += SMOOTHING * (now - self._spoke_at - self._usual_s)
             self._pulls = 0
             return self._go_on(now)
         return ()

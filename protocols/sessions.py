@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .prices import PriceStep
 
 SESSIONS_MAX = 16
-LIFE_S = 60.0
+LIFE_S = 120.0
 """A session that has not ended by then is given up."""
 LINGER_S = 10.0
 """So long one that has ended here is kept, for those who ask late."""

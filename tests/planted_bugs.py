@@ -183,9 +183,11 @@ bug("begun again: what is to be done at most once is awarded again after it was 
     commitment_mistakes.started_not_heeded
 )
 bug("no majority: one holder is enough", "S8", "S1", "S10")(commitment_mistakes.no_majority)
-bug("epoch 0 is shared: two agents that are handed a task take its first epoch for their own", "S9", profile="harsh")(
-    commitment_mistakes.epoch_0_is_shared
-)
+bug(
+    "epoch 0 is shared: two agents that are handed a task take its first epoch for their own",
+    *("S9", "S3"),
+    profile="harsh",
+)(commitment_mistakes.epoch_0_is_shared)
 bug("forgets too early: a holder forgets a task as soon as it knows how it ended", "S12", "S1", "S10", "L2")(
     commitment_mistakes.forgets_too_early
 )
@@ -358,7 +360,7 @@ def no_renewal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "deadline", property(lambda self: None))
 
 
-@bug("fence unheeded: work that counts no more runs on", "L4", "G1", profile="harsh")
+@bug("fence unheeded: work that counts no more runs on", "L4", "G1", "S11", profile="harsh")
 def fence_unheeded(patch: pytest.MonkeyPatch) -> None:
     receive = Participant.receive
 

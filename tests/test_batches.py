@@ -8,11 +8,13 @@ import pytest
 from batch_fleet import CALLS, GOSSIP, PRICES, BatchFleet, Matrix, unrelated
 from simulated_agents import START_S
 
+from parley.launch.bench.instances import generated
+from parley.launch.bench.sessions import play
 from parley.launch.scenario import draw
 from parley.launch.simulate import run
 from parley.protocols.batch_words import PROTOCOL, BatchDivided, BatchMoved, BatchOpened, Mode, TradeMet
 from parley.protocols.batches import Policy, spread_of
-from parley.protocols.contract_events import AuctionAwarded, TaskStarted
+from parley.protocols.contract_events import AuctionAwarded, TaskCommitted, TaskStarted
 from parley.protocols.core import Dividing, State
 from parley.transport.faults import Faults
 
@@ -140,7 +142,7 @@ def test_a_member_that_refuses_all_gets_nothing_and_what_all_refuse_is_called_fo
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_lost_words_change_little(mode: Mode) -> None:
+def test_lost_words_change_little_and_no_award_is_begun_by_two(mode: Mode) -> None:
     """Whether a session is opened depends on which words are lost: in every second run it is."""
     policy, faults = Policy(Dividing.PRICES, mode), Faults(loss=0.1, duplication=0.1)
     sessions = 0
@@ -153,7 +155,19 @@ def test_lost_words_change_little(mode: Mode) -> None:
             assert event.certificate is not None
             assert event.certificate < 0.08
         sessions += bool(told)
+        began = [(one.task, one.epoch) for _, _, one in fleet.events(TaskStarted) if isinstance(one, TaskStarted)]
+        assert len(set(began)) == len(began)
+        committed = [one.task for _, _, one in fleet.events(TaskCommitted) if isinstance(one, TaskCommitted)]
+        assert sorted(committed) == sorted(names(60))
     assert sessions
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_fifth_of_all_words_lost_changes_a_division_by_a_point_at_most(mode: Mode) -> None:
+    instance = generated("hcsp:48x4:u_i_hihi:1")
+    whole, lossy = (play(instance, "prices", mode, 0, loss=loss).division for loss in (0.0, 0.2))
+    assert lossy.value <= whole.value * 1.01
+    assert mode is Mode.GOSSIP or (lossy.value, lossy.bound) == (whole.value, whole.bound)
 
 
 def test_a_node_slower_than_it_said_is_relieved_by_trade() -> None:

@@ -9,7 +9,7 @@ import pytest
 from session_world import SESSION, Rememberer, World, names
 
 from parley.protocols.core import NodeId, PeerDown, PeerError, PeerUp, Publish, Send
-from parley.protocols.rounds import ASK_S, Ask, Log, Rounds, Spoken
+from parley.protocols.rounds import ASK_S, ASK_S_MIN, Ask, Log, Rounds, Spoken
 from parley.transport.faults import Faults
 
 LOSSY = Faults(loss=0.2, duplication=0.1, delay_s=(0.0005, 0.03))
@@ -67,6 +67,23 @@ def test_what_is_missing_is_asked_of_its_speaker_and_of_whoever_has_heard_it() -
     assert a.receive(Ask(SESSION, "b", 2), "c", 0.2) == [Send("c", spoken("b", 2))]
     assert a.receive(Ask(SESSION, "c", 1), "b", 0.2) == ()
     assert said(a.receive(spoken("c", 1), "b", 0.2)) == [spoken("a", 2)]
+
+
+def test_a_word_is_asked_for_as_soon_as_it_is_late_for_this_network() -> None:
+    a = Rounds(SESSION, "a", ["a", "b", "c"], lambda: Rememberer("a", 99), rounds_max=200)
+    now, number = 0.0, 1
+    a.wake(now)
+    for number in range(1, 40):
+        for node in ("b", "c"):
+            a.receive(spoken(node, number), node, now + 0.001)
+        now += 0.001
+    assert a.deadline == pytest.approx(now + ASK_S_MIN)
+    for _ in range(8):  # all words are late now
+        now = a.deadline or 0.0
+        assert a.wake(now)
+    for node in ("b", "c"):
+        a.receive(spoken(node, number + 1), node, now)
+    assert a.deadline == pytest.approx(now + ASK_S)
 
 
 def test_a_node_that_is_down_is_left_out_and_let_in_again_where_somebody_has_heard_it() -> None:

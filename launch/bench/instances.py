@@ -14,7 +14,7 @@ Files and folders are sorted out in `comparison.py`.
 
 A generator is written like a file: `hcsp:512x16:u_c_hihi:7` (Braun's range based matrices: consistent, inconsistent or
 semi-consistent; task and machine heterogeneity), `gap:10x50:a:7` to `d` (Beasley's types), `assign:100:7` (whole costs
-from 1 to 100), the last number the seed.
+up to 100), the last number the seed.
 """
 
 from __future__ import annotations
@@ -168,10 +168,10 @@ def generated(text: str) -> Instance:
 
 
 def _assigned(text: str, n: int, rng: Random) -> Instance:
-    """Beasley 1990: whole costs, uniform from 1 to 100."""
+    """As OR-Library's: whole costs, uniform from 2 to 100 (there a few are 1)."""
     if not 1 <= n <= MEMBERS_MAX:
         raise Problem(f"{text}: write assign:N:SEED, with N at most {MEMBERS_MAX}", Exit.USAGE)
-    costs = np.asarray([[float(rng.randint(1, 100)) for _ in range(n)] for _ in range(n)])
+    costs = np.asarray([[float(rng.randint(2, 100)) for _ in range(n)] for _ in range(n)])
     return Instance(text, costs, np.ones((n, n)), np.ones(n), 1, None)
 
 

@@ -113,8 +113,7 @@ def bench(
 
     Files are Braun/HCSP or OR-Library's (generalised) assignment, Azure's LLM traces (csv) and WfCommons' workflows
     (json); a generator is written hcsp:512x16:u_c_hihi:7, gap:10x50:c:7, assign:100:7, arrivals:16x100:7 or
-    workflow:200x20:7. Every node is an agent that knows its own
-    column of the table only.
+    workflow:200x20:7. Every node is an agent that knows its own column of the table only.
     """
     from .. import plain
     from ..bench import allocations, by_instance, comparison, families, online
@@ -151,6 +150,6 @@ def bench(
     else:
         from rich.console import Console
 
-        console = Console(width=None if sys.stdout.isatty() else WIDTH)
+        console = Console(width=None if sys.stdout.isatty() else WIDTH, emoji=False)
         for table in [families.as_table(lines)] if by == "family" else by_instance.as_tables(lines):
             console.print(table)

@@ -36,7 +36,7 @@ from parley.protocols.epochs import Epoch
 from parley.protocols.gate import Gate
 from parley.protocols.holder import Holder
 from parley.protocols.holders import holders_among
-from parley.protocols.membership import Membership, _Peer
+from parley.protocols.membership import Membership
 from parley.protocols.participant import Participant, _Attempt
 from parley.protocols.performatives import Cancel, Decline, Fenced, Reason
 from parley.protocols.proposer import Proposer
@@ -180,7 +180,7 @@ bug("a promise falls: a holder promises whatever it was asked for last", "S4", "
 bug("not adopted: an opener does as it likes, whatever was accepted before", "S1", "S7", "S4", first=10)(
     commitment_mistakes.accepted_not_adopted
 )
-bug("begun again: what is to be done at most once is awarded again after it was begun", "S3", first=11)(
+bug("begun again: what is to be done at most once is awarded again after it was begun", "S3", first=51)(
     commitment_mistakes.started_not_heeded
 )
 bug("no majority: one holder is enough", "S8", "S1", "S10")(commitment_mistakes.no_majority)
@@ -431,14 +431,14 @@ def dead_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 @bug("suspected for ever: nobody is given up", "M1", first=4)
 def suspected_for_ever(patch: pytest.MonkeyPatch) -> None:
-    def give_up(self: Membership, peer: _Peer, suspicion: Suspicion, now: float) -> list[Effect]:
-        peer.suspicion = None
+    def give_up(self: Membership, node: NodeId, now: float) -> list[Effect]:
+        del self._suspicions[node]
         return []
 
     patch.setattr(Membership, "_give_up", give_up)
 
 
-@bug("believed: an old view buries those who live, and they do not hear of it", "M2", "M4", first=49)
+@bug("believed: an old view buries those who live, and they do not hear of it", "M2", "M4", first=141)
 def believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_confront", lambda self, peer, now: [])
     patch.setattr(Membership, "_differ", lambda self, entries, sender: [])

@@ -42,7 +42,6 @@ from parley.protocols.performatives import Cancel, Decline, Fenced, Reason
 from parley.protocols.proposer import Proposer
 from parley.protocols.register import Register
 from parley.protocols.service import Service
-from parley.protocols.suspicion import Suspicion
 from parley.protocols.swim_words import Rumour
 from parley.transport.codec import Packet
 from parley.transport.disk import Disk, DiskError

@@ -213,7 +213,7 @@ class Connection:
                 raise
             else:
                 client._others = tuple(other for other in addresses if other != address)
-                client._go_on(client._keep_asking())
+                client._go_on(client._keep_asking)
                 return client
         if refusals:
             raise AgentUnreachable(refusals[0])
@@ -351,7 +351,7 @@ class Connection:
             return
         self._given_up.append(task)
         if len(self._given_up) == 1:
-            self._go_on(self._cancel_given_up())
+            self._go_on(self._cancel_given_up)
 
     async def __aenter__(self) -> Connection:
         return self
@@ -472,7 +472,7 @@ class Connection:
                 self._results += 1
                 self._unread_bytes += len(outcome.value)
                 if outcome.blobs and outcome.task in self._handles:
-                    self._go_on(self._end_with_values(outcome))
+                    self._go_on(partial(self._end_with_values, outcome))
                 else:
                     self._end(outcome.task, outcome)
             case Refused(task, error):
@@ -494,7 +494,7 @@ class Connection:
         handle = self._handles.get(task)
         if handle is not None and handle.taken.done():
             self._outbox = deque(submit for submit in self._outbox if submit.task.id != task)
-            self._go_on(self._end_elsewhere(task))
+            self._go_on(partial(self._end_elsewhere, task))
         else:
             self._end(task, Outcome(task, State.FAILED, error=f"not taken: {error}"))
 
@@ -504,12 +504,12 @@ class Connection:
         if handle is not None:
             handle.end(outcome)
 
-    def _go_on(self, work: Coroutine[object, object, None]) -> None:
+    def _go_on(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
         """Meanwhile; an agent that is lost ends it."""
 
         async def until_lost() -> None:
             with contextlib.suppress(AgentUnreachable):
-                await work
+                await work()
 
         task = asyncio.get_running_loop().create_task(until_lost())
         self._background.add(task)
@@ -588,6 +588,8 @@ class Connection:
         self._moving = True
         for address in candidates:
             self._endpoint.close()
+            if self._lost:  # closed meanwhile
+                return False
             try:
                 self._dial(address)
                 await asyncio.wait_for(self.nodes(), CONNECT_S / len(candidates))

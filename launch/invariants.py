@@ -12,6 +12,7 @@ The names are those of the reliability page, of both files:
 | S6 | what runs on a node takes no more than it has: slots, amounts | `Run` |
 | S11 | nothing starts after it was given back, declined or released | `Run` |
 | S13 | nothing runs on a node beside what its participant says runs there | every turn |
+| S14 | a task is called cancelled if a client has cancelled it, and late if it has a deadline | `Result` |
 | A1 | an award goes to a node that has bid for that task | `auction.award` |
 | G1 | every queue is bounded, and empty when all is over | twice a second; the end |
 | G2 | the record of an award replays to the same winner, cost, runner-up and margin | `auction.award` |
@@ -48,7 +49,8 @@ from ..protocols.contract_events import (
 )
 from ..protocols.core import Event, Message, NodeId, Outcome, Record, Run, State, TaskId
 from ..protocols.epochs import Epoch
-from ..protocols.requests import Result, Submit
+from ..protocols.performatives import Reason
+from ..protocols.requests import CancelTasks, Result, Submit
 from ..protocols.swim_words import PeerState
 from ..transport.links import Cause
 from ..transport.simulated import Witness
@@ -86,6 +88,8 @@ class Invariants(Witness):
         self._batches: dict[str, tuple[TaskId, ...]] = {}  # the tasks of each session
         self._columns: dict[tuple[str, NodeId], tuple[float | None, ...]] = {}
         self._submitted: Counter[tuple[NodeId, NodeId, TaskId]] = Counter()  # by whom, to whom; not answered yet
+        self._due: set[TaskId] = set()  # what has a deadline
+        self._given_up: set[TaskId] = set()  # what a client has cancelled
         self.executions = 0
 
     def story(self, task: TaskId) -> _Story:
@@ -95,6 +99,11 @@ class Invariants(Witness):
         """How a task has ended; None: it has not."""
         outcome = self.promises.chosen.get(task)
         return outcome.state if outcome is not None else None
+
+    def is_late(self, task: TaskId) -> bool:
+        """It has ended because its deadline had passed."""
+        outcome = self.promises.chosen.get(task)
+        return outcome is not None and outcome.reason == Reason.DEADLINE
 
     def outcomes(self) -> dict[TaskId, State]:
         """Of all that has ended."""
@@ -138,6 +147,10 @@ class Invariants(Witness):
             self._result(node, cause.sender, message.outcome)
         elif type(message) is Submit:
             self._submitted[cause.sender, node, message.task.id] += 1
+            if message.task.conditions.deadline_s is not None:
+                self._due.add(message.task.id)
+        elif type(message) is CancelTasks:
+            self._given_up.update(message.which)
 
     def _result(self, client: NodeId, agent: NodeId, outcome: Outcome) -> None:
         """It is told as often as it has handed the task in there, and always the same."""
@@ -149,6 +162,10 @@ class Invariants(Witness):
             raise Violation("S2", f"{client} is told another outcome of {task} than before")
         if self.promises.chosen.get(task) != outcome:
             raise Violation("S2", f"{client} is told an outcome of {task} that was not chosen")
+        if outcome.state is State.CANCELLED and task not in self._given_up:
+            raise Violation("S14", f"{client} is told that {task} is cancelled, and nobody has cancelled it")
+        if outcome.reason == Reason.DEADLINE and task not in self._due:
+            raise Violation("S14", f"{client} is told that {task} is late, and it has no deadline")
 
     # --- promises ------------------------------------------------------------------------------------------------
 

@@ -89,6 +89,8 @@ def draw(seed: int, nodes: int, tasks: int, profile: Profile) -> Scenario:
     fleet = {name: _resources(random) for name in names}
     entries = random.sample(names, random.randint(1, min(3, nodes)))
     handed = tuple(_handed(number, entries, random) for number in range(1, tasks + 1))
+    if profile != "none":
+        handed = _limited(handed, Random(f"{seed}/deadlines"))
     if policy.dividing is Dividing.PRICES:
         handed = _together(handed, Random(f"{seed}/batch"))
         fleet = {name: dataclasses.replace(resources, slots=1) for name, resources in fleet.items()}
@@ -128,7 +130,19 @@ def _handed(number: int, entries: list[NodeId], random: Random) -> Handed:
         terms = Conditions(at_most_once=True)
     at = random.uniform(FAULTS_FROM_S, TASKS_UNTIL_S)
     cancel_at = at + random.uniform(0.0, 3.0) if random.random() < 0.15 else None
-    return Handed(Task(f"t{number}", "work", work, terms=terms), random.choice(entries), at, cancel_at)
+    return Handed(Task(f"t{number:03}", "work", work, terms=terms), random.choice(entries), at, cancel_at)
+
+
+def _limited(handed: tuple[Handed, ...], random: Random) -> tuple[Handed, ...]:
+    """Some must be done soon."""
+    limited = []
+    for one in handed:
+        task = one.task
+        if random.random() < 0.15:
+            terms = msgspec.structs.replace(task.conditions, deadline_s=round(random.uniform(0.5, 6.0), 3))
+            task = msgspec.structs.replace(task, terms=terms)
+        limited.append(dataclasses.replace(one, task=task))
+    return tuple(limited)
 
 
 def _together(handed: tuple[Handed, ...], random: Random) -> tuple[Handed, ...]:
@@ -137,7 +151,7 @@ def _together(handed: tuple[Handed, ...], random: Random) -> tuple[Handed, ...]:
     batch = []
     for one in handed:
         entry = one.entry if random.random() < 0.3 else handed[0].entry
-        terms = None if one.task.conditions.amounts else one.task.terms
+        terms = one.task.terms if one.task.conditions.at_most_once else None
         cancel_at = None if one.cancel_at is None else at[entry] + random.uniform(0.0, 3.0)
         task = msgspec.structs.replace(one.task, terms=terms)
         batch.append(Handed(task, entry, at[entry], cancel_at))

@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from .commitment_words import Spec
 from .core import Message, NodeId, Outcome, State, TaskId
+from .performatives import Reason
 from .requests import Handle, TaskLine
 
 SEEK_S = 0.4
@@ -40,10 +41,11 @@ class Sighting(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class Seek(Message, frozen=True, array_like=True):
-    """Who knows these tasks: ids, beginnings of ids, labels? `cancel`: whoever owns them is to end them."""
+    """Who knows these tasks: ids, beginnings of ids, labels? `ends`: why whoever owns those is to end them, where these
+    are whole ids."""
 
     names: Annotated[tuple[Handle, ...], Meta(min_length=1, max_length=NAMES_MAX)]
-    cancel: bool = False
+    ends: Reason | None = None
 
 
 class Sought(Message, frozen=True, array_like=True):

@@ -14,14 +14,14 @@ stands. A client that follows an output and falls silent holds nobody up: the re
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
 
 from .blobs import Gather, Gathered, Release
-from .book import Entry, Tray, Watch
+from .book import Book, Entry, Tray, Watch
 from .carrier import OFFER, Carrier
 from .commitment import Commitment
 from .commitment_words import Chosen, HeldFast, Overruled, Permitted, Spec
@@ -74,10 +74,6 @@ from .timers import earliest
 
 TASKS_MAX = 200_000
 """How many tasks an agent holds that have not ended; more are refused."""
-ENDED_MAX = 200_000
-"""How many tasks that have ended are remembered; the oldest is forgotten first."""
-ENDED_BYTES_MAX = 256 * 1024 * 1024
-"""Results that are kept for whoever asks; beyond it, the oldest are forgotten."""
 WATCHES_MAX = 4_096
 """How many questions wait for tasks to end; the oldest is forgotten first."""
 KEPT_BYTES_MAX = 8 * 1024**3
@@ -135,15 +131,9 @@ class Service:
         self._nodes = nodes
         self._hand_on = hand_on
         self._carrier = carrier or Carrier("", lambda blob: False)
-        self._kept_bytes_max = kept_bytes_max
-        self._kept_bytes = 0
-        self._book: OrderedDict[TaskId, Entry] = OrderedDict()  # in the order of submission
-        self._labels: dict[str, TaskId] = {}
+        self._book = Book(kept_bytes_max)
         self._children: dict[TaskId, list[TaskId]] = {}
         self._deadlines: list[tuple[float, TaskId]] = []
-        self._open = 0
-        self._ended: deque[TaskId] = deque()
-        self._ended_bytes = 0
         self._trays: OrderedDict[NodeId, Tray] = OrderedDict()  # the client that read last comes last
         self._watches: dict[tuple[NodeId, int], Watch] = {}
         self._following = Following(initiator, self._book.get)
@@ -193,9 +183,9 @@ class Service:
             case AskDrain(request):
                 effects = self.drain(now)
                 running = self._participant.load()[0]
-                return [*effects, Send(sender, Draining(request, running, self._open))]
+                return [*effects, Send(sender, Draining(request, running, self._book.open))]
             case AskTasks(request, which, past):
-                found = self._find(which)
+                found = self._book.find(which)
                 if isinstance(found, str):
                     return [Send(sender, NotFound(request, found))]
                 return [Send(sender, self._page(request, found, past))]
@@ -210,7 +200,7 @@ class Service:
 
     @property
     def deadline(self) -> float | None:
-        while self._deadlines and self._is_ended(self._deadlines[0][1]):
+        while self._deadlines and self._book.is_ended(self._deadlines[0][1]):
             heapq.heappop(self._deadlines)
         return earliest(
             self._following.look_at,
@@ -224,9 +214,8 @@ class Service:
         effects: list[Effect] = []
         while self._deadlines and self._deadlines[0][0] <= now:
             task = heapq.heappop(self._deadlines)[1]
-            if not self._is_ended(task):
-                limit_s = self._book[task].task.conditions.deadline_s
-                effects += self._end(task, State.FAILED, Reason.DEADLINE, f"not done within its {limit_s:g} s", now)
+            if not self._book.is_ended(task):
+                effects += self._end(task, Reason.DEADLINE, now)
         for watch in self._watches.values():
             if watch.tell_at is not None and watch.tell_at <= now:
                 watch.tell_at = None
@@ -252,7 +241,7 @@ class Service:
         entry = Entry(submit, sender)
         after: list[tuple[TaskId, str]] = []
         for name in submit.after:
-            parent = self._labels.get(name, name)
+            parent = self._book.labelled(name)
             known = self._book.get(parent)
             after.append((parent, name))
             if known is None:
@@ -287,14 +276,12 @@ class Service:
     def _enter(self, entry: Entry, now: float) -> None:
         """Into the book."""
         task = entry.task
-        self._book[task.id] = entry
-        self._open += 1
-        if entry.label:
-            self._labels[entry.label] = task.id
+        self._book.enter(entry)
         for parent in entry.parents:
             self._children.setdefault(parent, []).append(task.id)
         if task.conditions.deadline_s is not None:
-            entry.due = now + task.conditions.deadline_s
+            if entry.due is None:
+                entry.due = now + task.conditions.deadline_s
             heapq.heappush(self._deadlines, (entry.due, task.id))
 
     def _again(self, entry: Entry, submit: Submit, sender: NodeId, now: float) -> Sequence[Effect]:
@@ -320,9 +307,9 @@ class Service:
             return "this agent is about to leave; try another"
         if self.refusing:
             return f"{self.refusing}; try another agent"
-        if self._open >= TASKS_MAX:
+        if self._book.open >= TASKS_MAX:
             return f"this agent holds {TASKS_MAX} tasks already; try another"
-        if submit.label and not self._is_ended(self._labels.get(submit.label, "")):
+        if submit.label and not self._book.is_ended(self._book.labelled(submit.label)):
             return f"the label {submit.label} belongs to a task that has not ended"
         if task.blobs != tuple([blob.hint for blob in submit.blobs]):
             return "what its argument refers to is not what it declares"
@@ -353,12 +340,16 @@ class Service:
 
     # -- tasks end
 
-    def _end(self, task: TaskId, state: State, reason: Reason, detail: str, now: float) -> Sequence[Effect]:
-        """Before its time."""
+    def _end(self, task: TaskId, reason: Reason, now: float) -> Sequence[Effect]:
+        """A client no longer wants it, or its deadline has passed."""
         entry = self._book[task]
+        entry.ends = reason
         if entry.absent:
-            entry.cancelled = True
-            return [Publish(Seek((task,), cancel=True))]
+            return [Publish(Seek((task,), ends=reason))]
+        state, detail = State.CANCELLED, "cancelled by a client"
+        limit_s = entry.task.conditions.deadline_s
+        if reason is Reason.DEADLINE and limit_s is not None:
+            state, detail = State.FAILED, f"not done within its {limit_s:g} s"
         if entry.parents:
             return self._decide(Outcome(task, state, error=detail, reason=reason), now)
         return self._initiator.cancel(task, state, reason, detail, now)
@@ -371,15 +362,11 @@ class Service:
         entry = self._book.get(outcome.task)
         if entry is None or entry.outcome is not None:
             return ()
-        entry.end(outcome)
+        self._book.end(entry, outcome)
         self._following.end(outcome.task)
         self._absent.pop(outcome.task, None)
-        self._open -= 1
-        self._ended.append(outcome.task)
-        self._ended_bytes += len(outcome.value)
         if outcome.blobs:
             self._carrier.keep(("kept", outcome.task), outcome.blobs)
-            self._kept_bytes += sum([blob.size for blob in outcome.blobs])
         effects: list[Effect] = list(self._carrier.release(("task", outcome.task)))
         effects += self._put_out(entry)
         for watch in list(self._watches.values()):
@@ -391,7 +378,9 @@ class Service:
                     watch.tell_at = now + TELL_EVERY_S
         for child in self._children.pop(outcome.task, ()):
             effects += self._parent_ended(self._book[child], outcome, now)
-        self._forget()
+        for forgotten in self._book.forget():
+            if forgotten.blobs:
+                effects += self._carrier.release(("kept", forgotten.task))
         return effects
 
     def _parent_ended(self, child: Entry, outcome: Outcome, now: float) -> Sequence[Effect]:
@@ -404,23 +393,6 @@ class Service:
         if outcome.blobs:
             self._carrier.keep(("task", child.task.id), outcome.blobs)
         return () if child.parents or child.absent else self._call(child, now)
-
-    def _forget(self) -> None:
-        """The oldest that have ended, where there are too many, or their results too large; never the last one."""
-        while len(self._ended) > 1 and (
-            len(self._ended) > ENDED_MAX
-            or self._ended_bytes > ENDED_BYTES_MAX
-            or self._kept_bytes > self._kept_bytes_max
-        ):
-            task = self._ended.popleft()
-            entry = self._book.pop(task)
-            assert entry.outcome is not None
-            self._ended_bytes -= len(entry.outcome.value)
-            if entry.outcome.blobs:
-                self._kept_bytes -= sum([blob.size for blob in entry.outcome.blobs])
-                self._carrier.release(("kept", task))
-            if self._labels.get(entry.label) == task:
-                del self._labels[entry.label]
 
     def _put_out(self, entry: Entry) -> Sequence[Effect]:
         """Its client may read its result."""
@@ -449,33 +421,6 @@ class Service:
 
     # -- questions
 
-    def _is_ended(self, task: TaskId) -> bool:
-        entry = self._book.get(task)
-        return entry is None or entry.outcome is not None
-
-    def _find(self, which: Sequence[str]) -> list[TaskId] | str:
-        """The tasks of these names, or one sentence."""
-        found: dict[TaskId, None] = {}
-        for name in which:
-            if name == "all":
-                found.update(dict.fromkeys(self._book))
-                continue
-            tasks = [next(reversed(self._book))] if name == "last" and self._book else self._named(name)
-            if not tasks:
-                return f"no task here is called {name}, and none begins with it"
-            if len({task.partition("/")[0] for task in tasks}) > 1:
-                return f"{name} is the beginning of {len(tasks)} tasks, {tasks[0]} and {tasks[1]} among them: say more"
-            found.update(dict.fromkeys(tasks))
-        return list(found)
-
-    def _named(self, name: str) -> list[TaskId]:
-        """An id, a label, the replicas of an id, or whatever begins so."""
-        if name in self._book:
-            return [name]
-        if name in self._labels:
-            return [self._labels[name]]
-        return [task for task in self._book if task.startswith(name)]
-
     def _page(self, request: int, found: Sequence[TaskId], past: str) -> Tasks:
         start = found.index(past) + 1 if past in found else 0
         page = found[start : start + LINES_PER_ANSWER_MAX]
@@ -500,7 +445,7 @@ class Service:
 
     def _watch(self, question: Wait | CancelTasks | AskResult, sender: NodeId, now: float) -> Sequence[Effect]:
         which = (question.task,) if isinstance(question, AskResult) else question.which
-        found = self._find(which)
+        found = self._book.find(which)
         if isinstance(found, str):
             return [Send(sender, NotFound(question.request, found))]
         if isinstance(question, AskResult) and len(found) > 1:
@@ -517,7 +462,7 @@ class Service:
         if len(self._watches) > WATCHES_MAX:
             del self._watches[next(iter(self._watches))]
         for task in to_cancel:
-            effects += self._end(task, State.CANCELLED, Reason.CANCELLED, "cancelled by a client", now)
+            effects += self._end(task, Reason.CANCELLED, now)
         if not to_cancel and (not watch.open or isinstance(question, Wait)):
             effects += self._answer(watch)
         return effects
@@ -529,7 +474,7 @@ class Service:
             self._watches.pop((watch.client, request), None)
         match question:
             case AskResult(_, name):
-                task = self._find((name,))[0]
+                task = self._book.find((name,))[0]
                 outcome = self._book[task].outcome if task in self._book else None
                 if outcome is None:
                     return [Send(watch.client, NotFound(request, f"the result of {name} is forgotten"))]
@@ -586,8 +531,7 @@ class Service:
         entry = Entry(submit, former.client if former is not None else "")
         entry.after, entry.fast = spec.after, True
         if former is not None:
-            entry.follow, entry.due = former.follow, former.due
-            self._open -= 1
+            entry.follow, entry.due, entry.ends = former.follow, former.due, former.ends
         self._absent.pop(task, None)
         effects: list[Effect] = []
         for parent, name in spec.after:
@@ -605,14 +549,20 @@ class Service:
         self._enter(entry, now)
         if entry.blobs:
             self._carrier.keep(("task", task), entry.blobs)
-        return effects if entry.parents else [*effects, *self._call(entry, now)]
+        if not entry.parents:
+            effects += self._call(entry, now)
+        if entry.ends is not None:
+            effects += self._end(task, entry.ends, now)
+        return effects
 
     def _unknown(self, message: Message) -> list[str]:
-        """What it names and is not in the book; empty where there is nobody to ask."""
+        """What it names and is not in the book; empty where there is nobody to ask. What is to be cancelled must stand
+        there by its whole name: others may have tasks that begin like it, too."""
         names = named_in(message)
         if self._commitment is None or not self._commitment.company or len(self._parked) >= PARKED_MAX:
             return []
-        return [name for name in names if name not in ("all", "last") and not self._named(name)]
+        known = self._book.has if isinstance(message, CancelTasks) else self._book.named
+        return [name for name in names if name not in ("all", "last") and not known(name)]
 
     def _sought(self, seek: Seek, sender: NodeId, now: float) -> Sequence[Effect]:
         """Another agent asks for tasks: what we own, hold, or know the end of."""
@@ -621,12 +571,12 @@ class Service:
         effects: list[Effect] = []
         sightings: dict[TaskId, Sighting] = {}
         for name in seek.names:
-            for task in self._named(name)[:LINES_PER_ANSWER_MAX]:
+            for task in self._book.named(name)[:LINES_PER_ANSWER_MAX]:
                 entry = self._book[task]
                 if not entry.absent:
                     sightings[task] = Sighting(self._line(task), entry.outcome is None, entry.outcome)
-                if seek.cancel and entry.outcome is None and not entry.absent:
-                    effects += self._end(task, State.CANCELLED, Reason.CANCELLED, "cancelled by a client", now)
+                if seek.ends is not None and task == name and entry.outcome is None and not entry.absent:
+                    effects += self._end(task, seek.ends, now)
             for sighting in self._commitment.sight(name)[:LINES_PER_ANSWER_MAX]:
                 task = sighting.line.task
                 if task not in sightings or (sighting.outcome is not None and sightings[task].outcome is None):
@@ -651,7 +601,7 @@ class Service:
         effects = list(self._chosen(line.task, outcome, sender, now)) if outcome is not None else []
         waiting, self._parked = self._parked, []
         for until, message, sender, lacks in waiting:
-            lacks -= {name for name in lacks if line.task.startswith(name) or line.label == name}
+            lacks -= {line.task, line.label}  # a beginning may be that of others, too: it waits for all answers
             if lacks:
                 self._parked.append((until, message, sender, lacks))
             else:
@@ -659,13 +609,13 @@ class Service:
         return effects
 
     def _poll(self, now: float) -> Sequence[Effect]:
-        """Those that are seen to elsewhere are asked for again, and cancelled again, until they have ended."""
+        """Those that are seen to elsewhere are asked for again, for the same reason, until they have ended."""
         self._poll_at = now + POLL_S if self._absent else None
         effects: list[Effect] = []
-        for cancel in (False, True):
-            tasks = [task for task in self._absent if self._book[task].cancelled is cancel]
+        for ends in (None, Reason.CANCELLED, Reason.DEADLINE):
+            tasks = [task for task in self._absent if self._book[task].ends is ends]
             for start in range(0, len(tasks), NAMES_MAX):
-                effects.append(Publish(Seek(tuple(tasks[start : start + NAMES_MAX]), cancel)))
+                effects.append(Publish(Seek(tuple(tasks[start : start + NAMES_MAX]), ends)))
         return effects
 
     def _chosen(self, task: TaskId, outcome: Outcome | None, teller: NodeId, now: float) -> Sequence[Effect]:

@@ -250,7 +250,7 @@ def old_copy(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Disk, "crash", crashed)
 
 
-@bug("sync in vain: what could not be synced counts as durable", "S4", "S10", profile="harsh", first=36)
+@bug("sync in vain: what could not be synced counts as durable", "S4", "S10", profile="harsh", first=397)
 def sync_in_vain(patch: pytest.MonkeyPatch) -> None:
     sync = Disk.sync
 
@@ -487,3 +487,13 @@ def flood(patch: pytest.MonkeyPatch) -> None:
         self.items, self.bytes = items, size
 
     patch.setattr(Link, "acknowledge", kept)
+
+
+@bug("late: whoever sees to a task is not told why it is to end", "S14", first=12)
+def late(patch: pytest.MonkeyPatch) -> None:
+    end = Service._end
+
+    def ended(self: Service, task: TaskId, reason: Reason, now: float) -> Sequence[Effect]:
+        return end(self, task, Reason.CANCELLED if self._book[task].absent else reason, now)
+
+    patch.setattr(Service, "_end", ended)

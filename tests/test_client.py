@@ -64,6 +64,16 @@ async def test_what_was_taken_once_is_not_refused_later(connection: Connection) 
     assert (await never.outcome).error == "not taken: no room"
 
 
+async def test_who_closes_while_it_looks_for_another_agent_looks_no_further(connection: Connection) -> None:
+    connection._others = ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2")
+    looking = asyncio.create_task(connection._fail_over(AgentUnreachable("it is gone")))
+    while connection.address != "tcp://127.0.0.1:1":
+        await asyncio.sleep(0)
+    connection.close()
+    assert not await looking
+    assert connection.address == "tcp://127.0.0.1:1"
+
+
 async def test_what_was_not_sent_yet_is_never_sent(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "UNANSWERED_MAX", 1)
     first, second, third = (connection.hand_in(sleep(0.0)) for _ in range(3))
@@ -80,7 +90,7 @@ async def test_one_that_is_forgotten_keeps_no_other_from_being_cancelled(connect
     stranger, handle = connection.hand_in(sleep(LONG_S)), connection.hand_in(sleep(LONG_S))
     await handle.taken
     connection._given_up.append("stranger")  # as if the agent had forgotten it
-    connection._go_on(connection._cancel_given_up())
+    connection._go_on(connection._cancel_given_up)
     connection.give_up(handle.task)
     connection.give_up(stranger.task)
     outcomes = await asyncio.wait_for(asyncio.gather(stranger.outcome, handle.outcome), 10)

@@ -314,6 +314,16 @@ def test_who_is_counted_on_where_its_task_has_moved_sees_to_it_there() -> None:
     assert asked == [("n2", True), ("n3", True), ("n4", True)]
 
 
+def test_an_end_that_is_wanted_is_wanted_still_where_its_task_has_moved() -> None:
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    desk.opener.end(CANCELLED, 0.0)
+    desk.hear(Decided("T", 0, Choice(moved=Moved(("n2", "n3", "n4"), E0))), "n2")
+    assert desk.said()[-1] == ("n4", Prepare("T", 1, E1, Why.CANCEL))
+    desk.hear(Promise("T", 1, E1, E0, None, False), "n3", "n4")
+    assert desk.said() == [(holder, Commit("T", 1, E1, Choice(CANCELLED))) for holder in ("n2", "n3", "n4")]
+
+
 def test_a_result_that_comes_when_another_stands_is_told_to_be_late() -> None:
     late: list[tuple[str, Epoch]] = []
     proposer = Proposer(

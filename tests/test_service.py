@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from parley.agents.payload import Handed, hand_on, pack, unpack
-from parley.protocols import following
+from parley.protocols import book, following
 from parley.protocols import service as module
 from parley.protocols.commitment import Commitment
 from parley.protocols.contract_net import Initiator
@@ -35,6 +36,7 @@ from parley.protocols.performatives import (
     Output,
     Printed,
     Proposal,
+    Reason,
     Stream,
 )
 from parley.protocols.requests import (
@@ -61,7 +63,7 @@ from parley.protocols.requests import (
     TaskLine,
     Wait,
 )
-from parley.protocols.seeking import NAMES_MAX, Seek, Sighting, Sought
+from parley.protocols.seeking import NAMES_MAX, SEEK_S, Seek, Sighting, Sought
 from parley.protocols.service import Service, TaskSubmitted
 from parley.protocols.swim_words import Ping, Presence, Status
 
@@ -113,7 +115,7 @@ def test_a_task_must_be_what_it_says() -> None:
 
 def test_what_is_held_and_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TASKS_MAX", 2)
-    monkeypatch.setattr(module, "ENDED_MAX", 1)
+    monkeypatch.setattr(book, "ENDED_MAX", 1)
     service, _ = desk()
     for name in "tuv":
         last = answers(service, Submit(Task(name, "x"), b""))
@@ -121,7 +123,7 @@ def test_what_is_held_and_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch)
     for name in "tu":
         answers(service, Completed(Outcome(name, State.DONE)), "a")
     assert isinstance(answers(service, Submit(Task("u", "x"), b""))[0], Refused)
-    assert len(service._ended) == 1
+    assert len(service._book) == 1
 
 
 def test_nodes() -> None:
@@ -181,7 +183,7 @@ def submit(service: Service, name: str, *after: str, now: float = 0.0, **more: o
 
 
 def test_results_are_kept_for_whoever_asks_as_far_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ENDED_BYTES_MAX", 1_000)
+    monkeypatch.setattr(book, "ENDED_BYTES_MAX", 1_000)
     service, _ = desk()
     complete(service, results(20, 100))
     assert answers(service, AskResult(1, "t19"), "stranger") == [ResultOf(1, results(20, 100)[19])]
@@ -295,15 +297,24 @@ def test_what_a_silent_follower_does_not_read_holds_nobody_up() -> None:
     assert service.receive(printed, "a", 30.0) == [Send("a", Grant("t", 1, 5))]
 
 
-def test_a_question_about_many_tasks_of_others_is_asked_whole() -> None:
+def knowing() -> tuple[Service, Initiator]:
+    """A desk with tasks of others."""
     commitment = Commitment("a", 1, random.Random(1), 0.0)
     commitment.receive(PeerUp("b"), "a", 0.0)
-    _, initiator = desk()
+    initiator = Initiator("a", 1, 0)
+    initiator.receive(PeerUp("a"), "a", 0.0)
     participant = Participant("a", 1, 1.0, lambda asked, now: Pricing(()), lambda task, seconds, now: None)
-    service = Service(initiator, participant, lambda: [HERE], hand_on, commitment=commitment)
+    return Service(initiator, participant, lambda: [HERE], hand_on, commitment=commitment), initiator
+
+
+def published(effects: Sequence[Effect]) -> list[Message]:
+    return [effect.message for effect in effects if isinstance(effect, Publish)]
+
+
+def test_a_question_about_many_tasks_of_others_is_asked_whole() -> None:
+    service, _ = knowing()
     names = [f"t{number:04}" for number in range(NAMES_MAX * 2 + 1)]
-    effects = service.receive(Wait(1, tuple(names)), "me", 0.0)
-    asked = [effect.message for effect in effects if isinstance(effect, Publish)]
+    asked = published(service.receive(Wait(1, tuple(names)), "me", 0.0))
     assert [name for seek in asked if isinstance(seek, Seek) for name in seek.names] == names
     told: list[Message] = []
     for name in names:
@@ -312,3 +323,26 @@ def test_a_question_about_many_tasks_of_others_is_asked_whole() -> None:
         sought = Sought((Sighting(line, False, Outcome(name, State.DONE, b"", node="b")),))
         told = [effect.message for effect in service.receive(sought, "b", 0.1) if isinstance(effect, Send)]
     assert told == [Progress(1, ((State.DONE, len(names)),), ended=True)]
+
+
+def test_the_beginning_of_an_id_may_be_that_of_several_tasks_of_others() -> None:
+    """Whoever answers first is not believed to be the only one."""
+    service, _ = knowing()
+    assert published(service.receive(CancelTasks(1, ("t",)), "me", 0.0)) == [Seek(("t",))]
+    for name in ("t1", "t2"):
+        line = TaskLine(name, "", "x", State.OPEN, "", "b", 1, 1)
+        assert not service.receive(Sought((Sighting(line, True, None),)), "b", 0.1)
+    effects = service.wake(SEEK_S)
+    [told] = [effect.message for effect in effects if isinstance(effect, Send)]
+    assert told == NotFound(1, "t is the beginning of 2 tasks, t1 and t2 among them: say more")
+    assert all(seek.ends is None for seek in published(effects) if isinstance(seek, Seek))
+
+
+def test_of_what_another_agent_wants_to_end_the_whole_id_is_meant() -> None:
+    service, initiator = knowing()
+    service.receive(Submit(Task("t1", "x"), b""), "me", 0.0)
+    service.receive(Seek(("t",), ends=Reason.CANCELLED), "b", 0.0)
+    before = initiator.standing("t1")
+    service.receive(Seek(("t1",), ends=Reason.CANCELLED), "b", 0.0)
+    assert before is not None
+    assert initiator.standing("t1") != before

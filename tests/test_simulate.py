@@ -12,10 +12,11 @@ from planted_bugs import BUGS, SEEDS_MAX
 
 from parley.agents.agent import Agent
 from parley.launch import simulate
-from parley.launch.scenario import Handed, Profile, Scenario, draw
+from parley.launch.scenario import Handed, Profile, Scenario, client_of, draw
 from parley.protocols.contract_net import Initiator
-from parley.protocols.core import ProtocolError, State, Task
-from parley.transport.faults import Crash, Faults, Left, Trouble
+from parley.protocols.core import Conditions, ProtocolError, State, Task
+from parley.protocols.performatives import Reason
+from parley.transport.faults import Crash, Cut, Faults, Left, Trouble
 
 SEEDS_TOGETHER = 25
 
@@ -164,6 +165,22 @@ def test_a_cancelled_task_has_that_end() -> None:
     world = simulate.World(by_hand(Handed(Task("t", "work", 60.0), "n1", 1.0, cancel_at=3.0)))
     world.run()
     assert world.clients["n1"].outcomes["t"].state is State.CANCELLED
+
+
+@pytest.mark.parametrize(("late", "owner"), [("late0", "n2"), ("late4", "n4")])
+def test_whose_deadline_passes_ends_for_that_reason_whoever_sees_to_it(late: str, owner: str) -> None:
+    """Its client is cut off and comes over to n2; then its agent dies: n2 sees to it, or another whom n2 must ask."""
+    template = draw(1, 5, 0, "none")
+    long = [Handed(Task(f"long{number}", "work", 120.0), "n2", 0.8, cancel_at=20.0) for number in range(30)]
+    handed = Handed(Task(late, "work", 1.0, terms=Conditions(deadline_s=5.0)), "n1", 1.2)
+    cut = Cut(1.5, 6.0, frozenset({client_of("n1")}), bridge="n2")
+    faults = Faults(cuts=(cut,), crashes=(Crash("n1", 5.0),))
+    world = simulate.World(Scenario(1, template.nodes, (*long, handed), faults, template.slowness))
+    world.run()
+    outcome = world.clients["n1"].outcomes[late]
+    assert (outcome.state, outcome.reason, outcome.error) == (State.FAILED, Reason.DEADLINE, "not done within its 5 s")
+    books = {name: agent.service._book.get(late) for name, agent in world.agents.items()}
+    assert [name for name, entry in books.items() if entry and not entry.absent] == ["n1", owner]
 
 
 def test_an_agent_that_breaks_its_own_rules_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,8 @@ def test_no_role_is_woken_late(monkeypatch: pytest.MonkeyPatch) -> None:
         return due
 
     monkeypatch.setattr(Agent, "deadline", property(deadline))
-    for seed, profile in ((1, "default"), (2, "default"), (2, "none"), (3, "harsh"), (4, "harsh")):
+    weather: list[tuple[int, Profile]] = [(1, "default"), (2, "default"), (2, "none"), (3, "harsh"), (4, "harsh")]
+    for seed, profile in weather:
         assert simulate.run(draw(seed, 7, 12, profile)).violation is None
     assert asked > 10_000
 

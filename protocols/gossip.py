@@ -76,14 +76,6 @@ class Introduced(Player, typing.Protocol):
     def introduce(self, openings: Mapping[NodeId, bytes]) -> Introduced: ...
 
 
-@typing.runtime_checkable
-class Seeking(typing.Protocol):
-    """A player that would like to meet somebody in particular, besides those who are sampled."""
-
-    @property
-    def seeks(self) -> NodeId | None: ...
-
-
 class Exchange(Message, frozen=True, array_like=True):
     """All rows of the sender, and the words that the receiver seems to lack; `answer`: it is one, and wants none."""
 
@@ -151,7 +143,7 @@ class Gossip:
         self._introduced: tuple[NodeId, ...] = ()
         self._asked: dict[NodeId, int] = {}  # who owes an answer, and since which period
         self._news = 0
-        self._digest = 0
+        self._digest: int | None = None  # of all versions that count; None: to be reckoned anew
         self._equal_since: int | None = None
         self._beats: dict[NodeId, int] = {}  # how old the others were then
 
@@ -164,6 +156,14 @@ class Gossip:
     def patience(self) -> int:
         """For how many periods the digests must have been equal."""
         return 3 * max(1, (len(self._living) - 1).bit_length())
+
+    @property
+    def digest(self) -> int:
+        """Of the versions of all words that count here: equal where these are."""
+        if self._digest is None:
+            known = sorted([(node, self._words[node].version) for node in self._living & self._words.keys()])
+            self._digest = zlib.crc32(repr(known).encode())
+        return self._digest
 
     @property
     def deadline(self) -> float | None:
@@ -192,10 +192,10 @@ class Gossip:
         effects: list[Effect] = []
         if self._news:
             effects.append(
-                GossipMerged(session=self.session, period=self.periods, news=self._news, digest=self._digest)
+                GossipMerged(session=self.session, period=self.periods, news=self._news, digest=self.digest)
             )
         self._play()
-        self._rows[self.node] = Row(self.node, self._version, self.periods, self._digest)
+        self._rows[self.node] = Row(self.node, self._version, self.periods, self.digest)
         if self._quiet():
             self._end(agreed=True)
         elif self.periods >= self._periods_max:
@@ -203,7 +203,7 @@ class Gossip:
         self._asked = {peer: at for peer, at in self._asked.items() if self.periods - at < ANSWER_PERIODS_MAX}
         others = sorted(self._living - {self.node} - self._asked.keys())
         met = self._random.sample(others, min(self._fanout, len(others)))
-        sought = self.player.seeks if isinstance(self.player, Seeking) else None
+        sought: NodeId | None = getattr(self.player, "seeks", None)  # whom it would like to meet besides, if it says so
         if sought in others and sought not in met:
             met.append(sought)
         for peer in met:
@@ -238,8 +238,7 @@ class Gossip:
     def _changed(self) -> None:
         self._news += 1
         self._equal_since = None
-        known = sorted((node, self._words[node].version) for node in self._living & self._words.keys())
-        self._digest = zlib.crc32(repr(known).encode())
+        self._digest = None
 
     def _exchange(self, peer: NodeId, *, answer: bool) -> Exchange:
         has = self._known.setdefault(peer, {})
@@ -320,7 +319,7 @@ class Gossip:
         others = self._living - {self.node}
         same = all(
             node in self._rows and node in self._words and self._words[node].settled
-            and self._rows[node].digest == self._digest
+            and self._rows[node].digest == self.digest
             for node in others
         )  # fmt: skip
         if not same or self._news or not self.player.settled:

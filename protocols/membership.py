@@ -108,23 +108,23 @@ LISTENS: tuple[type[Local], ...] = (Subscribed, Disconnected, Lag)
 
 class _Peer:
     __slots__ = (
-        "confronted", "contact", "refuted", "since", "state", "status", "subscribed", "up", "version",
+        "confronted", "contact", "living", "refuted", "since", "state", "status", "subscribed", "up", "version",
     )  # fmt: skip
 
     def __init__(self, contact: Contact, refuted: int, now: float) -> None:
         self.contact = contact
         self.refuted = refuted
-        self.state = Presence.ALIVE
-        self.since = now
+        self.become(Presence.ALIVE, now)
         self.confronted = -math.inf
         self.status = NO_STATUS
         self.version = 0
         self.subscribed = False
         self.up = False
 
-    @property
-    def living(self) -> bool:
-        return self.state in LIVING
+    def become(self, state: Presence, now: float) -> None:
+        self.state = state
+        self.living = state in LIVING
+        self.since = now
 
     @property
     def standing(self) -> Standing:
@@ -567,8 +567,7 @@ class Membership:
             self._suspicions.pop(node, None)
         if state is before:
             return self._confront(peer, now) if state is Presence.SUSPECT else []
-        peer.state = state
-        peer.since = now
+        peer.become(state, now)
         effects: list[Effect] = [self._state(peer, reason)]
         if state is Presence.SUSPECT:
             peer.confronted = -math.inf
@@ -606,7 +605,7 @@ class Membership:
     # -- small things
 
     def _living(self) -> list[NodeId]:
-        return sorted(node for node, peer in self._peers.items() if peer.living)
+        return sorted([node for node, peer in self._peers.items() if peer.living])
 
     def _some(self, most: int) -> list[NodeId]:
         living = self._living()

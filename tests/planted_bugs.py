@@ -179,7 +179,7 @@ bug("a promise falls: a holder promises whatever it was asked for last", "S4", "
 bug("not adopted: an opener does as it likes, whatever was accepted before", "S1", "S7", "S4", first=10)(
     commitment_mistakes.accepted_not_adopted
 )
-bug("begun again: what is to be done at most once is awarded again after it was begun", "S3", first=11)(
+bug("begun again: what is to be done at most once is awarded again after it was begun", "S3", first=51)(
     commitment_mistakes.started_not_heeded
 )
 bug("no majority: one holder is enough", "S8", "S1", "S10")(commitment_mistakes.no_majority)
@@ -439,7 +439,7 @@ def suspected_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_give_up", give_up)
 
 
-@bug("believed: an old view buries those who live, and they do not hear of it", "M2", "M4", first=49)
+@bug("believed: an old view buries those who live, and they do not hear of it", "M2", "M4", first=141)
 def believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_confront", lambda self, peer, now: [])
     patch.setattr(Membership, "_differ", lambda self, entries, sender: [])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from planted_bugs import BUGS, SEEDS_MAX
 
+from parley.agents.agent import Agent
 from parley.launch import simulate
 from parley.launch.scenario import Handed, Profile, Scenario, client_of, draw
 from parley.protocols.contract_net import Initiator
@@ -102,6 +103,25 @@ def test_what_an_agent_that_dies_has_taken_is_seen_through() -> None:
     assert (client.agent, client.connections) == ("n2", 2)
     assert client.outcomes["long"].state is State.DONE
     assert len(client.submits["long"].holders) == 3
+
+
+def test_no_role_is_woken_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent asks only those roles anew when they want to be woken that a turn may have changed."""
+    remembered = Agent.deadline.fget  # type: ignore[attr-defined]
+    asked = 0
+
+    def deadline(agent: Agent) -> float | None:
+        nonlocal asked
+        asked += 1
+        due: float | None = remembered(agent)
+        assert due == min([at for role in agent._changes if (at := role.deadline) is not None], default=None)
+        return due
+
+    monkeypatch.setattr(Agent, "deadline", property(deadline))
+    weather: list[tuple[int, Profile]] = [(1, "default"), (2, "default"), (2, "none"), (3, "harsh"), (4, "harsh")]
+    for seed, profile in weather:
+        assert simulate.run(draw(seed, 7, 12, profile)).violation is None
+    assert asked > 10_000
 
 
 def test_what_has_lost_its_holders_waits_and_is_owed_to_nobody() -> None:

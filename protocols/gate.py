@@ -9,10 +9,9 @@
       |                    | Pledge ---------------->|
 
 A pledge speaks of many tasks and waits for all that was recorded before it; so does what others are told of tasks that
-they seek. What is done with one attempt (it runs, it
-was given back) waits for what was answered to its own award, and for no other: else a slot would stand idle while the
-disk is busy with its neighbour's result. That it stops promises nothing, and waits for nothing: else it would run on
-beside what has its slot now.
+they seek. What is done with one attempt (it runs, it was given back) waits for what was answered to its own award, and
+for no other: else a slot would stand idle while the disk is busy with its neighbour's result. That it stops promises
+nothing, and waits for nothing: else it would run on beside what has its slot now.
 
 Source: write-ahead logging; "save before send" of the raft library of etcd.
 

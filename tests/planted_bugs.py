@@ -439,7 +439,7 @@ def suspected_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_give_up", give_up)
 
 
-@bug("believed: an old view buries those who live, and they do not hear of it", "M2", "M4", first=141)
+@bug("believed: an old view buries those who live, and they do not hear of it", "M1", "M2", "M4", first=25)
 def believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_confront", lambda self, peer, now: [])
     patch.setattr(Membership, "_differ", lambda self, entries, sender: [])

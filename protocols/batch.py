@@ -69,7 +69,7 @@ class Division:
 @dataclass(frozen=True, slots=True, eq=False)
 class Terms:
     """What all nodes of a batch must have in common besides the protocol: numbers of rounds, and the seed of lots.
-    `trade_turns` None: as many as the question usually takes."""
+    `trade_turns` None: as many as the question usually takes, and, where the time counts, as prices have not needed."""
 
     seed: int = 0
     price_rounds: int = PRICE_ROUNDS
@@ -246,8 +246,10 @@ class Batch:
         nobody: Owners = np.full(self.table.tasks, -1, np.intp)
         owners = cleared(self.table, market.bids, market.limits, nobody, range(self.table.tasks))
         turns = self._terms.trade_turns
-        if turns is None:
-            turns = TRADE_TURNS if self.table.capacities is None else CAPACITY_TURNS
+        if turns is None and self.table.capacities is None:
+            turns = TRADE_TURNS + max(self._terms.price_rounds + 1 - self._step, 0)
+        elif turns is None:
+            turns = CAPACITY_TURNS
         self._trading = trading(market, self.node, owners, turns=turns, seed=self._terms.seed)
 
 

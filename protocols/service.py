@@ -555,20 +555,27 @@ class Service:
         return effects
 
     def _unknown(self, message: Message) -> list[str]:
-        """What it names and is not in the book; empty where there is nobody to ask. What is to be cancelled must stand
+        """What it names and is not in the book; empty where nobody could know more. What is to be cancelled must stand
         there by its whole name: others may have tasks that begin like it, too."""
         names = named_in(message)
-        if self._commitment is None or not self._commitment.others or len(self._parked) >= PARKED_MAX:
+        if self._commitment is None or len(self._parked) >= PARKED_MAX:
             return []
         known = self._book.has if isinstance(message, CancelTasks) else self._book.named
         return [name for name in names if name not in ("all", "last") and not known(name)]
 
     def _park(self, message: Message, client: NodeId, lacks: Sequence[str], now: float) -> Sequence[Effect]:
-        """It waits for what others know."""
+        """It waits for what this node holds itself, since a former life perhaps, and for what others know."""
         assert self._commitment is not None
         self._questions += 1
-        parked = self._parked[self._questions] = Parked(message, client, lacks, now + SEEK_S)
-        return [Publish(seek) for seek in parked.ask(self._questions, self._commitment.others)]
+        number, others = self._questions, self._commitment.others
+        parked = self._parked[number] = Parked(message, client, lacks, now + SEEK_S)
+        held = [sighting for name in lacks for sighting in self._commitment.sight(name)[:LINES_PER_ANSWER_MAX]]
+        effects = [effect for sighting in held for effect in self._sighted(sighting, self._node, now)]
+        if number in self._parked and not others:
+            effects += self._unpark(number, now)
+        elif number in self._parked:
+            effects += [Publish(seek) for seek in parked.ask(number, others)]
+        return effects
 
     @property
     def _next_parked(self) -> Parked:

@@ -12,6 +12,7 @@ from parley.agents.payload import Handed, hand_on, pack, unpack
 from parley.protocols import book, following
 from parley.protocols import service as module
 from parley.protocols.commitment import Commitment
+from parley.protocols.commitment_words import Choice, KeptEntry
 from parley.protocols.contract_net import Initiator
 from parley.protocols.core import (
     Conditions,
@@ -297,10 +298,11 @@ def test_what_a_silent_follower_does_not_read_holds_nobody_up() -> None:
     assert service.receive(printed, "a", 30.0) == [Send("a", Grant("t", 1, 5))]
 
 
-def knowing() -> tuple[Service, Initiator]:
-    """A desk with tasks of others."""
-    commitment = Commitment("a", 1, random.Random(1), 0.0)
-    commitment.receive(PeerUp("b"), "a", 0.0)
+def knowing(*others: str, entries: Sequence[KeptEntry] = ()) -> tuple[Service, Initiator]:
+    """A desk in a fleet, and what its node held before."""
+    commitment = Commitment("a", 1, random.Random(1), 0.0, entries)
+    for other in others or ("b",):
+        commitment.receive(PeerUp(other), "a", 0.0)
     initiator = Initiator("a", 1, 0)
     initiator.receive(PeerUp("a"), "a", 0.0)
     participant = Participant("a", 1, 1.0, lambda asked, now: Pricing(()), lambda task, seconds, now: None)
@@ -348,6 +350,12 @@ def test_what_nobody_knows_is_not_there_when_all_have_said_so_or_are_silent() ->
     assert service.deadline == 1.0 + SEEK_S
     assert list(service.wake(1.0 + SEEK_S)) == unknown[1:]
     assert not service.receive(Sought((), 2), "b", 4.0)
+
+
+@pytest.mark.parametrize("others", [("a",), ("b", "c")], ids=["alone", "with others"])
+def test_what_this_node_holds_since_a_former_life_nobody_else_need_know(others: tuple[str, ...]) -> None:
+    service, _ = knowing(*others, entries=[KeptEntry("t", 0, Choice(DONE), "x")])
+    assert list(service.receive(AskResult(1, "t"), "me", 0.0)) == [Send("me", ResultOf(1, DONE))]
 
 
 def test_of_what_another_agent_wants_to_end_the_whole_id_is_meant() -> None:

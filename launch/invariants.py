@@ -23,6 +23,7 @@ The names are those of the reliability page, of both files:
 | L2 | its client learns how | the end |
 | L3 | without faults, executions = tasks, and all are done | the end |
 | L4 | work that counts no more is stopped in time | twice a second |
+| L5 | when all has ended, every living holder knows it | the end |
 | M1 | who died is dead at every living node in time | the end |
 | M2 | nobody who lives stays dead | the end |
 | M4 | the views of the living agree | the end |

@@ -108,6 +108,9 @@ class Rest:
             if task not in told:
                 return Violation("L2", f"{task} is {self._seen.outcome(task)}, and its client does not know")
         for agent in self._living() if all_owed else ():
+            for task in agent.commitment.holder.undecided:
+                if self._seen.outcome(task) is not None:
+                    return Violation("L5", f"{task} has ended, and {agent.node}, which holds it, does not know")
             if agent.initiator.open_tasks:
                 return Violation("L1", f"{agent.initiator.open_tasks} tasks of {agent.node} have not ended")
             running, waits, _ = agent.participant.load()

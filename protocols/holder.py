@@ -134,6 +134,11 @@ class Holder:
         return spec.task.kind, spec.label
 
     @property
+    def undecided(self) -> list[TaskId]:
+        """Whose end this holder does not know."""
+        return [task for task, register in self.registers.items() if not register.decided]
+
+    @property
     def deadline(self) -> float | None:
         return earliest(self._owners.deadline, self._orphans.deadline, self._teach.deadline, self.kept.deadline)
 
@@ -269,8 +274,9 @@ class Holder:
             if choice.outcome is not None and (sender == self._node or not told):
                 self._tell(Chosen(task, choice.outcome))
             elif choice.moved is not None and self._node not in choice.moved.holders:
-                register.changed = False
                 self._leave(register, choice, now)
+                self._say(sender, Learnt(task, move))
+                return
             if len(register.spec.holders) == 1:  # there is nobody else to learn it
                 register.changed = False
                 self._settle(register, now)

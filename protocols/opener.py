@@ -38,6 +38,7 @@ from .commitment_words import (
     Held,
     HeldFast,
     Hold,
+    Learn,
     Moved,
     Overruled,
     Permitted,
@@ -434,6 +435,9 @@ class Opener:
             self._tell(Overruled(opening.task, opening.epoch))
 
     def _decided(self, opening: _Opening, choice: Choice, now: float) -> None:
+        """Whoever says so knows. The holder here may have been away, and nobody else would teach it."""
+        if self._node in opening.spec.holders:
+            self._say(self._node, Learn(opening.task, opening.move, choice))
         if choice.outcome is not None:
             self._end(opening)
             self._tell(Chosen(opening.task, choice.outcome))

@@ -314,6 +314,17 @@ def test_who_is_counted_on_where_its_task_has_moved_sees_to_it_there() -> None:
     assert asked == [("n2", True), ("n3", True), ("n4", True)]
 
 
+def test_what_an_opener_is_told_its_own_holder_learns() -> None:
+    """It was away when the others learnt it, and nobody would teach it any more."""
+    desk = Desk()
+    desk.owns()
+    desk.opener.prepare(SPEC, 0, E0, Why.ORPHAN, 0.0)
+    desk.said()
+    desk.hear(Decided("T", 0, DONE), "n2")
+    assert desk.said() == [("n1", Learn("T", 0, DONE))]
+    assert "T" not in desk.opener
+
+
 def test_an_end_that_is_wanted_is_wanted_still_where_its_task_has_moved() -> None:
     desk = Desk()
     desk.opener.open(SPEC, 0.0)

@@ -435,11 +435,10 @@ class Opener:
             self._tell(Overruled(opening.task, opening.epoch))
 
     def _decided(self, opening: _Opening, choice: Choice, now: float) -> None:
-        """Whoever says so knows. The holder here may have been away, and nobody else would teach it."""
-        if self._node in opening.spec.holders:
-            self._say(self._node, Learn(opening.task, opening.move, choice))
         if choice.outcome is not None:
             self._end(opening)
+            if self._node in opening.spec.holders:  # it may have been away, and nobody else would teach it
+                self._say(self._node, Learn(opening.task, opening.move, choice))
             self._tell(Chosen(opening.task, choice.outcome))
         elif choice.moved is not None:
             self._follow(opening, choice.moved, now)

@@ -146,7 +146,9 @@ def _keep(evidence: Evidence, place: Place, event: Event) -> None:
         case BatchColumn():
             evidence.columns.setdefault(event.session, {})[place.node] = (place, event)
         case PriceRound():
-            evidence.rounds.setdefault(event.session, {})[place.node, event.round] = (place, event)
+            rounds = evidence.rounds.setdefault(event.session, {})
+            if rounds.setdefault((place.node, event.round), (place, event))[0] != place:
+                evidence.differs(place, "round", event.round, "a round that it has not told of yet")
         case BatchDivided():
             evidence.divided.setdefault(event.session, {})[place.node] = event
         case BatchMoved():

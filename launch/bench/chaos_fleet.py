@@ -35,6 +35,8 @@ from .soak_fleet import equipment
 AWAY_S = (0.3, 3.0)
 ASLEEP_S = (0.1, 4.0)
 CUT_S = (0.5, 4.0)
+HOLDERS = 3
+"""So many stay: a task that is handed in to fewer has one holder, and nobody promises that it outlives that one."""
 DRAIN_S = 5.0
 STARTS_MAX = 10
 """So often one is started that finds nobody to join: all that it was told of may sleep, or be cut off."""
@@ -112,7 +114,7 @@ class ChaosFleet:
                 return self._halves is not None and not self._is_cut
             case "client" | "garbage":
                 return True
-        return len(self._well) > len(self.names) // 2
+        return len(self._well) > max(len(self.names) // 2, HOLDERS)
 
     def _one(self) -> str:
         return self._rng.choice(sorted(self._well))

@@ -42,6 +42,7 @@ it was released; what was forgotten never promises. `tests/commitment_world.py` 
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -106,6 +107,8 @@ from .winner import Winner
 
 MOVE_AFTER_S = 2.0
 """So long after the membership's verdict a dead holder is replaced."""
+ENTRUSTED_S = 3.0
+"""The membership's verdict on a node, and the lines of its log that are lost with it, reach back no further."""
 BYTES_MAX = 1024 * 1024
 """What goes in one message, unless a single word is larger."""
 WORD_BYTES = 256
@@ -149,6 +152,7 @@ class Commitment:
         self._holder_of = holder_of
         self._holders: dict[NodeId, NodeId] = {}  # the nodes that have been up, as holders
         self._move_after_s = move_after_s
+        self._entrusted: deque[tuple[float, NodeId, Outcome]] = deque()  # who was to tell the log, since when
         self._now = now
         self._out: list[Effect] = []
         self._deadline: float | None = None
@@ -447,6 +451,9 @@ class Commitment:
             self._living.discard(holder)
             self._dead.set(holder, now + self._move_after_s)
             self.holder.gone(holder, now)
+            for at, owner, outcome in self._entrusted:
+                if owner == holder and now - at < ENTRUSTED_S:
+                    self._out.append(TaskCommitted.of(outcome))
 
     def _miss(self, spec: Spec, now: float) -> None:
         """A holder that was never seen may be dead: if it does not come, it is replaced too."""
@@ -455,10 +462,15 @@ class Commitment:
                 self._dead.set(holder, now + 2 * self._move_after_s)
 
     def _won(self, outcome: Outcome, epoch: Epoch) -> None:
-        """The owner of the epoch tells the log, unless it is gone, or has no contract any more."""
-        if epoch.opener in self._living and (epoch.opener != self.node or self._contracted(outcome.task)):
-            return
-        self._out.append(TaskCommitted.of(outcome))
+        """The owner of the epoch tells the log, unless it is gone, or has no contract any more. If it is killed before
+        its line is written, we tell ours."""
+        entrusted = self._entrusted
+        while entrusted and self._now - entrusted[0][0] > ENTRUSTED_S:
+            entrusted.popleft()
+        if epoch.opener not in self._living or (epoch.opener == self.node and not self._contracted(outcome.task)):
+            self._out.append(TaskCommitted.of(outcome))
+        elif epoch.opener != self.node:
+            entrusted.append((self._now, epoch.opener, outcome))
 
     def _late(self, task: TaskId, epoch: Epoch) -> None:
         """What was proposed here in this epoch counts no more."""

@@ -315,7 +315,6 @@ RUNS = [
     Row("nodes that do not fit", ["demo", "--nodes=3", "--speed=1,2"], 2, r"--nodes 3 and 2 speeds do not fit"),
     Row("a kill of nobody", ["demo", "--kill=50%"], 2, r"says neither whom nor when"),
     Row("a kill of a stranger", ["demo", "--kill=n9@50%"], 2, r"there is no node n9 to kill"),
-    Row("a kill of the desk", ["demo", "--kill=n1@50%"], 2, r"n1 takes the submissions"),
     Row("data without a folder", ["demo", "--data=mnist"], 2, r"--data mnist needs --data-dir"),
     Row("data that is not there", ["demo", "--data=mnist", "--data-dir=/nowhere"], 2, r"/nowhere"),
     Row("a run that is nowhere", ["why", "--run=HERE/nowhere"], 1, r"nowhere"),

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from commitment_mistakes import PATCHES, SWITCHES, Plant
 from commitment_world import Violation, World
+
+from parley.protocols.commitment import ENTRUSTED_S, Commitment
+from parley.protocols.commitment_words import Hold, Pledge, Spec, Talk, Vote, Warrant
+from parley.protocols.contract_events import TaskCommitted
+from parley.protocols.core import Event, Outcome, PeerDown, PeerUp, State, Task
+from parley.protocols.epochs import Epoch
 
 SEEDS = 60
 SEEDS_UNTIL_CAUGHT = 600
@@ -58,3 +66,20 @@ def caught(options: dict[str, bool], first: int) -> bool:
         except Violation:
             return True
     return False
+
+
+@pytest.mark.parametrize(("died_at", "told"), [(1.0, True), (ENTRUSTED_S + 0.1, False)])
+def test_a_winner_tells_the_log_what_an_owner_that_is_killed_may_not_have_written(died_at: float, told: bool) -> None:
+    winner = Commitment("w", 1, random.Random(1), 0.0)
+    for node in ("w", "o"):
+        winner.receive(PeerUp(node), "w", 0.0)
+    owned = Epoch(0, "o", 1)
+    spec = Spec(Task("T", "k"), b"", ("o", "w", "v"))
+    winner.receive(Talk((Hold(spec, owned, 0, False),), "o", "w"), "o", 0.0)
+    winner.accept("T", Warrant(owned, spec.holders, 0, 1), 0.0)
+    outcome = Outcome("T", State.DONE, b"value", node="w", epoch=1, attempts=1)
+    winner.done(owned, outcome, 0.0)
+    winner.receive(Pledge((Vote("T", 0, owned, start=False),), "o", "w"), "o", 0.0)
+    winner.receive(Pledge((Vote("T", 0, owned, start=False),), "w", "w"), "w", 0.0)
+    effects = winner.receive(PeerDown("o"), "w", died_at)
+    assert [isinstance(effect, TaskCommitted) for effect in effects if isinstance(effect, Event)] == [True] * told

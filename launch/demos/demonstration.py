@@ -94,8 +94,6 @@ def check(options: Options) -> None:
     if options.kill.node not in options.names:
         known = ", ".join(options.names)
         raise Problem(f"there is no node {options.kill.node} to kill: the nodes are {known}", Exit.USAGE)
-    if options.kill.node == options.names[0]:
-        raise Problem(f"{options.names[0]} takes the submissions here: name another node to kill", Exit.USAGE)
 
 
 async def demonstrate(options: Options, tell: Callable[[Progress], None]) -> Report:

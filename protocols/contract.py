@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -114,9 +114,11 @@ class Contract:
         self.declines[node] = decline
         self.bids.pop(node, None)
 
-    def sift(self, taken: Iterable[NodeId], reserve: float) -> None:
+    def sift(self, taken: Collection[NodeId], reserve: float) -> None:
         """A node that has not understood its award, has another replica of the task (`taken`), or asks more than
         the `reserve`, counts as declining."""
+        if not (self.baffled or taken or reserve > 0.0):
+            return
         reasons = dict.fromkeys(self.baffled, (Reason.BUSY, "have not understood its award"))
         reasons |= dict.fromkeys(taken, (Reason.REPLICA, "have another replica of it"))
         if reserve > 0.0:
@@ -221,7 +223,7 @@ class Replicas:
         if task.id != task.origin:
             self._siblings.setdefault(task.origin, _Siblings()).open += 1
 
-    def sites(self, task: Task) -> Iterable[NodeId]:
+    def sites(self, task: Task) -> Collection[NodeId]:
         """Nodes that have one of its siblings, or it."""
         return self._siblings[task.origin].sites.values() if task.id != task.origin else ()
 

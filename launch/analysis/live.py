@@ -46,10 +46,11 @@ class Asked(msgspec.Struct, frozen=True):
 def ask(agents: Sequence[str], task: str, logs: Path) -> Why:
     """The story by what the fleet of the first of these agents that answers (none named: the newest of this machine)
     has told, and by the logs in this folder. Raises Problem if nobody answers, or it does not know the task."""
-    return joined(run(_ask(addresses_of(agents), task)), logs)
+    return joined(run(gathered(addresses_of(agents), task)), logs)
 
 
-async def _ask(agents: Sequence[str], task: str) -> Asked:
+async def gathered(agents: Sequence[str], task: str) -> Asked:
+    """What the fleet of the first of these agents that answers says of a task. Raises Problem as `ask` does."""
     async with connected(agents) as agent:
         line, *_ = await agent.tasks([task])
         nodes, address = await agent.nodes(), agent.address

@@ -28,6 +28,7 @@ import msgspec
 
 from ...protocols.commitment_events import EpochFenced
 from ...protocols.core import State, TaskId
+from ..analysis.live import gathered, joined
 from ..analysis.run import open_run
 from ..analysis.summary import summarise
 from ..client import Connection
@@ -48,6 +49,8 @@ PATIENCE_S = 60.0
 ANSWER_S = 10.0
 LOOK_EVERY_S = 0.05
 NOBODY_HAS = "quantum"
+NO_LOGS = "nowhere"
+"""As on a machine of its own, where there are none."""
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -227,6 +230,7 @@ async def entry_killed(trial: Trial) -> Told:
         await trial.ended()
         trial.figure("all done, as its client knows", time.monotonic() - at)
     tasks = [handle.task for handle in trial.handles]
+    ran_elsewhere = next(handle.task for handle in trial.handles if handle.outcome.result().node != ENTRY)
     for submit, (name, address) in zip(waiting, others.items(), strict=True):
         async with await Connection.connect([address]) as other:
             told = await asyncio.wait_for(other.cancel([submit.task.id]), PATIENCE_S)
@@ -234,6 +238,9 @@ async def entry_killed(trial: Trial) -> Told:
                 trial.broken.append(f"{name} did not cancel a task of the dead agent")
             if dict((await asyncio.wait_for(other.wait(tasks), PATIENCE_S)).states) != {State.DONE: len(tasks)}:
                 trial.broken.append(f"{name} waited for all tasks and has not seen them done")
+        story = joined(await gathered([address], ran_elsewhere), trial.fleet.run / NO_LOGS)
+        if story.state != State.DONE or not story.history:
+            trial.broken.append(f"{name} does not tell why a task of the dead agent went as it did")
     return (await trial.judge([submit.task.id for submit in waiting]))[0]
 
 

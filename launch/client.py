@@ -622,10 +622,10 @@ class Connection:
             self._porter_.go_over(self._name)
         for submit in self._outbox:
             self._offer(submit)
+        self._submit_next()  # before the questions: some are about these tasks
         for request, question in self._questions.items():
             if _may_be_asked_elsewhere(question) and self._asked[request].empty():
                 self._endpoint.send(self._agent, question)
-        self._submit_next()
 
     async def _answers(self, limit_s: float) -> bool:
         """Is it there? Asked twice: the first answer may lie unread while this process was held up."""

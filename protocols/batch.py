@@ -185,12 +185,13 @@ class Batch:
     def _regroup(self, former: Table, before: Trading) -> None:
         """Trade goes on among those who are here: what the others held is cleared again."""
         assert self.table is not None
-        rows = np.asarray([self.table.nodes.index(node) if node in self.table.nodes else -1 for node in former.nodes])
+        known = self.table.nodes
+        rows = np.asarray([known.index(node) if node in known else -1 for node in former.nodes], dtype=np.intp)
         owners = rows[before.owners]
         market = self._market()
         owners = market.auction(owners, np.flatnonzero(owners < 0))  # type: ignore[arg-type]
         anew = trading(market, self.node, owners, turns=before.turns, seed=self._terms.seed)
-        self._trading = replace(anew, versions=dict.fromkeys(self.table.nodes, before.turn + 1))
+        self._trading = replace(anew, versions=dict.fromkeys(known, before.turn + 1))
 
     # -- prices
 

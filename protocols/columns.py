@@ -214,7 +214,7 @@ def _busy(nodes: tuple[NodeId, ...], costs: Numbers, ready: tuple[tuple[float, .
     costs = np.where(nobody, 0.0, costs)
     refused = refused & ~nobody
     latest = _latest(costs, ready)
-    late = np.asarray([slots[0] >= latest for slots in ready])
+    late = np.asarray([slots[0] >= latest for slots in ready], dtype=np.bool_)
     if not late.all():
         refused = refused | (late[:, None] & ~nobody)
     costs = np.where(refused, REFUSED, costs)

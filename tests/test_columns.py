@@ -52,10 +52,10 @@ def test_demands_without_a_capacity_are_ours() -> None:
 def test_a_table_values_a_division() -> None:
     times = table({"b": Column(numbers(2.0, 5.0, 3.0)), "a": Column(numbers(1.0, 1.0, 9.0))})
     assert times.nodes == ("a", "b")
-    assert times.loads(np.asarray([0, 0, 1])) == [2.0, 3.0]
-    assert times.value(np.asarray([0, 0, 1])) == (0.0, 3.0)
+    assert times.loads(np.asarray([0, 0, 1], dtype=np.intp)) == [2.0, 3.0]
+    assert times.value(np.asarray([0, 0, 1], dtype=np.intp)) == (0.0, 3.0)
     limited = table({"a": Column(numbers(7.0, 8.0), numbers(2.0, 3.0), 4.0)})
-    assert limited.value(np.asarray([0, 0])) == (0.25, 15.0)
+    assert limited.value(np.asarray([0, 0], dtype=np.intp)) == (0.25, 15.0)
 
 
 def test_a_column_that_does_not_fit_is_left_out() -> None:

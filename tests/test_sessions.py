@@ -140,7 +140,8 @@ def test_the_bound_of_busy_nodes_is_never_above_the_optimum_whatever_the_prices(
         prices = [rng.uniform(0.0, 1.0) ** 3 for _ in range(nodes)]
         shares = known.shares(wanted(known, prices))
         assert bound_of(prices, with_bases(known, shares), shares, None) <= optimum + 1e-9
-    owners = np.asarray([min(range(nodes), key=lambda row, task=task: costs[row][task]) for task in range(tasks)])  # type: ignore[misc]
+    fastest = [min(range(nodes), key=lambda row: costs[row][task]) for task in range(tasks)]
+    owners = np.asarray(fastest, dtype=np.intp)
     assert known.makespan(owners) >= optimum - 1e-9
 
 

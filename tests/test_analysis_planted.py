@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 from batch_fleet import GOSSIP, PRICES, BatchFleet, unrelated
 from simulated_runs import simulated_run, tasks_of, written
+from test_analysis_verify import numbers
 
 from parley.launch.analysis.verify import verify
 from parley.protocols.award_rules import RULES
@@ -25,7 +25,6 @@ TOLD_ONLY = {
     "trade.meet": {"ready_s", "paces"},
 }
 """How it went, and what a result is worked out from but need not depend on: only the longer of two loads counts."""
-Path_ = tuple[str | int, ...]
 
 
 class Planted:
@@ -58,7 +57,7 @@ class Planted:
 
 def _change(fields: dict[str, object], rng: Random) -> str:
     left_out = HEADER | TOLD_ONLY.get(str(fields["event"]), set())
-    where = rng.choice(list(_numbers({key: value for key, value in fields.items() if key not in left_out})))
+    where = rng.choice(list(numbers({key: value for key, value in fields.items() if key not in left_out})))
     inner: object = fields
     for step in where[:-1]:
         inner = inner[step]  # type: ignore[index]
@@ -66,20 +65,6 @@ def _change(fields: dict[str, object], rng: Random) -> str:
     now = was + rng.choice([-1, 1, 2]) if isinstance(was, int) else was * 1.001 + rng.choice([1e-3, 0.5])
     inner[where[-1]] = now  # type: ignore[index]
     return f"{'.'.join(map(str, where))}: {was!r} -> {now!r}"
-
-
-def _numbers(value: object, path: Path_ = ()) -> Iterator[Path_]:
-    match value:
-        case bool():
-            return
-        case int() | float():
-            yield path
-        case dict():
-            for key, each in value.items():
-                yield from _numbers(each, (*path, key))
-        case list():
-            for place, each in enumerate(value):
-                yield from _numbers(each, (*path, place))
 
 
 def _all_found(run: Path, events: tuple[str, ...], expected: set[str]) -> None:

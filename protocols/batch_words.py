@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, NamedTuple
 
 import msgspec
@@ -79,12 +80,6 @@ class Priced(NamedTuple):
     costs: tuple[float | None, ...]
     ready_s: tuple[float, ...]
 
-    @property
-    def digest(self) -> int:
-        """A checksum, the same on every machine."""
-        numbers = [-1.0 if cost is None else cost for cost in (*self.costs, *self.ready_s)]
-        return zlib.crc32(struct.pack(f"<{len(numbers)}d", *numbers))
-
 
 class Share(msgspec.Struct, frozen=True, gc=False):
     """What one member got: numbers of tasks, from 0, in the order in which the desk has named them."""
@@ -118,6 +113,11 @@ class Divided(Local, frozen=True, array_like=True):
 # --- what the log is told --------------------------------------------------------------------------------------------
 
 
+def checksum(numbers: Sequence[float | None]) -> int:
+    """The same on every machine: numbers that something may or may not depend on are told with it."""
+    return zlib.crc32(struct.pack(f"<{len(numbers)}d", *[-1.0 if number is None else number for number in numbers]))
+
+
 class BatchOpened(Event, frozen=True, kw_only=True):
     """A desk has opened a session. `work_s`: the least seconds of work per slot that it expects; `spread`: how far the
     nodes' times for the tasks are from proportional (0: each node is so many times as fast as another)."""
@@ -133,44 +133,46 @@ class BatchOpened(Event, frozen=True, kw_only=True):
 
 
 class BatchColumn(Event, frozen=True, kw_only=True):
-    """What a member opens with: per slot the seconds until it is free, per task its seconds here (None: refused)."""
+    """What a member opens with: per slot the seconds until it is free, per task its seconds here (None: refused).
+    `digest` is the checksum of both."""
 
     name: ClassVar[str] = "batch.column"
     session: str
     peer: NodeId
     ready_s: tuple[float, ...]
     costs: tuple[float | None, ...]
+    digest: int
 
 
 class PriceRound(Event, frozen=True, kw_only=True):
     """A member has set its price: so much work per slot would have gone to it at the prices it had heard, in seconds.
     `heard`: of which round those were, for each member in the order of names (0: none yet). Between the prices of a
-    session by gossip there are no rounds in common: they are counted by each node for itself."""
+    session by gossip there are no rounds in common: they are counted by each node for itself. `digest` is the checksum
+    of `heard`: one price may be that of many rounds."""
 
     name: ClassVar[str] = "price.round"
     session: str
-    round: int
+    round: Annotated[int, Meta(ge=1)]
     price: float
     load: float
     heard: tuple[int, ...]
+    digest: int
 
 
 class BatchDivided(Event, frozen=True, kw_only=True):
     """A session has ended at this member: who gets what, how long that takes, and what no division can beat. The bound
-    is that of these prices over the columns; the division is within `certificate` of the optimum."""
+    is that of these prices over the columns; the division is within `certificate` of the optimum. `rounds`: all members
+    count the same ones; null by gossip."""
 
     name: ClassVar[str] = "batch.divided"
     session: str
     peer: NodeId
     mode: Mode
-    rounds: int
-    seconds: float
+    rounds: int | None
     shares: tuple[Share, ...]
     value: float
     bound: float
     certificate: float | None
-    digest: int
-    """Of the column with which this member opened."""
 
 
 class BatchDropped(Event, frozen=True, kw_only=True):
@@ -191,10 +193,10 @@ class BatchMoved(Event, frozen=True, kw_only=True):
 
 
 class TradeMet(Event, frozen=True, kw_only=True):
-    """Two nodes have divided anew what they had not started of this desk's: tasks that changed hands, and the larger of
-    their loads before and after, in seconds. And all it was made from, the first of the two first: the tasks of both,
-    which of them were the first one's; when their slots were free; how many times as long as they had said their tasks
-    took; what they had said (None: it does not take it)."""
+    """Two nodes have divided anew what they had not started of this desk's: tasks that changed hands, and the loads of
+    both before and after, in seconds. And all it was made from, the first of the two first: the tasks of both, which of
+    them were the first one's; when their slots were free; how many times as long as they had said their tasks took;
+    what they had said (None: it does not take it)."""
 
     name: ClassVar[str] = "trade.meet"
     session: str
@@ -202,8 +204,8 @@ class TradeMet(Event, frozen=True, kw_only=True):
     other: NodeId
     tasks: tuple[TaskId, ...]
     to: tuple[NodeId, ...]
-    before_s: float
-    after_s: float
+    before_s: tuple[float, float]
+    after_s: tuple[float, float]
     pool: tuple[TaskId, ...]
     firsts: tuple[bool, ...]
     ready_s: tuple[tuple[float, ...], tuple[float, ...]]

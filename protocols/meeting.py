@@ -30,11 +30,11 @@ class Side(NamedTuple):
 
 
 class Met(NamedTuple):
-    """Whose each task is now (True: the first one's), and the larger load before and after, in seconds."""
+    """Whose each task is now (True: the first one's), and the loads of both before and after, in seconds."""
 
     firsts: tuple[bool, ...]
-    before_s: float
-    after_s: float
+    before_s: tuple[float, float]
+    after_s: tuple[float, float]
 
 
 def met(first: Side, second: Side, firsts: Sequence[bool]) -> Met | None:
@@ -56,10 +56,10 @@ def met(first: Side, second: Side, firsts: Sequence[bool]) -> Met | None:
     after = redivide(Pool((sizes[0], sizes[1]), (prices[0], prices[1]), None, LEAST_GAIN, bases), mine)
     if after is None:
         return None
-    loads = [
-        max(bases[0] + math.fsum(sizes[0][held]), bases[1] + math.fsum(sizes[1][~held])) for held in (mine, after)
-    ]
+    before, then = (
+        (bases[0] + math.fsum(sizes[0][held]), bases[1] + math.fsum(sizes[1][~held])) for held in (mine, after)
+    )
     taken = [sides[not to].costs[task] is not None for task, to in enumerate(after)]
-    if not loads[1] < loads[0] or not all(taken):
+    if not max(then) < max(before) or not all(taken):
         return None
-    return Met(tuple(after.tolist()), loads[0], loads[1])
+    return Met(tuple(after.tolist()), before, then)

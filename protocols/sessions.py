@@ -31,6 +31,7 @@ from .batch_words import (
     Priced,
     PriceRound,
     Share,
+    checksum,
     period_s,
 )
 from .core import Effect, Event, Message, NodeId, PeerDown, PeerError, PeerUp, ProtocolError, Send, Task
@@ -63,7 +64,7 @@ Price = Callable[[Sequence[Task], NodeId, float], Priced]
 class _Session:
     """One session here: first its tasks, then its driver."""
 
-    __slots__ = ("began", "desk", "driver", "ended", "mode", "open", "pieces", "priced", "steps", "until")
+    __slots__ = ("desk", "driver", "ended", "mode", "open", "pieces", "priced", "steps", "until")
 
     def __init__(self, desk: NodeId, open: OpenBatch, now: float) -> None:
         self.desk = desk
@@ -73,7 +74,6 @@ class _Session:
         self.priced = Priced((), ())
         self.driver: Rounds | Gossip | None = None
         self.steps: tuple[PriceStep, ...] = ()  # that the log was told
-        self.began = now
         self.until = now + LIFE_S
         self.ended = False
 
@@ -149,7 +149,10 @@ class Sessions:
         """Price all of them, and speak."""
         priced = one.priced = self._price(tasks, one.desk, now)
         name = one.open.session
-        opened = BatchColumn(session=name, peer=one.desk, ready_s=priced.ready_s, costs=priced.costs)
+        digest = checksum([*priced.costs, *priced.ready_s])
+        opened = BatchColumn(
+            session=name, peer=one.desk, ready_s=priced.ready_s, costs=priced.costs, digest=digest
+        )
         one.driver = driver(self._node, one.open, priced, now)
         effects = [*_told(one, opened), *self._after(one, (), now)]
         for node in sorted(self._down.intersection(one.open.members)):
@@ -202,13 +205,11 @@ class Sessions:
             session=told.session,
             peer=one.desk,
             mode=one.mode,
-            rounds=told.rounds,
-            seconds=now - one.began,
+            rounds=told.rounds if one.mode is Mode.ROUNDS else None,
             shares=told.shares,
             value=told.value,
             bound=told.bound,
             certificate=told.certificate,
-            digest=one.priced.digest,
         )
         mine: list[Effect] = [Send(self._node, told)] if one.desk == self._node else []
         return [*effects, *_told(one, event), *mine]
@@ -227,7 +228,14 @@ def _prices(one: _Session, driver: Rounds | Gossip) -> Sequence[Effect]:
         return ()
     same = sum([was is now for was, now in zip(told, one.steps, strict=False)])
     rounds = [
-        PriceRound(session=one.open.session, round=step.round, price=step.price, load=step.load, heard=step.heard)
+        PriceRound(
+            session=one.open.session,
+            round=step.round,
+            price=step.price,
+            load=step.load,
+            heard=step.heard,
+            digest=checksum(step.heard),
+        )
         for step in one.steps[same:]
     ]
     return _told(one, *rounds)

@@ -179,7 +179,7 @@ def test_a_node_slower_than_it_said_is_relieved_by_trade() -> None:
         if trade:
             met = [event for _, _, event in fleet.events(TradeMet) if isinstance(event, TradeMet)]
             assert met
-            assert all(event.after_s < event.before_s for event in met)
+            assert all(max(event.after_s) < max(event.before_s) for event in met)
         else:
             assert not fleet.events(TradeMet)
     assert took[True] < 0.8 * took[False]

@@ -176,6 +176,6 @@ def test_two_meet_about_what_they_have_not_started() -> None:
             "n1: free in 1 s, costs 4, 3, 2, takes as long as it says; has all three",
             "n2: free now, costs 2, 3, refused, takes 1.5 times as long as it says; has none",
             *[f"task {task} is {'n1' if mine else 'n2'}'s" for task, mine in enumerate(come_to.firsts)],
-            f"the larger load was {come_to.before_s:g} s and is {come_to.after_s:g} s",
+            f"the larger load was {max(come_to.before_s):g} s and is {max(come_to.after_s):g} s",
         ],
     )

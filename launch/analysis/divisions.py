@@ -1,6 +1,6 @@
 """The checks of `verify` for batches: from the columns that all members have logged, the same value, the same bound.
 
-    batch.column of each member     what every task costs there, and when its slots are free
+    batch.column of each member     what every task costs there, and when its slots are free, by its own checksum
     price.round of each member      the prices it had heard -> where every task would go -> its load -> its own price
     batch.divided                   shares -> the makespan; all prices and columns -> the best dual bound
     auction.award by prices         goes where the division, or a trade after it, has put the task, for its cost there
@@ -16,7 +16,7 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ...protocols.batch_words import BatchColumn, BatchDivided, Mode, Priced, PriceRound, TradeMet
+from ...protocols.batch_words import BatchColumn, BatchDivided, Mode, PriceRound, TradeMet, checksum
 from ...protocols.contract_events import AuctionAwarded
 from ...protocols.core import Event
 from ...protocols.meeting import Side, met
@@ -41,7 +41,8 @@ def _table(evidence: Evidence, session: str, size: int) -> Table | None:
         divided = next(iter(evidence.divided.get(session, {}).values()), None)
         sharing = {share.node for share in divided.shares} if divided is not None else set()
         nodes = sharing if len(sharing) == size else columns.keys()
-        fits = len(nodes) == size and nodes <= columns.keys()
+        sound = all(evidence.is_sound(place) for place, _ in evidence.columns.get(session, {}).values())
+        fits = sound and len(nodes) == size and nodes <= columns.keys()
         evidence.tables[session, size] = table({node: _column(columns[node]) for node in nodes}) if fits else None
     return evidence.tables[session, size]
 
@@ -64,6 +65,15 @@ def _loads(known: Table, prices: tuple[float, ...]) -> list[float]:
     return with_bases(known, known.shares(wanted(known, prices)))
 
 
+def check_column(evidence: Evidence, place: Place, event: Event) -> bool:
+    """Its numbers are those that its checksum was made of."""
+    assert isinstance(event, BatchColumn)
+    digest = checksum([*event.costs, *event.ready_s])
+    if digest != event.digest:
+        evidence.differs(place, "digest", event.digest, digest)
+    return True
+
+
 # --- prices, and what they prove -------------------------------------------------------------------------------------
 
 
@@ -72,6 +82,9 @@ def check_price(evidence: Evidence, place: Place, event: Event) -> bool:
     from ...protocols.dual_bound import bound_of
 
     assert isinstance(event, PriceRound)
+    if checksum(event.heard) != event.digest:
+        evidence.differs(place, "heard", str(event.heard), f"numbers of the checksum {event.digest}")
+        return True
     known = _table(evidence, event.session, len(event.heard))
     prices = _heard(evidence, place, event, known) if known is not None and place.node in known.nodes else None
     if known is None or prices is None:
@@ -151,17 +164,11 @@ def check_division(evidence: Evidence, place: Place, event: Event) -> bool:
     from ...protocols.dual_bound import certificate
 
     assert isinstance(event, BatchDivided)
-    for field in ("value", "bound", "shares"):
+    for field in ("value", "bound", "shares", "rounds"):
         mine = getattr(event, field)
         all_say = [getattr(other, field) for other in evidence.divided[event.session].values()]
         if any(other != mine and all_say.count(other) >= all_say.count(mine) for other in all_say):
             evidence.differs(place, field, str(mine)[:200], "what the other members say")
-            return True
-    columns = evidence.columns.get(event.session, {})
-    if place.node in columns:
-        at, said = columns[place.node]
-        if Priced(said.costs, said.ready_s).digest != event.digest:
-            evidence.differs(at, "costs", "numbers of another digest", str(event.digest))
             return True
     known = _table(evidence, event.session, len(event.shares))
     if known is None or known.nodes != tuple(sorted([share.node for share in event.shares])):
@@ -265,14 +272,14 @@ def check_meeting(evidence: Evidence, place: Place, event: Event) -> bool:
         return True
     moved = [number for number in range(size) if come_to.firsts[number] != event.firsts[number]]
     told = {
-        "tasks": [event.pool[number] for number in moved],
-        "to": [event.one if come_to.firsts[number] else event.other for number in moved],
+        "tasks": tuple([event.pool[number] for number in moved]),
+        "to": tuple([event.one if come_to.firsts[number] else event.other for number in moved]),
         "before_s": come_to.before_s,
         "after_s": come_to.after_s,
     }
     for field, recomputed in told.items():
         logged = getattr(event, field)
-        if (list(logged) if isinstance(logged, tuple) else logged) != recomputed:
+        if logged != recomputed:
             evidence.differs(place, field, str(logged)[:200], str(recomputed)[:200])
     return True
 

@@ -46,7 +46,7 @@ class Divided(msgspec.Struct, frozen=True):
     desk: str
     tasks: int
     members: int
-    rounds: int
+    rounds: int | None
     value_s: float
     bound_s: float
     certificate: float | None

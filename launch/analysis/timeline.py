@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from ...agents.node_events import NodeLoad, NodeStarted, NodeStopped
-from ...protocols.batch_words import BatchDivided, BatchMoved, TradeMet
+from ...protocols.batch_words import BatchColumn, BatchDivided, BatchMoved, TradeMet
 from ...protocols.contract_events import (
     AuctionAwarded,
     AuctionOpened,
@@ -125,7 +125,7 @@ class BatchTold(msgspec.Struct, gc=False):
     tasks: int
     members: int
     mode: str
-    rounds: int
+    rounds: int | None
     seconds: float
     value_s: float
     bound_s: float
@@ -206,6 +206,7 @@ class _Reading:
         self._under_way: dict[str, dict[tuple[str, int], Attempt]] = {}
         self._awards: list[AwardTold] = []
         self._opened: dict[str, float] = {}
+        self._opened_here: dict[tuple[str, str], float] = {}  # sessions, by their members
         self._changes: list[Change] = []
         self._batches: dict[str, BatchTold] = {}  # by session
         self._trades: list[Trade] = []
@@ -297,8 +298,10 @@ class _Reading:
                 node.stopped_s = None
             case NodeStopped():
                 node.stopped_s = at
+            case BatchColumn():
+                self._opened_here[event.session, node.node] = at
             case BatchDivided():
-                self._divided(event, at)
+                self._divided(event, at, node.node)
             case TradeMet():
                 self._met[event.session] += len(event.tasks)
                 for name, to in zip(event.tasks, event.to, strict=False):
@@ -313,7 +316,7 @@ class _Reading:
                 self._counts["tasks called"] += len(event.tasks)
                 self._counts["nodes asked"] += len(event.invitees)
 
-    def _divided(self, event: BatchDivided, at: float) -> None:
+    def _divided(self, event: BatchDivided, at: float, node: str) -> None:
         """All members say the same; the first of them is told."""
         known = self._batches.get(event.session)
         if known is not None and known.at_s <= at:
@@ -326,7 +329,7 @@ class _Reading:
             len(event.shares),
             str(event.mode),
             event.rounds,
-            event.seconds,
+            at - self._opened_here.get((event.session, node), at),
             event.value,
             event.bound,
             event.certificate,

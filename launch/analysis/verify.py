@@ -44,7 +44,7 @@ from ...protocols.core import Event
 from ...protocols.reckoning import ObjectiveReached
 from ...protocols.service import TaskSubmitted
 from .checks import check_award, check_bid, check_close, check_plan
-from .divisions import check_division, check_meeting, check_price
+from .divisions import check_column, check_division, check_meeting, check_price
 from .evidence import Difference, Evidence, Place
 from .logfile import Gap
 from .reckonings import Reckoned, check_capacity
@@ -74,6 +74,7 @@ CHECKS: Mapping[type[Event], Callable[[Evidence, Place, Event], bool]] = {
     AuctionPlanned: check_plan,
     AuctionClosed: check_close,
     PriceRound: check_price,
+    BatchColumn: check_column,
     BatchDivided: check_division,
     TradeMet: check_meeting,
     ObjectiveReached: check_capacity,

@@ -46,7 +46,7 @@ class Line(msgspec.Struct, frozen=True):
     contract_net: float
     prices: float
     certificate: float | None
-    rounds: int
+    rounds: int | None
     trades: int
 
 
@@ -100,7 +100,7 @@ async def measure(nodes: int, tasks: int, seconds: float, seed: int) -> Line:
         round(calls.makespan_s / bound, 3),
         round(prices.makespan_s / bound, 3),
         None if batch is None or batch.certificate is None else round(batch.certificate, 4),
-        0 if batch is None else batch.rounds,
+        None if batch is None else batch.rounds,
         len(prices.batches),
     )
 

@@ -227,7 +227,7 @@ function drawBatches(data) {
     h("thead", {}, h("tr", {}, ...["At", "Desk", "Tasks", "Nodes", "How", "Makespan", "Bound", "Optimum within", "Traded", "Moved"].map((name) => h("th", {}, name)))),
     h("tbody", {}, ...data.batches.map((one) => h("tr", {},
       h("td", { class: "num" }, duration(one.at_s)), h("td", {}, one.desk), h("td", { class: "num" }, count(one.tasks)), h("td", { class: "num" }, count(one.members)),
-      h("td", { class: "muted" }, `${plural(one.rounds, one.mode === "rounds" ? "round" : "period")} in ${duration(one.seconds)}`),
+      h("td", { class: "muted" }, `${one.rounds === null ? "gossip" : plural(one.rounds, "round")} in ${duration(one.seconds)}`),
       h("td", { class: "num" }, duration(one.value_s)), h("td", { class: "num" }, duration(one.bound_s)), h("td", { class: "num" }, within(one.certificate)),
       h("td", { class: "num" }, count(one.traded)), h("td", { class: "num" }, count(one.moved))))),
   );

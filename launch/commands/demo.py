@@ -12,6 +12,8 @@ from .. import options
 from ..problems import Exit, Problem
 from ..running import run
 
+HALF = 0.5
+
 
 def _speeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
     """Comma-separated positive numbers."""
@@ -25,16 +27,16 @@ def _speeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[flo
 
 
 def _kill(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, float] | None:
-    """NODE@PERCENT%."""
+    """NODE, or NODE@PERCENT%."""
     if value is None:
         return None
-    node, _, percent = value.partition("@")
+    node, at, percent = value.partition("@")
     try:
-        part = float(percent.removesuffix("%")) / 100
+        part = float(percent.removesuffix("%")) / 100 if at else HALF
     except ValueError:
         part = -1.0
     if not node or not 0.0 <= part <= 1.0:
-        raise click.BadParameter(f"{value!r} says neither whom nor when: write a node and a part, such as n2@50%")
+        raise click.BadParameter(f"{value!r} does not say whom, and when: write n2, or n2@30%")
     return node, part
 
 
@@ -52,7 +54,10 @@ def _kill(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     help="Learn in rounds with a barrier, or by gossip without.",
 )
 @click.option(
-    "--kill", metavar="NODE@PERCENT", callback=_kill, help="kill -9 a node when this part of the tasks is done: n2@50%."
+    "--kill",
+    metavar="NODE[@PERCENT]",
+    callback=_kill,
+    help="kill -9 a node when half the tasks are done, or another part of them: n2@30%.",
 )
 @click.option("--data", "dataset", type=click.Choice(["digits", "mnist"]), default="digits", show_default=True)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the idx files of --data mnist lie.")

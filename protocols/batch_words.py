@@ -152,7 +152,7 @@ class PriceRound(Event, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "price.round"
     session: str
-    round: Annotated[int, Meta(ge=1)]
+    round: int
     price: float
     load: float
     heard: tuple[int, ...]

@@ -564,11 +564,12 @@ def test_a_program_that_ends_has_handed_in_what_it_submitted(fleet: Fleet, tmp_p
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_after_a_fork_the_child_makes_its_own(fleet: Fleet, tmp_path: Path) -> None:
     text = f"""
-    import os, sys
+    import os, sys, warnings
     from parley import Client
     from futures_functions import square
     client = Client({fleet.address!r})
     future = client.submit("sleep", seconds=600)
+    warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of any fork beside threads
     child = os.fork()
     if not child:
         told = []

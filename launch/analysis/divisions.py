@@ -129,7 +129,7 @@ def _price_in_rounds(
     """Its next price; None: all have heard the round before, so it is not of this one."""
     from ...protocols.prices import raised
 
-    if any(number not in (0, event.round - 1) for number in event.heard):
+    if event.round < 1 or any(number not in (0, event.round - 1) for number in event.heard):
         return None
     return raised(known, row, prices[row], _loads(known, prices), event.round)
 

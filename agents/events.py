@@ -13,6 +13,7 @@ in the middle spoils itself only.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -234,6 +235,9 @@ class _File:
 def schema(vocabulary: Sequence[type[Event]] = VOCABULARY) -> dict[str, object]:
     """The lines of the log as one JSON Schema (2020-12), made from the types."""
     refs, parts = msgspec.json.schema_components((Header, *vocabulary), ref_template="#/$defs/{name}")
+    for part in parts.values():
+        if "description" in part:
+            part["description"] = inspect.cleandoc(part["description"])  # as newer Pythons keep docstrings
     header = parts.pop("Header")
     for event in vocabulary:
         part = parts[event.__name__]

@@ -102,7 +102,7 @@ BAD = [
     ("bytes below zero", b'{"kind": "echo", "args": {}, "bytes": -1}', r"bytes is 0 or more, not -1"),
     ("no replicas", b'{"kind": "echo", "args": {}, "replicas": 0}', r"replicas is a whole number from 1 to 64"),
     ("not UTF-8", b'{"kind": "\xff", "args": {}}', r"not UTF-8"),
-    ("too deep", b'{"kind": "echo", "args": ' + b"[" * 50_000, r"nested too deep"),
+    ("too deep", b'{"kind": "echo", "args": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", r"nested too deep"),
 ]
 
 

@@ -18,11 +18,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from ..protocols.requests import NodeLine
+from ..protocols.requests import Draining, NodeLine
 from ..protocols.swim_words import LIVING, Presence
 from ..transport.address import AddressError, exact
 from . import desk, discovery
-from .client import Connection
+from .client import GONE_S, Connection
 from .problems import AgentUnreachable, Exit, Problem, did_you_mean
 
 LOOK_EVERY_S = 0.1
@@ -58,7 +58,7 @@ async def drain(
         if line.node != _own_name(lines, asked, agents):
             itself = await stack.enter_async_context(await _reached(line))
         witness = asked if itself is not asked else await _other(lines, line, stack)
-        told = await itself.drain()
+        told = await _told_to_go(line, itself, witness)
         on_progress(line.node, told.running, told.open)
         if wait:
             try:
@@ -122,23 +122,35 @@ async def _other(lines: Sequence[NodeLine], line: NodeLine, stack: contextlib.As
 # --- until it has gone -----------------------------------------------------------------------------------------------
 
 
-async def _gone(line: NodeLine, itself: Connection, witness: Connection | None, on_progress: Progress) -> None:
+async def _told_to_go(line: NodeLine, itself: Connection, witness: Connection | None) -> Draining:
+    """What it has to end. One with nothing to end may be gone before its answer is here."""
+    try:
+        return await itself.drain()
+    except AgentUnreachable as lost:
+        try:
+            async with asyncio.timeout(GONE_S):
+                await _gone(line, itself, witness)
+        except TimeoutError:
+            raise lost from None
+        return Draining(0, 0, 0)
+
+
+async def _gone(
+    line: NodeLine, itself: Connection, witness: Connection | None, on_progress: Progress = lambda *told: None
+) -> None:
     """Until it has left. Raises Problem if it died instead."""
     while True:
         own = await _seen(line.node, itself)
-        if own is not None:
-            if own.incarnation > line.incarnation:
+        seen = own if own is not None or witness is None else await _seen(line.node, witness)
+        if seen is None:
+            if witness is None and not await _listens(line.address):
                 return
+        elif seen.state is Presence.LEFT or seen.incarnation > line.incarnation:
+            return
+        elif seen.state is Presence.DEAD:
+            raise Problem(f"{line.node} died before it had left: what it had goes to others")
+        elif own is not None:
             on_progress(line.node, own.told.running, None)
-        elif witness is None:
-            if not await _listens(line.address):
-                return
-        else:
-            seen = await _seen(line.node, witness)
-            if seen is not None and (seen.state is Presence.LEFT or seen.incarnation > line.incarnation):
-                return
-            if seen is not None and seen.state is Presence.DEAD:
-                raise Problem(f"{line.node} died before it had left: what it had goes to others")
         await asyncio.sleep(LOOK_EVERY_S)
 
 

@@ -14,7 +14,10 @@ from local_fleets import PARLEY, Agent, agent, at_home, parley
 from test_commands_up import LIMIT_S, ended, line_of, pair, sleep, until, until_draining
 
 from parley.launch.client import Connection
+from parley.launch.draining import drain
+from parley.launch.problems import AgentUnreachable
 from parley.protocols.core import State
+from parley.protocols.requests import Draining
 
 
 async def drained(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,6 +59,23 @@ async def test_the_last_one_of_a_fleet_found_on_this_machine(tmp_path: Path) -> 
         told = await drained(tmp_path)
         assert (told.returncode, told.stdout) == (0, "n1 has left\n")
         assert one.process.wait(LIMIT_S) == 0
+
+
+async def test_one_that_has_gone_before_its_answer_came_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drains = Connection.drain
+
+    async def unheard(to: Connection) -> Draining:
+        await drains(to)
+        raise AgentUnreachable("it has not answered")
+
+    monkeypatch.setattr(Connection, "drain", unheard)
+    async with pair(tmp_path) as (one, two, _client):
+        for last in (one, two):  # with another one that can tell, and without
+            told = await drain([last.address], None, wait=True, timeout_s=LIMIT_S, on_progress=lambda *told: None)
+            assert (told.address, told.running, told.left) == (last.address, 0, True)
+            assert await asyncio.to_thread(last.process.wait, LIMIT_S) == 0
 
 
 async def test_it_need_not_be_waited_for(tmp_path: Path) -> None:

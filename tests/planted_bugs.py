@@ -37,7 +37,8 @@ from parley.protocols.gate import Gate
 from parley.protocols.holder import Holder
 from parley.protocols.holders import holders_among
 from parley.protocols.membership import Membership
-from parley.protocols.participant import Participant, _Attempt
+from parley.protocols.occupancy import Attempt, Occupancy
+from parley.protocols.participant import Participant
 from parley.protocols.performatives import Cancel, Decline, Fenced, Reason
 from parley.protocols.proposer import Proposer
 from parley.protocols.register import Register
@@ -312,28 +313,28 @@ def double_start(patch: pytest.MonkeyPatch) -> None:
 
 @bug("amounts: what a task takes beside its slot is not counted", "S6", first=3)
 def amounts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Participant, "_fits", lambda self, task: True)
+    patch.setattr(Occupancy, "fits", lambda self, task: True)
 
 
 @bug("slots: more attempts run than there are slots", "S6", "S13")
 def slots(patch: pytest.MonkeyPatch) -> None:
-    start_next = Participant._start_next
+    start_next = Occupancy.start_next
 
-    def start(self: Participant, now: float) -> list[Effect]:
+    def start(self: Occupancy, now: float) -> Attempt | None:
         self._left[SLOTS] += 1.0
         try:
             return start_next(self, now)
         finally:
             self._left[SLOTS] -= 1.0
 
-    patch.setattr(Participant, "_start_next", start)
+    patch.setattr(Occupancy, "start_next", start)
 
 
 @bug("runs on: a cancelled attempt is not stopped", "S6", "S13")
 def runs_on(patch: pytest.MonkeyPatch) -> None:
     drop = Participant._drop
 
-    def dropped(self: Participant, attempts: Sequence[_Attempt], reason: Reason, now: float) -> list[Effect]:
+    def dropped(self: Participant, attempts: Sequence[Attempt], reason: Reason, now: float) -> list[Effect]:
         return [effect for effect in drop(self, attempts, reason, now) if not isinstance(effect, Stop)]
 
     patch.setattr(Participant, "_drop", dropped)
@@ -343,12 +344,12 @@ def runs_on(patch: pytest.MonkeyPatch) -> None:
 def given_back(patch: pytest.MonkeyPatch) -> None:
     drop = Participant._drop
 
-    def dropped(self: Participant, attempts: Sequence[_Attempt], reason: Reason, now: float) -> list[Effect]:
+    def dropped(self: Participant, attempts: Sequence[Attempt], reason: Reason, now: float) -> list[Effect]:
         waiting = [attempt for attempt in attempts if attempt.started is None]
         effects = drop(self, attempts, reason, now)
         for attempt in waiting:
             attempt.started = now
-            self._held[attempt.task.id] = self._running[attempt.task.id] = attempt
+            self._held[attempt.task.id] = self._occupancy.running[attempt.task.id] = attempt
             effects.append(self._run(attempt))
         return effects
 

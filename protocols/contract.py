@@ -53,7 +53,7 @@ class Contract:
     __slots__ = (
         "attempts", "auction", "baffled", "batch", "best_s", "bids", "blobs", "declines", "due", "ending", "epoch",
         "follow", "given_back", "informed", "key", "lease_until", "losses", "lost", "number", "payload", "recall_s",
-        "revised", "running", "silent", "stage", "task", "timer", "told_bytes", "waits", "warrant", "winner",
+        "revised", "running", "silent", "stage", "task", "told_bytes", "waits", "warrant", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -95,7 +95,6 @@ class Contract:
         self.winner: NodeId = ""
         self.number = 0  # of the award
         self.lease_until = 0.0
-        self.timer = 0  # the number of the one timer that counts
         self.lost: Reason | None = None  # why the last award came to nothing
         self.losses = 0  # how often it went with its node or its lease
 
@@ -225,19 +224,19 @@ class Replicas:
 
     def sites(self, task: Task) -> Collection[NodeId]:
         """Nodes that have one of its siblings, or it."""
-        return self._siblings[task.origin].sites.values() if task.id != task.origin else ()
+        return self._siblings[task.origin].sites.values() if self._siblings and task.id != task.origin else ()
 
     def placed(self, task: Task, node: NodeId) -> None:
-        if task.id != task.origin:
+        if self._siblings and task.id != task.origin:
             self._siblings[task.origin].sites[task.id] = node
 
     def vacated(self, task: Task) -> None:
-        if task.id != task.origin:
+        if self._siblings and task.id != task.origin:
             self._siblings[task.origin].sites.pop(task.id, None)
 
     def ended(self, task: Task, state: State) -> None:
         """Its node stays taken if it was done there; where all have ended, nothing needs to be known."""
-        siblings = self._siblings.get(task.origin)
+        siblings = self._siblings.get(task.origin) if self._siblings else None
         if siblings is None or task.id == task.origin:
             return
         siblings.open -= 1

@@ -107,7 +107,7 @@ def forgotten(patch: pytest.MonkeyPatch) -> None:
         effects = peer_down(self, node, now)
         self._awarded[node] = held
         for contract in held.values():
-            contract.timer = 0
+            self._timers.cancel(contract.task.id)
         return effects
 
     patch.setattr(Initiator, "_peer_down", down)
@@ -123,7 +123,7 @@ def eternal_lease(patch: pytest.MonkeyPatch) -> None:
             and subject.winner in self._awarded
             and subject.task.id in self._awarded[subject.winner]
         ):
-            self._set_timer(subject, now + 1.0)
+            self._timers.set(subject.task.id, now + 1.0)
             return []
         return expire(self, subject, now)
 

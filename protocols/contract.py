@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -24,6 +25,10 @@ so that slow nodes are heard in the end."""
 
 Key: TypeAlias = tuple[float, float, float, int]
 """Where a task stands in line: priority, reward, the rule's order, and its arrival last; the smallest goes first."""
+
+
+KEY = attrgetter("key")
+"""Of a contract."""
 
 
 class Stage(enum.Enum):
@@ -292,6 +297,15 @@ class Call:
 def result_of(contract: Contract) -> BlobKey:
     """By which the carrier knows what we want of it."""
     return "result", contract.task.id, str(contract.epoch)
+
+
+def plan_until(priced: Sequence[Contract], may_award: Callable[[Contract], bool]) -> int:
+    """Behind the last that may be awarded, or that nobody bids for any more, a plan changes nothing."""
+    for place in range(len(priced), 0, -1):
+        contract = priced[place - 1]
+        if not contract.bids or may_award(contract):
+            return place
+    return 0
 
 
 def by_cost(offer: Offer) -> tuple[float, NodeId]:

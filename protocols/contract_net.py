@@ -46,6 +46,7 @@ from .contract import (
     Stage,
     awarded,
     decline_lines,
+    plan_until,
     result_of,
     unplaced_sentence,
 )
@@ -183,6 +184,10 @@ class Initiator:
         self._calls.remove(contract)
         return self._commit(contract, state, now, error=detail, reason=reason)
 
+    def __contains__(self, task: TaskId) -> bool:
+        """It is here, and has not ended."""
+        return task in self._contracts
+
     def standing(self, task: TaskId) -> tuple[State, str, NodeId | None, int, int] | None:
         """State, reason, winner, epoch and attempts of a task; None if it has ended or never was here."""
         contract = self._contracts.get(task)
@@ -209,12 +214,17 @@ class Initiator:
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         match message:
+            case Inform():
+                return self._inform(message, sender, now)
+            case Permitted():
+                self._due = now
+                return ()
+            case Chosen(task, outcome):
+                return self._chosen(task, outcome)
             case Proposal():
                 return self._answer(message.auction, message.bids, message, sender, now)
             case Refusal():
                 return self._answer(message.auction, (), message, sender, now)
-            case Inform():
-                return self._inform(message, sender, now)
             case Failure():
                 return self._failure(message, sender, now)
             case Gathered(key, error):
@@ -231,17 +241,12 @@ class Initiator:
                 return self._peer_up(message.node, now)
             case PeerDown():
                 return self._peer_down(message.node, now)
-            case Permitted():
-                self._due = now
-                return ()
             case Divided():
                 self._due = now
                 self._batches.divided(message, now)
                 return ()
             case Overruled(task, _):
                 return self._overruled(task)
-            case Chosen(task, outcome):
-                return self._chosen(task, outcome)
         raise ProtocolError(f"an initiator is not told {type(message).__name__}")
 
     @property
@@ -319,7 +324,7 @@ class Initiator:
         roomy = {node for node, outlook in outlooks.items() if not outlook.full}
         kept: list[Contract] = []
         seen, made, record = 0, self._awards_made, PlanRecord(outlooks)
-        for contract in priced[: self._plan_until(priced)]:
+        for contract in priced[: plan_until(priced, self._may_award)]:
             if not roomy:
                 break
             seen += 1
@@ -347,14 +352,6 @@ class Initiator:
                 roomy.discard(offer.node)
         priced[:seen] = kept
         return [*effects, record.told(self._rule.name, self._seed)] if self._awards_made > made else effects
-
-    def _plan_until(self, priced: Sequence[Contract]) -> int:
-        """Behind the last that may be awarded, or that nobody bids for any more, a plan changes nothing."""
-        for place in range(len(priced), 0, -1):
-            contract = priced[place - 1]
-            if not contract.bids or self._may_award(contract):
-                return place
-        return 0
 
     def _may_award(self, contract: Contract) -> bool:
         return self._commitment is None or self._commitment.may_award(contract.task.id)

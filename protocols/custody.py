@@ -71,13 +71,13 @@ class Custody:
             hear(word, sender, now)  # what it records, keeps it
         self._do(Send(self._node, Release(message.key)))
 
-    def wrote(self, entry: Entry) -> None:
-        """This is on record, in this life or a former one: what it refers to is kept."""
+    def wrote(self, entry: Entry, name: str) -> None:
+        """This is on record under its name, in this life or a former one: what it refers to is kept."""
         blobs = _recorded(entry)
         if not blobs:
-            self.erased(type(entry), entry.key)
+            self.erased(type(entry), name)
             return
-        key = _pin(type(entry), entry.key)
+        key = _pin(type(entry), name)
         self._kept.add(key)
         self._carrier.keep(key, blobs)
         if isinstance(entry, KeptEntry):
@@ -126,14 +126,13 @@ def _blobs(word: Told) -> References:
 
 
 def _recorded(entry: Entry) -> Sequence[Reference]:
-    match entry:
-        case SpecEntry(spec):
-            return spec.blobs
-        case RegisterEntry(accepted=(_, choice)) | KeptEntry(choice=choice):
-            return _of(choice)
-        case AwardEntry(outcome=outcome) if outcome is not None:
-            return outcome.blobs
-    return ()
+    if isinstance(entry, AwardEntry):
+        return entry.outcome.blobs if entry.outcome is not None else ()
+    if isinstance(entry, RegisterEntry):
+        return _of(entry.accepted[1]) if entry.accepted is not None else ()
+    if isinstance(entry, SpecEntry):
+        return entry.spec.blobs
+    return _of(entry.choice) if isinstance(entry, KeptEntry) else ()
 
 
 def _of(choice: Choice) -> References:

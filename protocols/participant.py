@@ -157,12 +157,14 @@ class Participant:
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         match message:
-            case CallForProposals():
-                return self._called(message, sender, now)
             case Award():
                 return self._awarded(message, sender, now)
             case Finished():
                 return self._finished(message, now)
+            case Chosen(task):
+                return self._give_up(task, now)
+            case CallForProposals():
+                return self._called(message, sender, now)
             case Rejection():
                 for task in message.tasks:
                     self._close(sender, task)
@@ -193,8 +195,6 @@ class Participant:
                 return self._begin(task, fence)
             case Overruled(task, fence):
                 return self._give_up(task, now, fence)
-            case Chosen(task):
-                return self._give_up(task, now)
             case Fenced(task, epoch):
                 held = self._held_for(sender, task)
                 fenced = held is not None and held.epoch != epoch and held.warrant is None  # else its holders say so
@@ -475,8 +475,10 @@ class Participant:
 
     def _give_up(self, task: TaskId, now: float, fence: Epoch | None = None) -> list[Effect]:
         """It has ended elsewhere, or this epoch of it (None: every one) counts no more."""
-        for key in [key for key, (epoch, _) in self._undecided.items() if key[1] == task and fence in (None, epoch)]:
-            del self._undecided[key]
+        if self._undecided:
+            of_it = [key for key, (epoch, _) in self._undecided.items() if key[1] == task and fence in (None, epoch)]
+            for key in of_it:
+                del self._undecided[key]
         attempt = self._held.get(task)
         if attempt is None or attempt.warrant is None or (fence is not None and attempt.warrant.epoch != fence):
             return []

@@ -523,7 +523,7 @@ class Service:
         """A task may be awarded here: one of ours, or one whose agent is gone."""
         task = spec.task.id
         entry = self._book.get(task)
-        if entry is not None and (entry.outcome is not None or entry.parents or self._initiator.standing(task)):
+        if entry is not None and (entry.outcome is not None or entry.parents or task in self._initiator):
             return ()
         former = entry
         submit = Submit(spec.task, spec.payload, Follow.NOTHING, spec.label, (), spec.waits, spec.blobs)

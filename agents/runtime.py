@@ -58,7 +58,7 @@ from .agent import MESSAGES, Agent
 from .bidder import ThisNode, valuation_of
 from .blob_shell import BlobShell
 from .blobs import BLOBS_BYTES_MAX, BlobStore
-from .events import EventLog, Level
+from .events import VOCABULARY, EventLog, Level
 from .executors.base import Executor
 from .executors.command import KIND as COMMAND
 from .executors.command import CommandExecutor
@@ -75,6 +75,7 @@ LOG_EVERY_S = 0.1
 LOAD_EVERY_S = 1.0
 LAST_WORDS_S = 2.0
 """So long a node that leaves waits until all it has said is heard."""
+_EVENTS: frozenset[type[Effect]] = frozenset(VOCABULARY)
 REFUSALS_LOGGED_MAX = 1_000
 """So many lines the log spends on nonsense from strangers; the rest is only counted."""
 
@@ -406,8 +407,8 @@ class Node:
                 self._records.append(effect)  # type: ignore[arg-type]
             elif kind is Send:
                 links.send(effect.to, effect.message, now)  # type: ignore[attr-defined]
-            elif isinstance(effect, Event):
-                log.write(effect, now, cause)
+            elif kind in _EVENTS:
+                log.write(effect, now, cause)  # type: ignore[arg-type]
                 if self._log_timer is None:
                     self._log_timer = self._loop.call_later(LOG_EVERY_S, self._write_log)
             else:

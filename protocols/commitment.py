@@ -401,15 +401,15 @@ class Commitment:
             self._out.append(Record(kind, key, None))
 
     def _tell(self, message: Local) -> None:
-        if isinstance(message, HeldFast) and (spec := self.opener.spec(message.task)) is not None:
-            self._out.append(TaskHeld(task=message.task, holders=tuple(map(name_of, spec.holders))))
-        elif isinstance(message, Overruled):
+        if type(message) is HeldFast and (spec := self.opener.spec(message.task)) is not None:
+            self._out.append(TaskHeld(task=message.task, holders=tuple([name_of(holder) for holder in spec.holders])))
+        elif type(message) is Overruled:
             self._out.append(EpochFenced(task=message.task, epoch=message.epoch.number))
         self._out.append(Send(self._name, message))
-        if isinstance(message, Chosen):
+        if type(message) is Chosen:
             self.opener.chosen(message.task)
             self.winner.over(message.task)
-        elif isinstance(message, Overruled):
+        elif type(message) is Overruled:
             self.opener.overruled(message.task, message.epoch, self._now)
             self.winner.over(message.task, message.epoch)
 

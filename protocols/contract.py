@@ -16,7 +16,7 @@ from .commitment_words import Warrant
 from .contract_events import AuctionAwarded, AuctionPlanned, BatchLine, BidLine, DeclineLine, OutlookLine, StepLine
 from .core import AuctionId, Effect, NodeId, Publish, Reference, State, Task, TaskId
 from .load import Outlook
-from .performatives import TASKS_PER_CALL_MAX, Basis, Bid, Decline, Inform, Reason, Rejection
+from .performatives import TASKS_PER_CALL_MAX, Basis, Bid, Decline, Inform, Reason, Rejection, Term
 
 RECALL_S = 0.5
 """A task without a bid is called again after this time, doubled each time up to a limit. Answers may take half as long,
@@ -44,11 +44,15 @@ class Stage(enum.Enum):
     ENDED = enum.auto()
 
 
+QUEUE: Term = ("queue", 0.0)
+"""The first term of every bid; as a bid stands, it is planned anew each time."""
+
+
 class Standing(NamedTuple):
-    """A bid as it stands: the seconds of all its terms but the queue, which is planned anew each time."""
+    """A bid as it stands: the seconds of all its terms but the queue; its terms, as they were told."""
 
     own_s: float
-    terms: dict[str, float]
+    terms: tuple[Term, ...]
     basis: Basis | None
 
 
@@ -110,8 +114,7 @@ class Contract:
         self.revised, self.best_s = 0, None
 
     def bid(self, node: NodeId, bid: Bid) -> None:
-        terms = dict(bid.terms[1:])
-        self.bids[node] = Standing(sum(terms.values()), terms, bid.basis)
+        self.bids[node] = Standing(sum([term[1] for term in bid.terms[1:]]), bid.terms, bid.basis)
         self.declines.pop(node, None)
 
     def decline(self, node: NodeId, decline: Decline) -> None:
@@ -313,7 +316,8 @@ def by_cost(offer: Offer) -> tuple[float, NodeId]:
 
 
 def bid_line(offer: Offer, bid: Standing) -> BidLine:
-    terms = {"queue": offer.queue_s, **bid.terms}
+    terms = dict(bid.terms)
+    terms["queue"] = offer.queue_s
     basis = (bid.basis.observations, bid.basis.factor) if bid.basis is not None else ()
     return BidLine(offer.node, offer.cost, terms, offer.free, offer.speed, *basis)
 

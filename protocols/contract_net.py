@@ -360,7 +360,7 @@ class Initiator:
         """The bids as they stand in the plan."""
         contract.sift(self._replicas.sites(contract.task), self._reserve(contract))
         return [
-            Offer(node, outlook.ready_s, bid.own_s, outlook.free, self._accounts[node].speed)
+            Offer(node, outlook.ready_s, bid.own_s, outlook.free, outlook.speed)
             for node, outlook in outlooks.items()
             if (bid := contract.bids.get(node)) is not None
         ]

@@ -122,17 +122,17 @@ def _pin(kind: type[Entry], key: str) -> Key:
 
 
 def _blobs(word: Told) -> References:
-    return word.spec.blobs if isinstance(word, Hold) else _of(word.choice)
+    return word.spec.blobs if type(word) is Hold else _of(word.choice)  # type: ignore[union-attr]
 
 
 def _recorded(entry: Entry) -> Sequence[Reference]:
-    if isinstance(entry, AwardEntry):
+    if type(entry) is AwardEntry:
         return entry.outcome.blobs if entry.outcome is not None else ()
-    if isinstance(entry, RegisterEntry):
+    if type(entry) is RegisterEntry:
         return _of(entry.accepted[1]) if entry.accepted is not None else ()
-    if isinstance(entry, SpecEntry):
+    if type(entry) is SpecEntry:
         return entry.spec.blobs
-    return _of(entry.choice) if isinstance(entry, KeptEntry) else ()
+    return _of(entry.choice) if type(entry) is KeptEntry else ()
 
 
 def _of(choice: Choice) -> References:

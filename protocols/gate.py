@@ -111,12 +111,13 @@ class Gate:
         if not self._recording:
             return
         self._recorded += 1
-        if isinstance(record.entry, AwardEntry):
-            self._answers[record.entry.task] = self._recorded
-            self._answers.move_to_end(record.entry.task)
+        entry = record.entry
+        if type(entry) is AwardEntry:
+            self._answers[entry.task] = self._recorded
+            self._answers.move_to_end(entry.task)
 
     def _needed_to_say(self, message: Message) -> int:
         """The number of the last record that it stands on."""
         if type(message) in self._ordered:
             return self._recorded
-        return self._answers.get(message.task, 0) if isinstance(message, Failure) else 0
+        return self._answers.get(message.task, 0) if type(message) is Failure else 0

@@ -28,7 +28,7 @@ from parley.protocols.award_rules import Offer
 from parley.protocols.book import Tray
 from parley.protocols.commitment import Commitment
 from parley.protocols.commitment_words import Choice, Chosen, Fence, Overruled, Vote, Word
-from parley.protocols.contract import Contract, Standing
+from parley.protocols.contract import QUEUE, Contract, Standing
 from parley.protocols.contract_events import TaskCommitted
 from parley.protocols.contract_net import Initiator
 from parley.protocols.core import SLOTS, Effect, Message, NodeId, Outcome, Record, Run, State, Stop, TaskId
@@ -141,7 +141,7 @@ def deaf_proposer(patch: pytest.MonkeyPatch) -> None:
 @bug("refused: a node that declines is taken for one that bids", "A1", "G2")
 def refused(patch: pytest.MonkeyPatch) -> None:
     def decline(self: Contract, node: NodeId, decline: Decline) -> None:
-        self.bids[node] = Standing(0.001, {"run": 0.001}, None)
+        self.bids[node] = Standing(0.001, (QUEUE, ("run", 0.001)), None)
 
     patch.setattr(Contract, "decline", decline)
 

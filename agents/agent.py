@@ -60,7 +60,7 @@ from ..protocols.core import (
     Send,
 )
 from ..protocols.distances import Distances
-from ..protocols.gate import Gate, Recorded
+from ..protocols.gate import GATED, Gate, Recorded
 from ..protocols.performatives import (
     Availability,
     Award,
@@ -169,7 +169,7 @@ class Agent:
             entries,
             holder_of=self._holder_of,
             recording=recording,
-            contracted=lambda task: self.initiator.standing(task) is not None,
+            contracted=lambda task: task in self.initiator,
             carrier=self.carrier,
             kept_bytes_max=shelf.bytes_max // 4,
         )
@@ -391,13 +391,13 @@ class Agent:
         out: list[Effect] = []
         if not effects:
             return out
-        passes, node, judged = self._gate.passes, self.node, reckoning.Reckoning.LISTENS
+        passes, node, judged, gated = self._gate.passes, self.node, reckoning.Reckoning.LISTENS, GATED
         turns = [effects]  # grows while it is gone through
         for turn in turns:
             for effect in turn:
-                if not passes(effect):
-                    continue
                 kind = type(effect)
+                if kind in gated and not passes(effect):
+                    continue
                 if kind is Send and effect.to == node:  # type: ignore[attr-defined]
                     turns.append(self._route(effect.message, node, now))  # type: ignore[attr-defined]
                     continue

@@ -1,7 +1,8 @@
 """The log of one node: every event that the protocols declare becomes one JSON line, in one file, in one schema.
 
     write(event) -> kept in memory, with the clocks of this moment
-    flush()      -> structlog: stamp (header and fields) -> render (msgspec) -> one os.write to an O_APPEND descriptor
+    flush()      -> structlog, all of them at once: stamp (headers) -> render (msgspec) -> one os.write to an O_APPEND
+                    descriptor
 
 A line is a `Header` followed by the event's own fields; `seq` counts the lines of one writer from 1, so that a gap is a
 lost line. What can be wrong when a node starts (no such folder, no right to write) is a `LogError`; what goes wrong
@@ -22,7 +23,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 import structlog
@@ -67,14 +68,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     cause: str | UnsetType = UNSET
 
 
-class Told(NamedTuple):
-    """An event, and when it happened by all the clocks."""
-
-    event: Event
-    mono: float
-    wall: float
-    hlc: int
-    cause: Cause | str | None
+Told: TypeAlias = tuple[Event, str, float, float, int, Cause | str | None]
+"""An event, what every line of its kind says alike, and when it happened: monotonic clock, wall, hybrid clock; its
+cause."""
 
 
 class LogError(Exception):
@@ -123,68 +119,90 @@ class EventLog:
 
     def write(self, event: Event, now_mono: float, cause: Cause | str | None = None) -> None:
         """One more line; `cause` is the message that caused it. Rendered when it is flushed, off the hot path."""
-        if LEVELS.index(event.level) < self._lowest:
+        kind = type(event)
+        words = self._words.get(kind)
+        if words is None:
+            words = self._words[kind] = self._say(kind)
+        if not words:
             return
-        self._told.append(Told(event, now_mono, self._wall(), self._clock.tick(), cause))
+        self._told.append((event, words, now_mono, self._wall(), self._clock.tick(), cause))
         if len(self._told) >= UNWRITTEN_MAX:
             self.flush()
 
     def flush(self) -> None:
         """Hand all lines to the operating system."""
-        for told in self._told:
+        if self._told:
+            told, self._told = self._told, []
             self._logger.tell(told)
-        self._told.clear()
-        self._file.flush()
 
     def close(self) -> None:
         """Flush, and let go of the file; what is written later is dropped."""
         self.flush()
         self._file.close()
 
-    def _stamp(self, _logger: WrappedLogger, _level: str, told: Told) -> tuple[bytes, Event]:
-        """The header of the line, in the order in which people read it, as the beginning of a JSON object."""
-        self._seq += 1
-        second, micros = divmod(int(told.wall * 1e6), 1_000_000)
-        if second != self._second:
-            self._second = second
-            self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        kind = type(told.event)
-        words = self._words.get(kind) or self._words.setdefault(kind, self._say(kind))
-        cause = f',"cause":{_text(str(told.cause))}' if told.cause is not None else ""
-        clocks = f'"ts":"{self._second_text}.{micros:06d}Z","mono":{told.mono!r},"hlc":{told.hlc}'
-        return f'{{{clocks},{words},"seq":{self._seq}{cause},'.encode(), told.event
+    def _stamp(self, _logger: WrappedLogger, _level: str, told: Sequence[Told]) -> list[tuple[str, Event]]:
+        """The header of each line, in the order in which people read it, as the beginning of a JSON object."""
+        stamped: list[tuple[str, Event]] = []
+        seq = self._seq
+        for event, words, mono, wall, hlc, cause in told:
+            seq += 1
+            second, micros = divmod(int(wall * 1e6), 1_000_000)
+            if second != self._second:
+                self._second = second
+                self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            caused = f',"cause":{_text(str(cause))}' if cause is not None else ""
+            clocks = f'"ts":"{self._second_text}.{micros:06d}Z","mono":{mono!r},"hlc":{hlc}'
+            stamped.append((f'{{{clocks},{words},"seq":{seq}{caused}', event))
+        self._seq = seq
+        return stamped
 
     def _say(self, kind: type[Event]) -> str:
-        """What every line of this kind says alike."""
+        """What every line of this kind says alike; empty: it lies below the level."""
+        if LEVELS.index(kind.level) < self._lowest:
+            return ""
         alike = f'"level":"{kind.level}","event":"{kind.name}","v":{VERSION}'
         return f'{alike},"run":{_text(self._run)},"node":{_text(self._node)}'
 
 
 class _Pipeline(structlog.BoundLoggerBase):
-    """A structlog logger that hands an event through its processors as it is, without unpacking it into keywords."""
+    """A structlog logger that hands events through its processors as they are, many at once: it unpacks none of them
+    into keywords."""
 
-    def tell(self, told: Told) -> None:
-        line: Any = told
+    def tell(self, told: Sequence[Told]) -> None:
+        lines: Any = told
         for process in self._processors:
-            line = process(self._logger, told.event.level, line)
-        self._logger.append(line)
+            lines = process(self._logger, "info", lines)
+        self._logger.append(lines)
 
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
+_encode, _encode_into = _encoder.encode, _encoder.encode_into
 
 
 def _text(text: str) -> str:
-    return _encode(text.encode("utf-8", "replace").decode()).decode()
-
-
-def _render(_logger: WrappedLogger, _level: str, stamped: tuple[bytes, Event]) -> bytes:
-    """Header and event, as one JSON object on one line."""
-    header, event = stamped
     try:
-        return header + _encode(event)[1:] + b"\n"
-    except UnicodeEncodeError:  # a lone surrogate, as in a file name that is not UTF-8: it becomes "?"
-        text = json.dumps(msgspec.to_builtins(event), ensure_ascii=False)
-        return header + text[1:].encode("utf-8", "replace") + b"\n"
+        return _encode(text).decode()
+    except UnicodeEncodeError:
+        return _encode(text.encode("utf-8", "replace").decode()).decode()
+
+
+def _render(_logger: WrappedLogger, _level: str, stamped: Sequence[tuple[str, Event]]) -> bytearray:
+    """Header and event, as one JSON object on one line; all lines."""
+    block = bytearray()
+    for header, event in stamped:
+        block += header.encode()
+        joint = len(block)
+        try:
+            _encode_into(event, block, joint)
+        except UnicodeEncodeError:  # a lone surrogate, as in a file name that is not UTF-8: it becomes "?"
+            text = json.dumps(msgspec.to_builtins(event), ensure_ascii=False)
+            block[joint:] = text.encode("utf-8", "replace")
+        block[joint] = _COMMA  # where the event's own object would begin
+        block += b"\n"
+    return block
+
+
+_COMMA = ord(",")
 
 
 class _File:
@@ -193,7 +211,6 @@ class _File:
     def __init__(self, path: Path, complain: Callable[[str], None]) -> None:
         self._path = path
         self._complain: Callable[[str], None] | None = complain
-        self._lines: list[bytes] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -202,16 +219,12 @@ class _File:
         except OSError as error:
             raise LogError(f"the log {path} cannot be written ({error.strerror}): choose another folder") from error
 
-    def append(self, line: bytes) -> None:
+    def append(self, lines: bytearray) -> None:
         if self._descriptor is None:
             return
-        self._lines.append(line)
-
-    def flush(self) -> None:
-        if not self._lines or self._descriptor is None:
-            return
-        block = memoryview(b"".join((b"\n" if self._torn else b"", *self._lines)))
-        self._lines.clear()
+        if self._torn:
+            lines[:0] = b"\n"
+        block = memoryview(lines)
         try:
             while block:
                 written = os.write(self._descriptor, block)
@@ -223,7 +236,6 @@ class _File:
                 self._complain = None
 
     def close(self) -> None:
-        self.flush()
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -58,7 +58,7 @@ from .agent import MESSAGES, Agent
 from .bidder import ThisNode, valuation_of
 from .blob_shell import BlobShell
 from .blobs import BLOBS_BYTES_MAX, BlobStore
-from .events import EventLog, Level
+from .events import VOCABULARY, EventLog, Level
 from .executors.base import Executor
 from .executors.command import KIND as COMMAND
 from .executors.command import CommandExecutor
@@ -75,6 +75,7 @@ LOG_EVERY_S = 0.1
 LOAD_EVERY_S = 1.0
 LAST_WORDS_S = 2.0
 """So long a node that leaves waits until all it has said is heard."""
+_EVENTS: frozenset[type[Effect]] = frozenset(VOCABULARY)
 REFUSALS_LOGGED_MAX = 1_000
 """So many lines the log spends on nonsense from strangers; the rest is only counted."""
 
@@ -288,6 +289,7 @@ class Node:
         self._blob_shell.close()
         self._log_search.close()
         if self._journal is not None:
+            self._write_records()
             self._journal.close()
         self._log.write(self._load(), time.monotonic(), None)
         self._log.write(NodeStopped(reason=reason), time.monotonic(), None)
@@ -348,12 +350,11 @@ class Node:
         if self._agent.drained and not self.drained.is_set():
             self._leave_when_heard()
         deadline = self._agent.deadline
-        if deadline is None:
-            return
         now = time.monotonic()
         while deadline is not None and deadline <= now:
             self._perform(self._agent.wake(now), None, now)
             deadline = self._agent.deadline
+        self._write_records()
         if deadline is not None and (self._timer is None or deadline < self._timer.when()):
             if self._timer is not None:
                 self._timer.cancel()  # one that rings too early is left: cheaper than moving it every turn
@@ -399,39 +400,48 @@ class Node:
 
     def _perform(self, effects: Sequence[Effect], cause: Cause | None, now: float) -> None:
         """What the agent answered at this moment, which is also that of its events."""
+        log, links = self._log, self._links
         for effect in effects:
-            match effect:
-                case Record():
-                    self._records.append(effect)
-                case Event():
-                    self._log.write(effect, now, cause)
-                    if self._log_timer is None:
-                        self._log_timer = self._loop.call_later(LOG_EVERY_S, self._write_log)
-                case Send(to, message):
-                    self._links.send(to, message, now)
-                case Datagram(to, message):
-                    self._links.datagram(to, message)
-                case Publish(message):
-                    self._links.publish(message, now)
-                case Run(task, epoch, payload, follow):
-                    self._workshop.start(task, epoch, payload, self._tell_end, follow=follow)
-                case Resume(task_id, epoch, size):
-                    self._workshop.resume(task_id, epoch, size)
-                case Stop(task_id, epoch):
-                    self._workshop.stop(task_id, epoch)
-                case Connect(node, incarnation, address, announcements):
-                    self._connect(node, incarnation, address, announcements)
-                case Disconnect(node):
-                    self._endpoint.disconnect(node)
-                case FindLines():
-                    self._log.flush()
-                    self._log_search.begin(effect)
-                case ReadPart() | WritePart() | DropParts() | CheckBlob():
-                    self._blob_shell.perform(effect)
+            kind = type(effect)
+            if kind is Record:
+                self._records.append(effect)  # type: ignore[arg-type]
+            elif kind is Send:
+                links.send(effect.to, effect.message, now)  # type: ignore[attr-defined]
+            elif kind in _EVENTS:
+                log.write(effect, now, cause)  # type: ignore[arg-type]
+                if self._log_timer is None:
+                    self._log_timer = self._loop.call_later(LOG_EVERY_S, self._write_log)
+            else:
+                self._perform_rarer(effect, now)
+        self._endpoint.flush()
+
+    def _perform_rarer(self, effect: Effect, now: float) -> None:
+        match effect:
+            case Run(task, epoch, payload, follow):
+                self._workshop.start(task, epoch, payload, self._tell_end, follow=follow)
+            case Datagram(to, message):
+                self._links.datagram(to, message)
+            case Publish(message):
+                self._links.publish(message, now)
+            case Resume(task_id, epoch, size):
+                self._workshop.resume(task_id, epoch, size)
+            case Stop(task_id, epoch):
+                self._workshop.stop(task_id, epoch)
+            case Connect(node, incarnation, address, announcements):
+                self._connect(node, incarnation, address, announcements)
+            case Disconnect(node):
+                self._endpoint.disconnect(node)
+            case FindLines():
+                self._log.flush()
+                self._log_search.begin(effect)
+            case ReadPart() | WritePart() | DropParts() | CheckBlob():
+                self._blob_shell.perform(effect)
+
+    def _write_records(self) -> None:
+        """All that one turn has recorded, at once: the journal's thread is woken once."""
         if self._records and self._journal is not None:
             self._journal.write(self._agent.recorded, self._records)
             self._records = []
-        self._endpoint.flush()
 
     def _end_turn_soon(self) -> None:
         if not self._turn_scheduled:

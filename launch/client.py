@@ -35,7 +35,7 @@ import msgspec
 from ..agents.agent import MESSAGES
 from ..agents.payload import unpack
 from ..protocols.core import ENDED, Message, NodeId, Outcome, PeerError, State, Task
-from ..protocols.holders import holders_among
+from ..protocols.holders import Electors
 from ..protocols.performatives import TASKS_PER_CALL_MAX, Credit, Output
 from ..protocols.requests import (
     UNREAD_BYTES_MAX,
@@ -118,8 +118,7 @@ class Connection:
         self.address = address
         self._others: tuple[str, ...] = ()  # whom else we were told of
         self._lines: tuple[NodeLine, ...] = ()  # the fleet, as we have heard of it last
-        self._holders = 1  # how many each task is to have
-        self._entry: NodeId | None = None  # the agent's name
+        self._electors = Electors(None, (), 1)  # of whom those who hold a task are chosen
         self._moving = False  # from one agent to another
         self._anew = False  # the agent was started anew
         self._ring_of = ring_of
@@ -331,7 +330,7 @@ class Connection:
         """Who is to hold it: chosen once, whatever becomes of the fleet."""
         if submit.holders:
             return submit
-        holders = holders_among(submit.task.id, self._entry, self._lines, self._holders)
+        holders = self._electors.holders(submit.task.id)
         return msgspec.structs.replace(submit, holders=holders) if holders else submit
 
     def give_up(self, task: str) -> None:
@@ -448,12 +447,27 @@ class Connection:
 
     def _on_message(self, sender: NodeId, message: Message, cause: Cause) -> None:
         match message:
+            case Result(outcome):
+                self._results += 1
+                self._unread_bytes += len(outcome.value)
+                if outcome.blobs and outcome.task in self._handles:
+                    self._go_on(partial(self._end_with_values, outcome))
+                else:
+                    self._end(outcome.task, outcome)
+            case Submitted(task):
+                self._answered(task)
+                handle = self._handles.get(task)
+                if handle is not None:
+                    handle.take()
+                    if handle.follow is Follow.NOTHING:
+                        del self._handles[task]
             case (
                 Nodes() | Tasks() | Progress() | ResultOf() | Planned() | DivisionTold() | Cancelled() | Draining()
                 | LinesTold()
             ):
                 if isinstance(message, Nodes):
-                    self._lines, self._holders, self._entry = message.nodes, message.holders, message.me
+                    self._lines = message.nodes
+                    self._electors = Electors(message.me, message.nodes, message.holders)
                 if message.request in self._asked:
                     self._asked[message.request].put_nowait(message)
             case NotFound(request, error):
@@ -464,23 +478,9 @@ class Connection:
                 if handle is not None and handle.on_output is not None:
                     handle.on_output(stream, data, epoch)
                 self._endpoint.send(self._agent, Credit(task, epoch, len(data)))
-            case Result(outcome):
-                self._results += 1
-                self._unread_bytes += len(outcome.value)
-                if outcome.blobs and outcome.task in self._handles:
-                    self._go_on(partial(self._end_with_values, outcome))
-                else:
-                    self._end(outcome.task, outcome)
             case Refused(task, error):
                 self._answered(task)
                 self._refused(task, error)
-            case Submitted(task):
-                self._answered(task)
-                handle = self._handles.get(task)
-                if handle is not None:
-                    handle.take()
-                    if handle.follow is Follow.NOTHING:
-                        del self._handles[task]
             case _:
                 if self._porter_ is None or not self._porter_.receive(message, sender):
                     raise PeerError(f"{sender} sent {type(message).__name__}, which a client is not told")

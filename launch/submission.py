@@ -43,6 +43,7 @@ NUMBER_MAX = 1e18
 LIKE = "like"
 """The fact by which estimators tell commands apart."""
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in CROCKFORD for second in CROCKFORD]
 
 _LABEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SCRIPT = re.compile(r"[\w.+-]+\.(?:py|pyz|sh|bash|zsh|fish|js|mjs|ts|rb|pl|lua|php|jl|r|R|m|jar)")
@@ -56,8 +57,11 @@ class TaskRefused(Problem):
 
 def new_task_id() -> str:
     """12 random Crockford base-32 characters."""
-    bits = secrets.randbits(60)
-    return "".join(CROCKFORD[bits >> shift & 31] for shift in range(0, 60, 5))
+    bits, pairs = secrets.randbits(60), _PAIRS
+    return (
+        pairs[bits & 1023] + pairs[bits >> 10 & 1023] + pairs[bits >> 20 & 1023]
+        + pairs[bits >> 30 & 1023] + pairs[bits >> 40 & 1023] + pairs[bits >> 50]
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,10 @@ class Submission:
     def _conditions(self) -> Conditions | None:
         _check_whole("priority", self.priority, -PRIORITY_MAX, PRIORITY_MAX)
         _check_number("reward", self.reward, 0.0, NUMBER_MAX)
+        asks = self.need or self.only or self.prefer or self.priority or self.reward or self.at_most_once
+        plain = self.about == {} and self.deadline_s is None and self.protocol == Dividing.AUTO
+        if plain and not asks and self.kind != "command":
+            return None  # as most are
         if self.deadline_s is not None:
             _check_number("deadline_s", self.deadline_s, 0.0, units.SECONDS_MAX, above=True)
         tags, amounts = _needs(self.need)

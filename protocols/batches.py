@@ -39,7 +39,7 @@ from .batch_words import (
     TradeMet,
     session_s,
 )
-from .contract import Contract, Stage, Standing, told_bytes
+from .contract import QUEUE, Contract, Stage, Standing, told_bytes
 from .contract_events import BatchLine
 from .core import Dividing, Effect, NodeId, Send, Task, TaskId
 from .load import Account, Outlook
@@ -221,18 +221,22 @@ class Batches:
         again = self._moved and bool(self._lots)
         if waiting < 2 and not again:
             return []
-        batch = heapq.nsmallest(BATCH_TASKS_MAX, filter(self._divisible, contracts))
+        batch = list(filter(self._divisible, contracts))
+        if len(batch) > BATCH_TASKS_MAX:
+            batch = heapq.nsmallest(BATCH_TASKS_MAX, batch)
         asked = any(self._dividing(contract) is Dividing.PRICES for contract in batch)
         if len(batch) < (2 if asked else TASKS_MIN):
             self._moved = False
             return []
-        members, work_s, spread = self._outlook(batch, asked)
-        worth = work_s >= WORTH * session_s(self._policy.mode, len(members)) and spread >= SPREAD_MIN
+        members, work_s, told = self._outlook(batch, asked)
+        worth = work_s >= WORTH * session_s(self._policy.mode, len(members))
+        spread = spread_of(told) if worth or asked else 0.0
+        worth = worth and spread >= SPREAD_MIN
         if not (worth or asked) or len(members) > MEMBERS_MAX or len(members) < 2:
             self._moved = False
             self._look_at = now + LOOK_S
             return []
-        return self._open(batch, members, again, work_s, spread, now)
+        return self._open(sorted(batch), members, again, work_s, spread, now)
 
     def _dividing(self, contract: Contract) -> Dividing:
         asked = contract.task.conditions.dividing
@@ -244,19 +248,21 @@ class Batches:
             return False
         return divisible(contract.task) and self._dividing(contract) is not Dividing.CALLS
 
-    def _outlook(self, batch: Sequence[Contract], asked: bool) -> tuple[tuple[NodeId, ...], float, float]:
-        """Who takes part; the least work of each slot, in seconds; the spread. From what is known of some of them."""
+    def _outlook(
+        self, batch: Sequence[Contract], asked: bool
+    ) -> tuple[tuple[NodeId, ...], float, list[dict[NodeId, float]]]:
+        """Who takes part; the least work of each slot, in seconds; what is known of the costs of some of them."""
         known = {contract.task.id: self._known(contract) for contract in batch}
         told = [costs for costs in known.values() if costs]
         if asked and not told:
-            return tuple(sorted(self._accounts)), 0.0, 0.0
+            return tuple(sorted(self._accounts)), 0.0, []
         members = {node for costs in told for node in costs}.intersection(self._accounts)
         slots = sum([self._accounts[node].slots for node in members])
         if not told or not slots:
-            return (), 0.0, 0.0
+            return (), 0.0, []
         best = [min(costs.values()) for costs in told]
         work_s = math.fsum(best) + (len(batch) - len(best)) * min(best)
-        return tuple(sorted({*members, self._node})), work_s / slots, spread_of(told)
+        return tuple(sorted({*members, self._node})), work_s / slots, told
 
     def _known(self, contract: Contract) -> dict[NodeId, float]:
         lot = self._lots.get(contract.task.id)
@@ -389,7 +395,7 @@ class Batches:
     def _offers(self, lot: _Lot, outlooks: Mapping[NodeId, Outlook]) -> list[Offer]:
         """Its columns as bids."""
         bids = {node: cost for node, cost in sorted(lot.costs.items()) if node in outlooks and node in self._accounts}
-        lot.contract.bids = {node: Standing(cost, {"run": cost}, None) for node, cost in bids.items()}
+        lot.contract.bids = {node: Standing(cost, (QUEUE, ("run", cost)), None) for node, cost in bids.items()}
         lot.contract.declines = {}
         return [
             Offer(node, outlooks[node].ready_s, cost, outlooks[node].free, self._accounts[node].speed)

@@ -12,7 +12,7 @@ outcome, ever.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from .core import NodeId, Outcome, State, TaskId
 from .performatives import Reason
@@ -75,6 +75,7 @@ class Book:
         self.open = 0
         """How many have not ended."""
         self._entries: OrderedDict[TaskId, Entry] = OrderedDict()
+        self.get: Callable[[TaskId], Entry | None] = self._entries.get
         self._labels: dict[str, TaskId] = {}
         self._ended: deque[TaskId] = deque()
         self._ended_bytes = 0
@@ -89,9 +90,6 @@ class Book:
 
     def __getitem__(self, task: TaskId) -> Entry:
         return self._entries[task]
-
-    def get(self, task: TaskId) -> Entry | None:
-        return self._entries.get(task)
 
     def is_ended(self, task: TaskId) -> bool:
         """Or forgotten, or never known."""

@@ -25,7 +25,7 @@ from bisect import bisect, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .award_rules import UNKNOWN_WORK_S, Rule
-from .contract import Call, Contract, Stage
+from .contract import KEY, Call, Contract, Stage
 from .contract_events import AuctionOpened
 from .core import AuctionId, Effect, NodeId, PeerError, Publish, Send, TaskId
 from .load import Prospect
@@ -126,8 +126,9 @@ class Calls:
         """Open calls, in the rule's order, while not too many tasks before the next are being priced or priced."""
         effects: list[Effect] = []
         while self._next() and self.peers:
-            pricing = sum([bisect(call.batch, self._uncalled[0]) for call in self._open.values() if call.first])
-            if pricing + bisect(self.priced, self._uncalled[0]) >= PRICED_LOW:
+            key = self._uncalled[0].key
+            pricing = sum([bisect(call.batch, key, key=KEY) for call in self._open.values() if call.first])
+            if pricing + bisect(self.priced, key, key=KEY) >= PRICED_LOW:
                 break
             batch = _fitting(self._popped())
             for contract in batch:
@@ -269,7 +270,7 @@ class Calls:
                 again[contract] = better
             elif contract.bids:
                 contract.stage = Stage.PRICED
-                insort(self.priced, contract)
+                insort(self.priced, contract, key=KEY)
             elif others:
                 widely.append(contract)
             else:

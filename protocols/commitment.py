@@ -149,6 +149,7 @@ class Commitment:
         self._recording = recording
         self.node = node
         """As a holder."""
+        self._name = name_of(node)
         self._holder_of = holder_of
         self._holders: dict[NodeId, NodeId] = {}  # the nodes that have been up, as holders
         self._move_after_s = move_after_s
@@ -182,7 +183,7 @@ class Commitment:
         self.winner = Winner(self.proposer, self._say, self._tell, self._write, self._erase)
         self._ears = self._all_ears()
         for entry in entries:
-            self._custody.wrote(entry)
+            self._custody.wrote(entry, entry.key)
         self.holder.restore(entries, now)
         self.winner.restore(entries, now)
         for register in self.holder.registers.values():
@@ -376,17 +377,23 @@ class Commitment:
     # -- what the roles have to say
 
     def _say(self, to: NodeId, word: Word) -> None:
-        if type(word) in BEATS and (to in self._dead or to in self._replaced):
+        kind = type(word)
+        if kind in BEATS and (to in self._dead or to in self._replaced):
             return
-        self._words.setdefault((to, type(word) in FREE), []).append(word)  # type: ignore[arg-type]
+        key = (to, kind in FREE)
+        words = self._words.get(key)
+        if words is None:
+            words = self._words[key] = []
+        words.append(word)  # type: ignore[arg-type]
 
     def _out_with(self, effect: Effect) -> None:
         self._out.append(effect)
 
     def _write(self, entry: Entry) -> None:
-        self._custody.wrote(entry)
+        key = entry.key
+        self._custody.wrote(entry, key)
         if self._recording:
-            self._out.append(Record(type(entry), entry.key, entry))
+            self._out.append(Record(type(entry), key, entry))
 
     def _erase(self, kind: type[Entry], key: str) -> None:
         self._custody.erased(kind, key)
@@ -394,19 +401,17 @@ class Commitment:
             self._out.append(Record(kind, key, None))
 
     def _tell(self, message: Local) -> None:
-        match message:
-            case HeldFast(task) if (spec := self.opener.spec(task)) is not None:
-                self._out.append(TaskHeld(task=task, holders=tuple(map(name_of, spec.holders))))
-            case Overruled(task, epoch):
-                self._out.append(EpochFenced(task=task, epoch=epoch.number))
-        self._out.append(Send(name_of(self.node), message))
-        match message:
-            case Chosen(task):
-                self.opener.chosen(task)
-                self.winner.over(task)
-            case Overruled(task, epoch):
-                self.opener.overruled(task, epoch, self._now)
-                self.winner.over(task, epoch)
+        if type(message) is HeldFast and (spec := self.opener.spec(message.task)) is not None:
+            self._out.append(TaskHeld(task=message.task, holders=tuple([name_of(holder) for holder in spec.holders])))
+        elif type(message) is Overruled:
+            self._out.append(EpochFenced(task=message.task, epoch=message.epoch.number))
+        self._out.append(Send(self._name, message))
+        if type(message) is Chosen:
+            self.opener.chosen(message.task)
+            self.winner.over(message.task)
+        elif type(message) is Overruled:
+            self.opener.overruled(message.task, message.epoch, self._now)
+            self.winner.over(message.task, message.epoch)
 
     def _take(self) -> list[Effect]:
         out, self._out = self._out, []
@@ -419,17 +424,21 @@ class Commitment:
         words, self._words = self._words, {}
         for (to, free), said in words.items():
             kind = Talk if free else Pledge
-            send = Datagram if to != self.node and BEATS.issuperset(map(type, said)) else Send
+            if to == self.node:  # what goes nowhere needs no bounds
+                effects.append(Send(self._name, kind(tuple(said), self.node, to)))
+                continue
+            send = Datagram if BEATS.issuperset(map(type, said)) else Send
+            name = name_of(to)
             batch: list[AnyWord] = []
             size = 0
             for word in said:
                 weight = _weight(word) if type(word) in LOADED else WORD_BYTES
                 if batch and (len(batch) == WORDS_MAX or size + weight > BYTES_MAX):
-                    effects.append(send(name_of(to), kind(tuple(batch), self.node, to)))
+                    effects.append(send(name, kind(tuple(batch), self.node, to)))
                     batch, size = [], 0
                 batch.append(word)
                 size += weight
-            effects.append(send(name_of(to), kind(tuple(batch), self.node, to)))
+            effects.append(send(name, kind(tuple(batch), self.node, to)))
         return effects
 
     # -- who is there

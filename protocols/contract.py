@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -15,7 +16,7 @@ from .commitment_words import Warrant
 from .contract_events import AuctionAwarded, AuctionPlanned, BatchLine, BidLine, DeclineLine, OutlookLine, StepLine
 from .core import AuctionId, Effect, NodeId, Publish, Reference, State, Task, TaskId
 from .load import Outlook
-from .performatives import TASKS_PER_CALL_MAX, Basis, Bid, Decline, Inform, Reason, Rejection
+from .performatives import TASKS_PER_CALL_MAX, Basis, Bid, Decline, Inform, Reason, Rejection, Term
 
 RECALL_S = 0.5
 """A task without a bid is called again after this time, doubled each time up to a limit. Answers may take half as long,
@@ -24,6 +25,10 @@ so that slow nodes are heard in the end."""
 
 Key: TypeAlias = tuple[float, float, float, int]
 """Where a task stands in line: priority, reward, the rule's order, and its arrival last; the smallest goes first."""
+
+
+KEY = attrgetter("key")
+"""Of a contract."""
 
 
 class Stage(enum.Enum):
@@ -39,11 +44,15 @@ class Stage(enum.Enum):
     ENDED = enum.auto()
 
 
+QUEUE: Term = ("queue", 0.0)
+"""The first term of every bid; as a bid stands, it is planned anew each time."""
+
+
 class Standing(NamedTuple):
-    """A bid as it stands: the seconds of all its terms but the queue, which is planned anew each time."""
+    """A bid as it stands: the seconds of all its terms but the queue; its terms, as they were told."""
 
     own_s: float
-    terms: dict[str, float]
+    terms: tuple[Term, ...]
     basis: Basis | None
 
 
@@ -53,7 +62,7 @@ class Contract:
     __slots__ = (
         "attempts", "auction", "baffled", "batch", "best_s", "bids", "blobs", "declines", "due", "ending", "epoch",
         "follow", "given_back", "informed", "key", "lease_until", "losses", "lost", "number", "payload", "recall_s",
-        "revised", "running", "silent", "stage", "task", "timer", "told_bytes", "waits", "warrant", "winner",
+        "revised", "running", "silent", "stage", "task", "told_bytes", "waits", "warrant", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -95,7 +104,6 @@ class Contract:
         self.winner: NodeId = ""
         self.number = 0  # of the award
         self.lease_until = 0.0
-        self.timer = 0  # the number of the one timer that counts
         self.lost: Reason | None = None  # why the last award came to nothing
         self.losses = 0  # how often it went with its node or its lease
 
@@ -106,8 +114,7 @@ class Contract:
         self.revised, self.best_s = 0, None
 
     def bid(self, node: NodeId, bid: Bid) -> None:
-        terms = dict(bid.terms[1:])
-        self.bids[node] = Standing(sum(terms.values()), terms, bid.basis)
+        self.bids[node] = Standing(sum([term[1] for term in bid.terms[1:]]), bid.terms, bid.basis)
         self.declines.pop(node, None)
 
     def decline(self, node: NodeId, decline: Decline) -> None:
@@ -225,19 +232,19 @@ class Replicas:
 
     def sites(self, task: Task) -> Collection[NodeId]:
         """Nodes that have one of its siblings, or it."""
-        return self._siblings[task.origin].sites.values() if task.id != task.origin else ()
+        return self._siblings[task.origin].sites.values() if self._siblings and task.id != task.origin else ()
 
     def placed(self, task: Task, node: NodeId) -> None:
-        if task.id != task.origin:
+        if self._siblings and task.id != task.origin:
             self._siblings[task.origin].sites[task.id] = node
 
     def vacated(self, task: Task) -> None:
-        if task.id != task.origin:
+        if self._siblings and task.id != task.origin:
             self._siblings[task.origin].sites.pop(task.id, None)
 
     def ended(self, task: Task, state: State) -> None:
         """Its node stays taken if it was done there; where all have ended, nothing needs to be known."""
-        siblings = self._siblings.get(task.origin)
+        siblings = self._siblings.get(task.origin) if self._siblings else None
         if siblings is None or task.id == task.origin:
             return
         siblings.open -= 1
@@ -295,12 +302,22 @@ def result_of(contract: Contract) -> BlobKey:
     return "result", contract.task.id, str(contract.epoch)
 
 
+def plan_until(priced: Sequence[Contract], may_award: Callable[[Contract], bool]) -> int:
+    """Behind the last that may be awarded, or that nobody bids for any more, a plan changes nothing."""
+    for place in range(len(priced), 0, -1):
+        contract = priced[place - 1]
+        if not contract.bids or may_award(contract):
+            return place
+    return 0
+
+
 def by_cost(offer: Offer) -> tuple[float, NodeId]:
     return (offer.cost, offer.node)
 
 
 def bid_line(offer: Offer, bid: Standing) -> BidLine:
-    terms = {"queue": offer.queue_s, **bid.terms}
+    terms = dict(bid.terms)
+    terms["queue"] = offer.queue_s
     basis = (bid.basis.observations, bid.basis.factor) if bid.basis is not None else ()
     return BidLine(offer.node, offer.cost, terms, offer.free, offer.speed, *basis)
 

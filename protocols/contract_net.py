@@ -26,7 +26,6 @@ What holds at any moment:
 
 from __future__ import annotations
 
-import heapq
 from bisect import insort
 from collections.abc import Mapping, Sequence
 
@@ -47,6 +46,7 @@ from .contract import (
     Stage,
     awarded,
     decline_lines,
+    plan_until,
     result_of,
     unplaced_sentence,
 )
@@ -86,7 +86,7 @@ from .performatives import (
     Renew,
 )
 from .probing import Probes
-from .timers import earliest
+from .timers import Timers, earliest
 
 LEASE_S = 1.0
 PAYLOAD_BYTES_PER_S = 1e6
@@ -135,8 +135,7 @@ class Initiator:
         self._replicas = Replicas()
         self._rejects = Rejects()
         self._reject_at: float | None = None
-        self._timers_set = 0
-        self._timers: list[tuple[float, int, Contract]] = []  # leases to end, recalls
+        self._timers: Timers[TaskId] = Timers()  # leases to end, recalls
         self._due: float | None = None  # when to award and call; None: nothing has changed
 
     # -- told by the agent
@@ -185,6 +184,10 @@ class Initiator:
         self._calls.remove(contract)
         return self._commit(contract, state, now, error=detail, reason=reason)
 
+    def __contains__(self, task: TaskId) -> bool:
+        """It is here, and has not ended."""
+        return task in self._contracts
+
     def standing(self, task: TaskId) -> tuple[State, str, NodeId | None, int, int] | None:
         """State, reason, winner, epoch and attempts of a task; None if it has ended or never was here."""
         contract = self._contracts.get(task)
@@ -211,12 +214,17 @@ class Initiator:
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         match message:
+            case Inform():
+                return self._inform(message, sender, now)
+            case Permitted():
+                self._due = now
+                return ()
+            case Chosen(task, outcome):
+                return self._chosen(task, outcome)
             case Proposal():
                 return self._answer(message.auction, message.bids, message, sender, now)
             case Refusal():
                 return self._answer(message.auction, (), message, sender, now)
-            case Inform():
-                return self._inform(message, sender, now)
             case Failure():
                 return self._failure(message, sender, now)
             case Gathered(key, error):
@@ -233,27 +241,19 @@ class Initiator:
                 return self._peer_up(message.node, now)
             case PeerDown():
                 return self._peer_down(message.node, now)
-            case Permitted():
-                self._due = now
-                return ()
             case Divided():
                 self._due = now
                 self._batches.divided(message, now)
                 return ()
             case Overruled(task, _):
                 return self._overruled(task)
-            case Chosen(task, outcome):
-                return self._chosen(task, outcome)
         raise ProtocolError(f"an initiator is not told {type(message).__name__}")
 
     @property
     def deadline(self) -> float | None:
-        while self._timers and self._timers[0][2].timer != self._timers[0][1]:
-            heapq.heappop(self._timers)
         if not (self._calls.waiting or self._batches.divides or self._cries.waiting):
             self._due = None  # whatever has changed, nothing waits for it
-        first = self._timers[0][0] if self._timers else None
-        return earliest(first, self._due, self._reject_at, self._calls.deadline, self._batches.deadline)
+        return earliest(self._timers.deadline, self._due, self._reject_at, self._calls.deadline, self._batches.deadline)
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
@@ -264,13 +264,11 @@ class Initiator:
         elif (closes := self._calls.deadline) is not None and closes <= now:
             effects += self._calls.wake(now)
             self._due = now
-        while self._timers and self._timers[0][0] <= now:
-            _, number, subject = heapq.heappop(self._timers)
-            if subject.timer == number:
-                if slept:  # while we slept others may have spoken; what they said is still to be read
-                    self._set_timer(subject, now + LEASE_S)
-                else:
-                    effects += self._expire(subject, now)
+        for task in self._timers.due(now):
+            if slept:  # while we slept others may have spoken; what they said is still to be read
+                self._timers.set(task, now + LEASE_S)
+            else:
+                effects += self._expire(self._contracts[task], now)
         if self._due is not None:
             self._due = None
             effects += self._award_all(now)
@@ -308,7 +306,7 @@ class Initiator:
             error, reason = unplaced_sentence(contract.declines), declines[0].reason
             return [failed, *self._commit(contract, State.UNPLACED, now, error=error, reason=reason)]
         contract.stage = Stage.PARKED
-        self._set_timer(contract, now + contract.recall_s)
+        self._timers.set(contract.task.id, now + contract.recall_s)
         contract.recall_s = min(2 * contract.recall_s, RECALL_MAX_S)
         return [failed]
 
@@ -326,7 +324,7 @@ class Initiator:
         roomy = {node for node, outlook in outlooks.items() if not outlook.full}
         kept: list[Contract] = []
         seen, made, record = 0, self._awards_made, PlanRecord(outlooks)
-        for contract in priced:
+        for contract in priced[: plan_until(priced, self._may_award)]:
             if not roomy:
                 break
             seen += 1
@@ -362,7 +360,7 @@ class Initiator:
         """The bids as they stand in the plan."""
         contract.sift(self._replicas.sites(contract.task), self._reserve(contract))
         return [
-            Offer(node, outlook.ready_s, bid.own_s, outlook.free, self._accounts[node].speed)
+            Offer(node, outlook.ready_s, bid.own_s, outlook.free, outlook.speed)
             for node, outlook in outlooks.items()
             if (bid := contract.bids.get(node)) is not None
         ]
@@ -403,7 +401,7 @@ class Initiator:
         contract.recall_s = RECALL_S
         contract.winner = winner
         contract.lease_until = now + LEASE_S + task.payload_bytes / PAYLOAD_BYTES_PER_S
-        self._set_timer(contract, contract.lease_until)
+        self._timers.set(task.id, contract.lease_until)
         self._awarded.setdefault(winner, {})[task.id] = contract
         self._awards_made += 1
         contract.number = self._awards_made
@@ -450,7 +448,7 @@ class Initiator:
         self._batches.ended(contract, message.seconds, now)
         if message.blobs and contract.informed is None:
             contract.informed = message
-            contract.timer = 0  # the lease lasts as long as the fetch does, and that ends by itself
+            self._timers.cancel(contract.task.id)  # the lease lasts as long as the fetch does, and that ends by itself
             return [Send(self._node, Gather(result_of(contract), message.blobs, (sender,)))]
         if contract.informed is not None:
             return []
@@ -463,7 +461,8 @@ class Initiator:
         """It is done: its winner has its holders decide that, and we hear of it in time, or open a later epoch."""
         contract.informed = message
         contract.lease_until = now + DECISION_S + sum([blob.size for blob in message.blobs]) / PAYLOAD_BYTES_PER_S
-        self._set_timer(contract, contract.lease_until)
+        if contract.task.id not in self._timers:  # else it is looked at when its lease would have ended
+            self._timers.set(contract.task.id, contract.lease_until)
 
     def _gathered(self, key: Key, error: str, now: float) -> list[Effect]:
         """What a result refers to is here, so that its winner may die now; or it cannot be had."""
@@ -566,7 +565,7 @@ class Initiator:
 
     def _reopen(self, contract: Contract, now: float) -> list[Effect]:
         """It is to be called again: its award came to nothing, or all that bid for it are gone."""
-        contract.timer = 0
+        self._timers.cancel(contract.task.id)
         self._replicas.vacated(contract.task)
         self._await_bids(contract)
         self._due = now
@@ -596,7 +595,7 @@ class Initiator:
 
     def _take_back(self, contract: Contract) -> None:
         """Nobody works at it, or nobody need."""
-        contract.timer = 0
+        self._timers.cancel(contract.task.id)
         if contract.stage is Stage.AWARDED:
             del self._awarded[contract.winner][contract.task.id]
 
@@ -684,16 +683,11 @@ class Initiator:
 
     # -- time
 
-    def _set_timer(self, subject: Contract, at: float) -> None:
-        self._timers_set += 1
-        subject.timer = self._timers_set
-        heapq.heappush(self._timers, (at, self._timers_set, subject))
-
     def _expire(self, subject: Contract, now: float) -> list[Effect]:
         if subject.stage is Stage.PARKED:
             self._reopen(subject, now)
         elif subject.lease_until > now:
-            self._set_timer(subject, subject.lease_until)
+            self._timers.set(subject.task.id, subject.lease_until)
         else:
             cancel = Send(subject.winner, Cancel(subject.auction, subject.task.id, subject.epoch))
             return [*self._lose(subject, Reason.LEASE, now), cancel]

@@ -71,13 +71,13 @@ class Custody:
             hear(word, sender, now)  # what it records, keeps it
         self._do(Send(self._node, Release(message.key)))
 
-    def wrote(self, entry: Entry) -> None:
-        """This is on record, in this life or a former one: what it refers to is kept."""
+    def wrote(self, entry: Entry, name: str) -> None:
+        """This is on record under its name, in this life or a former one: what it refers to is kept."""
         blobs = _recorded(entry)
         if not blobs:
-            self.erased(type(entry), entry.key)
+            self.erased(type(entry), name)
             return
-        key = _pin(type(entry), entry.key)
+        key = _pin(type(entry), name)
         self._kept.add(key)
         self._carrier.keep(key, blobs)
         if isinstance(entry, KeptEntry):
@@ -122,18 +122,17 @@ def _pin(kind: type[Entry], key: str) -> Key:
 
 
 def _blobs(word: Told) -> References:
-    return word.spec.blobs if isinstance(word, Hold) else _of(word.choice)
+    return word.spec.blobs if type(word) is Hold else _of(word.choice)  # type: ignore[union-attr]
 
 
 def _recorded(entry: Entry) -> Sequence[Reference]:
-    match entry:
-        case SpecEntry(spec):
-            return spec.blobs
-        case RegisterEntry(accepted=(_, choice)) | KeptEntry(choice=choice):
-            return _of(choice)
-        case AwardEntry(outcome=outcome) if outcome is not None:
-            return outcome.blobs
-    return ()
+    if type(entry) is AwardEntry:
+        return entry.outcome.blobs if entry.outcome is not None else ()
+    if type(entry) is RegisterEntry:
+        return _of(entry.accepted[1]) if entry.accepted is not None else ()
+    if type(entry) is SpecEntry:
+        return entry.spec.blobs
+    return _of(entry.choice) if type(entry) is KeptEntry else ()
 
 
 def _of(choice: Choice) -> References:

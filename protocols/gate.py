@@ -32,6 +32,8 @@ from .seeking import Sought
 
 ORDERED: frozenset[type[Message]] = frozenset({Pledge, Sought})
 """Messages that stand on whatever was recorded: who tells how a task has ended must not forget it."""
+GATED: frozenset[type[Effect]] = frozenset({Record, Send, Run, Resume, Stop})
+"""Effects that may have to wait, or are counted; all others pass."""
 
 
 class Recorded(Local, frozen=True, array_like=True):
@@ -63,17 +65,24 @@ class Gate:
 
     def passes(self, effect: Effect) -> bool:
         """May it be performed now? A record that passes is counted; what does not pass is kept."""
-        if type(effect) is Record:
-            self._record(effect)
+        kind = type(effect)
+        if kind is Record:
+            self._record(effect)  # type: ignore[arg-type]
             return self._recording
         if self._durable == self._recorded:
             return True
-        if type(effect) is Stop and self._withdraw(effect):
-            return False
-        needed = self._needed(effect)
+        if kind is Send:
+            needed = self._needed_to_say(effect.message)  # type: ignore[attr-defined]
+        elif kind is Run:
+            needed = self._answers.get(effect.task.id, 0)  # type: ignore[attr-defined]
+        elif kind is Resume:
+            needed = self._answers.get(effect.task, 0)  # type: ignore[attr-defined]
+        else:
+            return not (kind is Stop and self._withdraw(effect))  # type: ignore[arg-type]
         if needed > self._durable:
             self._held.append((needed, effect))
-        return needed <= self._durable
+            return False
+        return True
 
     def recorded(self, number: int) -> Iterable[Effect]:
         """So many records are on disk: what stood on them may go."""
@@ -102,19 +111,13 @@ class Gate:
         if not self._recording:
             return
         self._recorded += 1
-        if isinstance(record.entry, AwardEntry):
-            self._answers[record.entry.task] = self._recorded
-            self._answers.move_to_end(record.entry.task)
+        entry = record.entry
+        if type(entry) is AwardEntry:
+            self._answers[entry.task] = self._recorded
+            self._answers.move_to_end(entry.task)
 
-    def _needed(self, effect: Effect) -> int:
+    def _needed_to_say(self, message: Message) -> int:
         """The number of the last record that it stands on."""
-        match effect:
-            case Send(_, message):
-                if type(message) in self._ordered:
-                    return self._recorded
-                return self._answers.get(message.task, 0) if isinstance(message, Failure) else 0
-            case Run(task):
-                return self._answers.get(task.id, 0)
-            case Resume(task_id):
-                return self._answers.get(task_id, 0)
-        return 0
+        if type(message) in self._ordered:
+            return self._recorded
+        return self._answers.get(message.task, 0) if type(message) is Failure else 0

@@ -40,20 +40,33 @@ def holders_of(
 ) -> tuple[NodeId, ...]:
     """The entry, and `count` - 1 of the others, as far as there are so many. The dead are taken last, and are counted:
     a small fleet does not give up a majority because one of it is away."""
-    others = [*ranked(task, set(living) - {entry}), *ranked(task, set(dead) - {entry})]
+    others = ranked(task, set(living) - {entry})
+    if dead:
+        others += ranked(task, set(dead) - {entry})
     chosen = [entry, *others[: count - 1]]
     return tuple(chosen[: holders_count(count, len(chosen))])
 
 
+class Electors:
+    """A fleet as the agent `entry` tells it, of which a client chooses `count` holders for each of its tasks."""
+
+    def __init__(self, entry: NodeId | None, lines: Sequence[NodeLine], count: int) -> None:
+        lines = [line for line in lines if line.holder and line.state is not Presence.LEFT]
+        self._first = next((line.holder for line in lines if line.node == entry), None)
+        self._dead = [line.holder for line in lines if line.state is Presence.DEAD]
+        self._living = [line.holder for line in lines if line.state is not Presence.DEAD]
+        self._count = holders_count(count, len(lines))
+
+    def holders(self, task: TaskId) -> tuple[NodeId, ...]:
+        """Nobody, if its agent holds nothing."""
+        if self._first is None:
+            return ()
+        return holders_of(task, self._first, self._living, self._count, self._dead)
+
+
 def holders_among(task: TaskId, entry: NodeId | None, lines: Sequence[NodeLine], count: int) -> tuple[NodeId, ...]:
     """Whom a client chooses, of the fleet as the agent `entry` tells it; nobody, if that holds nothing."""
-    lines = [line for line in lines if line.holder and line.state is not Presence.LEFT]
-    first = next((line.holder for line in lines if line.node == entry), None)
-    if first is None:
-        return ()
-    dead = [line.holder for line in lines if line.state is Presence.DEAD]
-    living = [line.holder for line in lines if line.state is not Presence.DEAD]
-    return holders_of(task, first, living, holders_count(count, len(lines)), dead)
+    return Electors(entry, lines, count).holders(task)
 
 
 def holder_id(node: NodeId, nonce: str) -> NodeId:

@@ -63,15 +63,16 @@ class Outlook:
     (True, 0.0, True, 5.0, False)
     """
 
-    __slots__ = ("_ready", "free", "slots", "waiting", "waiting_s")
+    __slots__ = ("_ready", "free", "slots", "speed", "waiting", "waiting_s")
 
-    def __init__(self, ready_s: Iterable[float], waiting: int, waiting_s: float) -> None:
+    def __init__(self, ready_s: Iterable[float], waiting: int, waiting_s: float, speed: float = 1.0) -> None:
         self._ready = list(ready_s)
         self.slots = len(self._ready)
         self.free = self._ready.count(0.0) - waiting
         """Free slots, less the tasks that wait for one."""
         self.waiting = waiting
         self.waiting_s = waiting_s
+        self.speed = speed
         heapq.heapify(self._ready)
 
     @property
@@ -180,6 +181,7 @@ class Account:
             [max(ready - age, OVERDUE_S) if ready > 0.0 else 0.0 for ready in self._load.ready_s],
             self._load.waiting,
             self._load.waiting_s,
+            self._load.speed,
         )
         for _, run_s in self._unheard:
             outlook.take(run_s)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from .auctions import KnockedDown, Lot, Sell
 from .award_rules import Form, Rule
-from .contract import Contract, Stage, Standing
+from .contract import QUEUE, Contract, Stage, Standing
 from .core import Effect, NodeId, Send
 
 PRICES = 20
@@ -75,7 +75,7 @@ class OpenCry:
         for node, decline in end.declines:
             contract.decline(node, decline)
         if end.winner is not None and end.price is not None:
-            contract.bids[end.winner] = Standing(end.price, {"price": end.price}, None)
+            contract.bids[end.winner] = Standing(end.price, (QUEUE, ("price", end.price)), None)
         return contract
 
 

@@ -69,11 +69,13 @@ class Stage(enum.Enum):
 class _Opening:
     __slots__ = (
         "accepted", "asked", "awarded", "begun_at", "ending", "epoch", "fast", "floor", "former", "held", "installs",
-        "move", "others", "promised", "since", "spec", "stage", "started", "to", "why",
+        "majority", "move", "others", "promised", "since", "spec", "stage", "started", "task", "to", "why",
     )  # fmt: skip
 
     def __init__(self, spec: Spec, move: int, epoch: Epoch, stage: Stage) -> None:
         self.spec = spec
+        self.task: TaskId = spec.task.id
+        self.majority = spec.majority
         self.move = move
         self.epoch = epoch
         self.stage = stage
@@ -93,10 +95,6 @@ class _Opening:
         self.begun_at = 0.0
         self.since: float | None = None  # when it was first asked for, in whatever epoch
         self.asked = 0  # so many times
-
-    @property
-    def task(self) -> TaskId:
-        return self.spec.task.id
 
 
 class Opener:
@@ -347,12 +345,16 @@ class Opener:
 
     def _ask(self, opening: _Opening) -> None:
         """Whoever has not answered."""
-        for holder in opening.spec.holders:
-            if opening.stage is Stage.PREPARING:
+        if opening.stage is Stage.PREPARING:
+            prepare = Prepare(opening.task, opening.move, opening.epoch, opening.why)
+            for holder in opening.spec.holders:
                 if holder not in opening.promised:
-                    self._say(holder, Prepare(opening.task, opening.move, opening.epoch, opening.why))
-            elif opening.installs is not None and holder not in opening.held:
-                self._say(holder, Hold(opening.spec, opening.installs, opening.move, opening.started))
+                    self._say(holder, prepare)
+        elif opening.installs is not None:
+            hold = Hold(opening.spec, opening.installs, opening.move, opening.started)
+            for holder in opening.spec.holders:
+                if holder not in opening.held:
+                    self._say(holder, hold)
 
     def _retry(self, opening: _Opening, now: float) -> None:
         others = list(opening.others.values())
@@ -368,7 +370,7 @@ class Opener:
     def _held(self, opening: _Opening, promised: Epoch, sender: NodeId, now: float) -> None:
         opening.held = _with(opening.held, sender)
         spec = opening.spec
-        if not opening.fast and len(opening.held) >= spec.majority:
+        if not opening.fast and len(opening.held) >= opening.majority:
             opening.fast = True
             self._tell(HeldFast(opening.task))
         if len(opening.held) == len(spec.holders):
@@ -398,7 +400,7 @@ class Opener:
             return
         opening.promised = _with(opening.promised, sender)
         spec = opening.spec
-        if len(opening.promised) < spec.majority:
+        if len(opening.promised) < opening.majority:
             return
         if opening.accepted is not None:
             self._propose(opening, opening.accepted[1], now)

@@ -30,7 +30,6 @@ from .commitment import Commitment
 from .commitment_words import Begin, Chosen, Overruled
 from .contract_events import BidDeclined, BidSubmitted, TaskAccepted, TaskEnded, TaskStarted
 from .core import (
-    SLOTS,
     AuctionId,
     Effect,
     Event,
@@ -51,7 +50,8 @@ from .core import (
     TaskId,
 )
 from .epochs import Epoch
-from .load import NEXT_S, RUN_S_MIN, WAITING_MAX, Load, Outlook, hold
+from .load import RUN_S_MIN, WAITING_MAX, Outlook
+from .occupancy import Attempt, Occupancy
 from .performatives import (
     AFFINITY,
     AVAILABILITY_HEARD_MAX,
@@ -85,15 +85,11 @@ LEFT_BEHIND_MAX = 10_000
 """So many results wait here for their initiators to fetch what they refer to; the oldest is forgotten first."""
 LEAVING_S = 3600.0
 """What a node that is about to leave adds to the price of its own tasks: any other node is better, none is worse."""
-OVERRUN = 0.1
-"""What a task that runs longer than expected is taken to need still: this part of what it has taken so far."""
 PATIENCE = 3.0
 PATIENCE_S = 3.0
 """What was accepted waits here for so many times as long as was to be expected then, and at least for so long; then it
 goes back to its initiator. What has kept it waiting is from now on taken to need as long again as it has taken so far,
 and where all slots are held by such, nothing more is accepted."""
-LEASE_S_MIN = 0.01
-"""A shorter lease is not renewed in time: it would keep this node busy with nothing else."""
 
 
 class Pricing(NamedTuple):
@@ -103,6 +99,7 @@ class Pricing(NamedTuple):
     decline: Reason | None = None
     detail: str = ""
     basis: Basis | None = None
+
 
 class Asked(NamedTuple):
     """What a node is asked to price: a task, and by whom. `best_s`: in an iterated call, the best cost so far."""
@@ -114,57 +111,6 @@ class Asked(NamedTuple):
 
 Valuation = Callable[[Asked, float], Pricing]
 """What is asked, and now -> what it would cost here."""
-
-
-class _Attempt:
-    """One awarded attempt, waiting or running."""
-
-    __slots__ = (
-        "auction", "begun", "blobs", "epoch", "follow", "here", "initiator", "lease_s", "overdue", "patient_until",
-        "payload", "run_s", "slots", "started", "task", "warrant",
-    )  # fmt: skip
-
-    def __init__(self, award: Award, initiator: NodeId, run_s: float, patient_until: float) -> None:
-        self.auction: AuctionId = award.auction
-        self.task = award.task
-        self.epoch = award.epoch
-        self.lease_s = max(award.lease_s, LEASE_S_MIN)
-        self.payload = award.payload
-        self.follow = award.follow
-        self.blobs = award.blobs
-        self.warrant = award.warrant
-        self.begun = True  # False: to be done at most once, and its holders do not know yet that it begins
-        self.here = not award.blobs  # all that its payload refers to is here
-        self.initiator = initiator
-        self.run_s = run_s
-        self.slots = award.task.slots
-        self.patient_until = patient_until  # so long it waits
-        self.started: float | None = None  # None: it waits
-        self.overdue = False  # others have waited for its end in vain
-
-    @property
-    def outlives(self) -> bool:
-        """Others than its initiator hold it."""
-        return self.warrant is not None and len(self.warrant.holders) > 1
-
-    def remaining_s(self, now: float) -> float:
-        """Seconds it is expected to hold its slot still; never zero."""
-        taken = now - (now if self.started is None else self.started)
-        return max(self.run_s - taken, taken if self.overdue else OVERRUN * taken, RUN_S_MIN)
-
-
-class _Queue:
-    """What one initiator's tasks wait for here: how many, how long together."""
-
-    __slots__ = ("tasks", "work_s")
-
-    def __init__(self) -> None:
-        self.tasks = 0
-        self.work_s = 0.0
-
-    def add(self, tasks: int, work_s: float) -> None:
-        self.tasks += tasks
-        self.work_s = max(self.work_s + work_s, 0.0) if self.tasks else 0.0
 
 
 class Participant:
@@ -187,22 +133,16 @@ class Participant:
     ) -> None:
         self._node = node
         self._commitment = commitment
-        self._slots = slots
-        self._speed = speed
         self._value = value
         self._observed = observed
-        self._held: dict[TaskId, _Attempt] = {}  # running or waiting
-        self._running: dict[TaskId, _Attempt] = {}
-        self._waiting: OrderedDict[TaskId, _Attempt] = OrderedDict()
-        self._queues: dict[NodeId, _Queue] = {}  # of those that wait, per initiator
+        self._held: dict[TaskId, Attempt] = {}  # running or waiting
+        self._occupancy = Occupancy(slots, speed, amounts)
         self._heard: dict[NodeId, int] = {}  # the number of the last award, per initiator
         self._offers: OrderedDict[tuple[NodeId, TaskId], bool] = OrderedDict()  # our bids; are they open still?
         self._open: dict[NodeId, int] = {}  # how many of them are, per initiator
         self._renew_at: float | None = None
         self._left_behind: dict[Key, NodeId] = {}  # results with blobs that an initiator has not fetched yet
         self._undecided: dict[Key, tuple[Epoch, Outcome]] = {}  # and of those, what is to be decided then
-        self._amounts = {**amounts, SLOTS: float(slots)}
-        self._left = dict(self._amounts)  # of them, beside what runs
         self.draining = False
         self.refusing = ""  # why nothing is taken at present; empty: all is well
 
@@ -210,19 +150,21 @@ class Participant:
         """Take nothing more: what waits goes back to its initiators, what runs ends here."""
         self.draining = True
         effects: list[Effect] = []
-        for attempt in list(self._waiting.values()):
+        for attempt in list(self._occupancy.waiting.values()):
             effects += self._drop([attempt], Reason.DRAINING, now)
             effects.append(self._failure(attempt, Reason.DRAINING, now))
         return effects
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         match message:
-            case CallForProposals():
-                return self._called(message, sender, now)
             case Award():
                 return self._awarded(message, sender, now)
             case Finished():
                 return self._finished(message, now)
+            case Chosen(task):
+                return self._give_up(task, now)
+            case CallForProposals():
+                return self._called(message, sender, now)
             case Rejection():
                 for task in message.tasks:
                     self._close(sender, task)
@@ -236,7 +178,7 @@ class Participant:
             case Output(task, epoch, stream, data):
                 if sender != self._node:
                     raise PeerError(f"{sender} sent output to an agent, not to a client")
-                running = self._running.get(task)
+                running = self._occupancy.running.get(task)
                 if running is None or running.epoch != epoch:
                     return ()
                 return [Send(running.initiator, Printed(task, epoch, stream, data))]
@@ -253,8 +195,6 @@ class Participant:
                 return self._begin(task, fence)
             case Overruled(task, fence):
                 return self._give_up(task, now, fence)
-            case Chosen(task):
-                return self._give_up(task, now)
             case Fenced(task, epoch):
                 held = self._held_for(sender, task)
                 fenced = held is not None and held.epoch != epoch and held.warrant is None  # else its holders say so
@@ -271,7 +211,7 @@ class Participant:
         if self._renew_at is None or now < self._renew_at:
             return ()
         effects = self._give_back(now)
-        held: dict[NodeId, list[_Attempt]] = {}
+        held: dict[NodeId, list[Attempt]] = {}
         for attempt in self._held.values():
             held.setdefault(attempt.initiator, []).append(attempt)
         self._renew_at = now + min(attempt.lease_s for attempt in self._held.values()) / 4 if held else None
@@ -282,10 +222,10 @@ class Participant:
 
     def _give_back(self, now: float) -> list[Effect]:
         """What has waited here in vain may be done sooner elsewhere."""
-        in_vain = [attempt for attempt in self._waiting.values() if attempt.patient_until < now]
+        in_vain = [attempt for attempt in self._occupancy.waiting.values() if attempt.patient_until < now]
         if not in_vain:
             return []
-        for running in self._running.values():
+        for running in self._occupancy.running.values():
             running.overdue = running.started is not None and now - running.started > running.run_s
         effects: list[Effect] = []
         for attempt in in_vain:
@@ -297,7 +237,7 @@ class Participant:
     # -- bidding
 
     def _called(self, call: CallForProposals, sender: NodeId, now: float) -> list[Effect]:
-        load = self._load(sender, now)
+        load = self._occupancy.load(sender, now)
         bids: list[Bid] = []
         declines: list[Decline] = []
         effects: list[Effect] = []
@@ -348,7 +288,7 @@ class Participant:
         if self.draining:
             terms = (*terms, ("leaving", LEAVING_S))
         conditions = task.conditions
-        if conditions.amounts and (wait_s := self._resources_s(task, now) - queue_s) > 0.0:
+        if conditions.amounts and (wait_s := self._occupancy.resources_s(task, now) - queue_s) > 0.0:
             terms = (*terms, ("resources", wait_s))
         if conditions.deadline_s is not None:
             cost = sum([seconds for name, seconds in terms if name != AFFINITY])
@@ -362,7 +302,7 @@ class Participant:
 
         In seconds, as costs are. What it would be done for later is not said: ask again when this node is idle.
         """
-        load = self._load(initiator, now)
+        load = self._occupancy.load(initiator, now)
         pricing = self._price(Asked(task, initiator), load.ready_s[0], now)
         if pricing.decline is not None:
             return Decline(task.id, pricing.decline, pricing.detail)
@@ -380,7 +320,7 @@ class Participant:
             costs.append(None if pricing.decline else max(sum([term[1] for term in pricing.terms]), RUN_S_MIN))
             if pricing.decline is None:
                 self._offer(initiator, task.id)
-        return Priced(tuple(costs), self._load(initiator, now).ready_s)
+        return Priced(tuple(costs), self._occupancy.load(initiator, now).ready_s)
 
     def lose(self, initiator: NodeId, task: TaskId) -> None:
         """What was quoted went to somebody else."""
@@ -417,64 +357,50 @@ class Participant:
         effects = self._drop([former], Reason.CANCELLED, now) if former else []
         pricing = self._value(Asked(task, sender), now)
         run_s = max(sum([seconds for name, seconds in pricing.terms if name != AFFINITY]), RUN_S_MIN)
-        load = self._load(sender, now)
-        room = Outlook(load.ready_s, load.waiting, load.waiting_s).room(run_s) and len(self._waiting) < WAITING_MAX
-        wait_s = max(load.ready_s[0], self._resources_s(task, now) if task.conditions.amounts else 0.0)
-        attempt = _Attempt(award, sender, run_s, now + max(PATIENCE * wait_s, PATIENCE_S))
+        load = self._occupancy.load(sender, now)
+        space = len(self._occupancy.waiting) < WAITING_MAX
+        room = space and Outlook(load.ready_s, load.waiting, load.waiting_s).room(run_s)
+        wait_s = max(load.ready_s[0], self._occupancy.resources_s(task, now) if task.conditions.amounts else 0.0)
+        attempt = Attempt(award, sender, run_s, now + max(PATIENCE * wait_s, PATIENCE_S))
         leaves = self.draining and sender != self._node
         if task.id in self._held or not room or pricing.decline is not None or leaves:
             reason = Reason.DRAINING if leaves else pricing.decline or Reason.BUSY
             return [*effects, *self._declined(award, now), self._failure(attempt, reason, now, pricing.detail)]
         self._withdraw(sender, task.id)
         self._held[task.id] = attempt
-        starts = not self._waiting and self._fits(task)
+        starts = not self._occupancy.waiting and self._occupancy.fits(task)
         effects.append(TaskAccepted(task=task.id, epoch=award.epoch, peer=sender, waiting=not starts))
         renew_at = now + attempt.lease_s / 4
         self._renew_at = renew_at if self._renew_at is None else min(self._renew_at, renew_at)
         effects += self._accepted(attempt, now)
-        self._waiting[task.id] = attempt
-        self._queues.setdefault(sender, _Queue()).add(1, run_s)
+        self._occupancy.wait(attempt)
         if attempt.blobs:  # they come while it waits; if it need not wait, its slot does
             effects.append(Send(self._node, Gather(_key("run", attempt), attempt.blobs, (sender,))))
         return effects + self._start_next(now)
 
     def _start_next(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        while self._waiting and self._left[SLOTS] > 0.0:
-            attempt = self._waiting[next(iter(self._waiting))]
-            if not self._fits(attempt.task):
-                break  # in the order of arrival: nobody overtakes the one that needs much
-            self._leave_queue(attempt)
-            self._take(attempt.task, 1)
-            attempt.started = now
-            self._running[attempt.task.id] = attempt
+        while (attempt := self._occupancy.start_next(now)) is not None:
             if attempt.begun:
                 effects += self._start(attempt)
         return effects
 
-    def _start(self, attempt: _Attempt) -> list[Effect]:
+    def _start(self, attempt: Attempt) -> list[Effect]:
         """It has its slot, and may begin."""
         started = TaskStarted(task=attempt.task.id, kind=attempt.task.kind, epoch=attempt.epoch)
         return [started, self._run(attempt)] if attempt.here else [started]
 
     @staticmethod
-    def _run(attempt: _Attempt) -> Run:
+    def _run(attempt: Attempt) -> Run:
         payload, attempt.payload = attempt.payload, b""
         return Run(attempt.task, attempt.epoch, payload, attempt.follow)
 
-    def _leave_queue(self, attempt: _Attempt) -> None:
-        del self._waiting[attempt.task.id]
-        queue = self._queues[attempt.initiator]
-        queue.add(-1, -attempt.run_s)
-        if not queue.tasks:
-            del self._queues[attempt.initiator]
-
     def _finished(self, finished: Finished, now: float) -> list[Effect]:
-        attempt = self._running.get(finished.task)
+        attempt = self._occupancy.running.get(finished.task)
         if attempt is None or attempt.epoch != finished.epoch:
             return []  # it was given up in the meantime
-        del self._running[finished.task], self._held[finished.task]
-        self._take(attempt.task, -1)
+        del self._held[finished.task]
+        self._occupancy.leave(attempt)
         task, epoch, seconds = finished.task, finished.epoch, finished.seconds
         reason, detail = finished.reason, finished.error
         effects: list[Effect] = [TaskEnded(task=task, epoch=epoch, seconds=seconds, reason=reason, detail=detail)]
@@ -484,7 +410,7 @@ class Participant:
         effects += self._start_next(now)
         if reason is None:
             self._observed(attempt.task, seconds, now)
-            load, heard = self._load(attempt.initiator, now), self._heard.get(attempt.initiator, 0)
+            load, heard = self._occupancy.load(attempt.initiator, now), self._heard.get(attempt.initiator, 0)
             decided = self._done(attempt, finished, now)
             value = finished.value if attempt.warrant is None else b""  # which its holders tell
             inform = Inform(attempt.auction, task, epoch, value, seconds, load, heard, finished.blobs)
@@ -501,18 +427,18 @@ class Participant:
             return ()
         return self._commitment.decline(award.task.id, award.warrant, now)
 
-    def _accepted(self, attempt: _Attempt, now: float) -> Sequence[Effect]:
+    def _accepted(self, attempt: Attempt, now: float) -> Sequence[Effect]:
         if self._commitment is None or attempt.warrant is None:
             return ()
         attempt.begun = not attempt.task.conditions.at_most_once
         return self._commitment.accept(attempt.task.id, attempt.warrant, now, at_most_once=not attempt.begun)
 
-    def _released(self, attempt: _Attempt, now: float) -> Sequence[Effect]:
+    def _released(self, attempt: Attempt, now: float) -> Sequence[Effect]:
         if self._commitment is None or attempt.warrant is None:
             return ()
         return self._commitment.release(attempt.task.id, attempt.warrant.epoch, now)
 
-    def _done(self, attempt: _Attempt, finished: Finished, now: float) -> Sequence[Effect]:
+    def _done(self, attempt: Attempt, finished: Finished, now: float) -> Sequence[Effect]:
         """Have its result decided; one with large values when they are where the task came from."""
         if self._commitment is None or attempt.warrant is None:
             return ()
@@ -549,23 +475,25 @@ class Participant:
 
     def _give_up(self, task: TaskId, now: float, fence: Epoch | None = None) -> list[Effect]:
         """It has ended elsewhere, or this epoch of it (None: every one) counts no more."""
-        for key in [key for key, (epoch, _) in self._undecided.items() if key[1] == task and fence in (None, epoch)]:
-            del self._undecided[key]
+        if self._undecided:
+            of_it = [key for key, (epoch, _) in self._undecided.items() if key[1] == task and fence in (None, epoch)]
+            for key in of_it:
+                del self._undecided[key]
         attempt = self._held.get(task)
         if attempt is None or attempt.warrant is None or (fence is not None and attempt.warrant.epoch != fence):
             return []
         return self._drop([attempt], Reason.LEASE, now)
 
     def _failure(
-        self, attempt: _Attempt, reason: Reason, now: float, detail: str = "", seconds: float = 0.0, value: bytes = b""
+        self, attempt: Attempt, reason: Reason, now: float, detail: str = "", seconds: float = 0.0, value: bytes = b""
     ) -> Send:
         to, task, epoch = attempt.initiator, attempt.task.id, attempt.epoch
-        load, heard = self._load(to, now), self._heard.get(to, 0)
+        load, heard = self._occupancy.load(to, now), self._heard.get(to, 0)
         return Send(to, Failure(attempt.auction, task, epoch, reason, detail, seconds, load, heard, value))
 
     def _too_late(self, auction: AuctionId, task: TaskId, epoch: int, to: NodeId, now: float) -> Send:
         """What is not held cannot be cancelled: its end is on the way already."""
-        load, heard = self._load(to, now), self._heard.get(to, 0)
+        load, heard = self._occupancy.load(to, now), self._heard.get(to, 0)
         return Send(to, Failure(auction, task, epoch, Reason.LATE, "it has ended here already", 0.0, load, heard))
 
     # -- what is large
@@ -580,10 +508,10 @@ class Participant:
         was_here, attempt.here = attempt.here, True
         return [self._run(attempt)] if attempt.started is not None and attempt.begun and not was_here else []
 
-    def _release(self, attempt: _Attempt) -> list[Effect]:
+    def _release(self, attempt: Attempt) -> list[Effect]:
         return [Send(self._node, Release(_key("run", attempt)))] if attempt.blobs else []
 
-    def _leave_behind(self, attempt: _Attempt, blobs: References) -> list[Effect]:
+    def _leave_behind(self, attempt: Attempt, blobs: References) -> list[Effect]:
         """What its result refers to is kept until its initiator has it, or is gone."""
         key = _key("left", attempt)
         self._left_behind[key] = attempt.initiator
@@ -604,43 +532,15 @@ class Participant:
         """How many results wait here to be fetched."""
         return len(self._left_behind)
 
-    # -- what tasks take beside a slot
-
-    def _fits(self, task: Task) -> bool:
-        return all(self._left.get(name, 0.0) >= amount for name, amount in task.takes)
-
-    def _take(self, task: Task, times: int) -> None:
-        for name, amount in task.takes:
-            self._left[name] = self._left.get(name, 0.0) - times * amount
-        if times < 0 and not self._running:
-            self._left = dict(self._amounts)  # no rounding error outlives the work
-
-    def _resources_s(self, task: Task, now: float) -> float:
-        """Seconds until so much is free beside what runs and waits before it."""
-        left = dict(self._left)
-        held = sorted(self._running.values(), key=lambda attempt: attempt.remaining_s(now))
-        needed = task.takes
-        seconds = 0.0
-        for attempt in held:
-            if all(left.get(name, 0.0) >= amount for name, amount in needed):
-                return seconds
-            seconds = attempt.remaining_s(now)
-            for name, amount in attempt.task.takes:
-                left[name] = left.get(name, 0.0) + amount
-        return seconds
-
-    def _drop(self, dropped: Sequence[_Attempt], reason: Reason, now: float) -> list[Effect]:
+    def _drop(self, dropped: Sequence[Attempt], reason: Reason, now: float) -> list[Effect]:
         """Give these attempts up; whoever awarded them knows, or is gone."""
         effects: list[Effect] = []
         for attempt in dropped:
             task, epoch = attempt.task.id, attempt.epoch
             del self._held[task]
-            if attempt.started is None:
-                self._leave_queue(attempt)
-                taken = 0.0
-            else:
-                del self._running[task]
-                self._take(attempt.task, -1)
+            self._occupancy.leave(attempt)
+            taken = 0.0
+            if attempt.started is not None:
                 effects.append(Stop(task, epoch))
                 taken = now - attempt.started
             effects.append(TaskEnded(task=task, epoch=epoch, seconds=taken, reason=reason, detail=""))
@@ -663,38 +563,20 @@ class Participant:
 
     def load(self) -> tuple[int, int, float]:
         """How many attempts run, how many wait, and the seconds of work that wait."""
-        return len(self._running), len(self._waiting), sum([queue.work_s for queue in self._queues.values()])
+        return self._occupancy.counts
 
-    def _held_for(self, initiator: NodeId, task: TaskId) -> _Attempt | None:
+    def _held_for(self, initiator: NodeId, task: TaskId) -> Attempt | None:
         attempt = self._held.get(task)
         return attempt if attempt is not None and attempt.initiator == initiator else None
 
-    def _load(self, to: NodeId, now: float) -> Load:
-        if not self._running:
-            return Load((0.0,) * self._slots, 0, 0.0, self._speed)
-        ready = [attempt.remaining_s(now) for attempt in self._running.values() for _ in range(attempt.slots)]
-        ready += [0.0] * (self._slots - len(ready))
-        if len(self._waiting) > 2 * self._slots:  # many tiny ones: spread evenly
-            share = sum([queue.work_s for queue in self._queues.values()]) / self._slots
-            ready = [slot + share for slot in ready]
-        else:
-            for attempt in self._waiting.values():
-                hold(ready, attempt.slots, attempt.run_s)
-        ready.sort()
-        queue = self._queues.get(to)
-        waiting, waiting_s = (queue.tasks, queue.work_s) if queue else (0, 0.0)
-        if not self._left[SLOTS] and all(attempt.overdue for attempt in self._running.values()):
-            waiting, waiting_s = max(waiting, self._slots), max(waiting_s, NEXT_S * self._slots)  # no room for a next
-        return Load(tuple(ready), waiting, waiting_s, self._speed)
-
     def _tell_idle(self, told: NodeId | None, now: float) -> list[Effect]:
         """An idle node tells those who wait for it; `told` has just heard it anyway."""
-        if not self._left[SLOTS] or self._open.keys() <= {told}:
+        if not self._occupancy.free_slots or self._open.keys() <= {told}:
             return []
         heard = tuple([(one, self._heard.get(one, 0)) for one in sorted(self._open)[:AVAILABILITY_HEARD_MAX]])
-        return [Publish(Availability(self._load("", now), heard))]
+        return [Publish(Availability(self._occupancy.load("", now), heard))]
 
 
-def _key(what: str, attempt: _Attempt) -> Key:
+def _key(what: str, attempt: Attempt) -> Key:
     """By which the carrier knows what we want of it."""
     return what, attempt.task.id, str(attempt.epoch)

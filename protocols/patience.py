@@ -30,4 +30,4 @@ class Patience:
     def wait_s(self, asked: int) -> float:
         """How long to wait when this has been asked so many times, at least once."""
         first = max(LEAST_S, TIMES * self.answered_s)
-        return float(min(first * 2 ** min(asked - 1, 10), MOST_S))
+        return min(first if asked <= 1 else float(first * 2 ** min(asked - 1, 10)), MOST_S)

@@ -141,12 +141,14 @@ class Proposer:
     def _ask(self, proposal: _Proposal, now: float) -> None:
         """Whoever has not answered is asked, or asked again, ever less often."""
         task, move = proposal.task, proposal.move
+        answered, word = (
+            (proposal.learnt, Learn(task, move, proposal.choice))
+            if proposal.chosen
+            else (proposal.votes, Commit(task, move, proposal.epoch, proposal.choice))
+        )
         for holder in proposal.holders:
-            if proposal.chosen:
-                if holder not in proposal.learnt:
-                    self._say(holder, Learn(task, move, proposal.choice))
-            elif holder not in proposal.votes:
-                self._say(holder, Commit(task, move, proposal.epoch, proposal.choice))
+            if holder not in answered:
+                self._say(holder, word)
         self._wait(proposal, now)
 
     def _wait(self, proposal: _Proposal, now: float) -> None:
@@ -265,8 +267,9 @@ class Proposer:
             self._settle(proposal, None)
 
     def _settle(self, proposal: _Proposal, voted_in: Epoch | None) -> None:
+        word = Settled(proposal.task, proposal.move, voted_in)
         for holder in proposal.holders:
-            self._say(holder, Settled(proposal.task, proposal.move, voted_in))
+            self._say(holder, word)
         self._drop(proposal)
 
     def _drop(self, proposal: _Proposal) -> None:

@@ -99,24 +99,31 @@ class Reckoning:
 
     def tell(self, event: Event, now: float) -> ObjectiveReached | None:
         """An event of this node, and what follows from it."""
-        match event:
-            case TaskSubmitted(task=task):
-                self._submitted(task, now)
-            case AuctionOpened(auction=call) | BatchOpened(session=call) if self._open:
-                self._called[call] = now
-                if len(self._called) > CALLS_MAX:
-                    self._called.popitem(last=False)
-            case AuctionAwarded(auction=call, task=task) if task in self._open:
-                if (called := self._called.pop(call, None)) is not None:
+        if type(event) is TaskSubmitted:
+            self._submitted(event.task, now)
+        elif type(event) is AuctionAwarded:
+            if event.task in self._open:
+                if (called := self._called.pop(event.auction, None)) is not None:
                     self._waits.append(now - called)
-                self._awarded[task] = call
-            case TaskCommitted(task=task) if task in self._open:
+                self._awarded[event.task] = event.auction
+        elif type(event) is TaskCommitted:
+            if event.task in self._open:
                 self._committed(event)
-                return self._left(task, now)
-            case EpochFenced(task=task) if task in self._open:
-                self._handed_in -= 1
-                return self._left(task, now)
+                return self._left(event.task, now)
+        elif type(event) is AuctionOpened:
+            self._has_called(event.auction, now)
+        elif type(event) is BatchOpened:
+            self._has_called(event.session, now)
+        elif type(event) is EpochFenced and event.task in self._open:
+            self._handed_in -= 1
+            return self._left(event.task, now)
         return None
+
+    def _has_called(self, call: str, now: float) -> None:
+        if self._open:
+            self._called[call] = now
+            if len(self._called) > CALLS_MAX:
+                self._called.popitem(last=False)
 
     def _submitted(self, task: TaskId, now: float) -> None:
         if not self._open:

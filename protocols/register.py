@@ -44,11 +44,13 @@ class Register:
     """Of one task, at one holder. `changed` tells whether it must be recorded before what it answers leaves."""
 
     __slots__ = (
-        "accepted", "changed", "decided", "floor", "move", "promised", "renewed_at", "spec", "started", "worker",
+        "accepted", "changed", "decided", "floor", "move", "promised", "renewed_at", "spec", "started", "task",
+        "worker",
     )  # fmt: skip
 
     def __init__(self, spec: Spec, move: int, promised: Epoch) -> None:
         self.spec = spec
+        self.task: TaskId = spec.task.id
         self.move = move
         self.promised = promised
         self.floor = promised
@@ -71,10 +73,6 @@ class Register:
     def entry(self) -> RegisterEntry:
         """What is to be recorded."""
         return RegisterEntry(self.task, self.promised, self.floor, self.accepted, self.decided, self.started)
-
-    @property
-    def task(self) -> TaskId:
-        return self.spec.task.id
 
     @property
     def choice(self) -> Choice | None:

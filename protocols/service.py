@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -138,31 +138,29 @@ class Service:
         self._trays: OrderedDict[NodeId, Tray] = OrderedDict()  # the client that read last comes last
         self._watches: dict[tuple[NodeId, int], Watch] = {}
         self._following = Following(initiator, self._book.get)
+        self._ears = self._all_ears()
         self.draining = False
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
-        if isinstance(message, Printed):
-            return self._following.printed(message, sender)
-        match message:
-            case Completed(outcome):
-                return self._completed(outcome, now)
-            case HeldFast(task):
-                return self._held_fast(task, now)
-            case Permitted(spec):
-                return self._take_over(spec, now)
-            case Overruled(task):
-                return self._lose_sight(task, now)
-            case Chosen(task, chosen):
-                return self._chosen(task, chosen, self._node, now)
-            case Gathered(key, error):
-                return self._fetched(key[1], error, now)
-            case Seek():
-                return self._sought(message, sender, now)
-            case Sought(sightings, number):
-                effects = [effect for sighting in sightings for effect in self._sighted(sighting, sender, now)]
-                return [*effects, *self._answered(number, sender, now)]
+        ear = self._ears.get(type(message))
+        if ear is not None:
+            return ear(message, sender, now)
         self._following.hear(sender, now)
         return self._asked(message, sender, now, final=False)
+
+    def _all_ears(self) -> dict[type[Message], Callable[[Any, NodeId, float], Sequence[Effect]]]:
+        """What is told by agents, and on this node; all else is said by clients."""
+        return {
+            Printed: lambda message, sender, now: self._following.printed(message, sender),
+            Completed: lambda message, sender, now: self._completed(message.outcome, now),
+            HeldFast: lambda message, sender, now: self._held_fast(message.task, now),
+            Permitted: lambda message, sender, now: self._take_over(message.spec, now),
+            Overruled: lambda message, sender, now: self._lose_sight(message.task, now),
+            Chosen: lambda message, sender, now: self._chosen(message.task, message.outcome, self._node, now),
+            Gathered: lambda message, sender, now: self._fetched(message.key[1], message.error, now),
+            Seek: self._sought,
+            Sought: self._told_where,
+        }
 
     def _asked(self, message: Message, sender: NodeId, now: float, *, final: bool) -> Sequence[Effect]:
         """A client speaks. What names a task that is not in the book waits for what others know, once."""
@@ -523,7 +521,7 @@ class Service:
         """A task may be awarded here: one of ours, or one whose agent is gone."""
         task = spec.task.id
         entry = self._book.get(task)
-        if entry is not None and (entry.outcome is not None or entry.parents or self._initiator.standing(task)):
+        if entry is not None and (entry.outcome is not None or entry.parents or task in self._initiator):
             return ()
         former = entry
         submit = Submit(spec.task, spec.payload, Follow.NOTHING, spec.label, (), spec.waits, spec.blobs)
@@ -609,6 +607,11 @@ class Service:
                 if task not in sightings or (sighting.outcome is not None and sightings[task].outcome is None):
                     sightings[task] = sighting
         return [*effects, *(Send(sender, sought) for sought in batches(list(sightings.values()), seek.number))]
+
+    def _told_where(self, sought: Sought, sender: NodeId, now: float) -> Sequence[Effect]:
+        """What another agent knows of what was asked."""
+        effects = [effect for sighting in sought.sightings for effect in self._sighted(sighting, sender, now)]
+        return [*effects, *self._answered(sought.number, sender, now)]
 
     def _sighted(self, sighting: Sighting, sender: NodeId, now: float) -> Sequence[Effect]:
         """Where a task stands elsewhere, as the sender knows."""

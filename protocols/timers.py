@@ -4,6 +4,10 @@ And the next of a few.
     set("a", 3.0); set("b", 1.0); set("a", 0.5)      deadline -> 0.5
     due(1.0) -> ["a", "b"]                           deadline -> None
 
+What is set again, or cancelled, stays in the heap until it comes to the top, or until most of the heap is such: then it
+is made anew of the rest. So the heap is no longer than a few times what is set, however long the times, and a set costs
+no more than one in a heap of that length.
+
 Invariant: a key is due at most once per setting, at the time it was set to last.
 """
 
@@ -13,6 +17,9 @@ import heapq
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
+
+STALE_MIN = 64
+"""So many that count no more are left in peace."""
 
 
 def earliest(*times: float | None) -> float | None:
@@ -36,6 +43,10 @@ class Timers(Generic[K]):
         self._set += 1
         self._numbers[key] = self._set
         heapq.heappush(self._heap, (at, self._set, key))
+        if len(self._heap) > STALE_MIN + 2 * len(self._numbers):
+            numbers = self._numbers
+            self._heap = [entry for entry in self._heap if numbers.get(entry[2]) == entry[1]]
+            heapq.heapify(self._heap)
 
     def cancel(self, key: K) -> None:
         self._numbers.pop(key, None)
@@ -52,9 +63,11 @@ class Timers(Generic[K]):
 
     def due(self, now: float) -> list[K]:
         """What has come, in order; it is set no more."""
+        heap, numbers = self._heap, self._numbers
         keys: list[K] = []
-        while (at := self.deadline) is not None and at <= now:
-            key = heapq.heappop(self._heap)[2]
-            del self._numbers[key]
-            keys.append(key)
+        while heap and heap[0][0] <= now:
+            _, number, key = heapq.heappop(heap)
+            if numbers.get(key) == number:
+                del numbers[key]
+                keys.append(key)
         return keys

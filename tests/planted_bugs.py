@@ -28,7 +28,7 @@ from parley.protocols.award_rules import Offer
 from parley.protocols.book import Tray
 from parley.protocols.commitment import Commitment
 from parley.protocols.commitment_words import Choice, Chosen, Fence, Overruled, Vote, Word
-from parley.protocols.contract import Contract, Standing
+from parley.protocols.contract import QUEUE, Contract, Standing
 from parley.protocols.contract_events import TaskCommitted
 from parley.protocols.contract_net import Initiator
 from parley.protocols.core import SLOTS, Effect, Message, NodeId, Outcome, Record, Run, State, Stop, TaskId
@@ -37,7 +37,8 @@ from parley.protocols.gate import Gate
 from parley.protocols.holder import Holder
 from parley.protocols.holders import holders_among
 from parley.protocols.membership import Membership
-from parley.protocols.participant import Participant, _Attempt
+from parley.protocols.occupancy import Attempt, Occupancy
+from parley.protocols.participant import Participant
 from parley.protocols.performatives import Cancel, Decline, Fenced, Reason
 from parley.protocols.proposer import Proposer
 from parley.protocols.register import Register
@@ -106,7 +107,7 @@ def forgotten(patch: pytest.MonkeyPatch) -> None:
         effects = peer_down(self, node, now)
         self._awarded[node] = held
         for contract in held.values():
-            contract.timer = 0
+            self._timers.cancel(contract.task.id)
         return effects
 
     patch.setattr(Initiator, "_peer_down", down)
@@ -122,7 +123,7 @@ def eternal_lease(patch: pytest.MonkeyPatch) -> None:
             and subject.winner in self._awarded
             and subject.task.id in self._awarded[subject.winner]
         ):
-            self._set_timer(subject, now + 1.0)
+            self._timers.set(subject.task.id, now + 1.0)
             return []
         return expire(self, subject, now)
 
@@ -140,7 +141,7 @@ def deaf_proposer(patch: pytest.MonkeyPatch) -> None:
 @bug("refused: a node that declines is taken for one that bids", "A1", "G2")
 def refused(patch: pytest.MonkeyPatch) -> None:
     def decline(self: Contract, node: NodeId, decline: Decline) -> None:
-        self.bids[node] = Standing(0.001, {"run": 0.001}, None)
+        self.bids[node] = Standing(0.001, (QUEUE, ("run", 0.001)), None)
 
     patch.setattr(Contract, "decline", decline)
 
@@ -312,28 +313,28 @@ def double_start(patch: pytest.MonkeyPatch) -> None:
 
 @bug("amounts: what a task takes beside its slot is not counted", "S6", first=3)
 def amounts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Participant, "_fits", lambda self, task: True)
+    patch.setattr(Occupancy, "fits", lambda self, task: True)
 
 
 @bug("slots: more attempts run than there are slots", "S6", "S13")
 def slots(patch: pytest.MonkeyPatch) -> None:
-    start_next = Participant._start_next
+    start_next = Occupancy.start_next
 
-    def start(self: Participant, now: float) -> list[Effect]:
+    def start(self: Occupancy, now: float) -> Attempt | None:
         self._left[SLOTS] += 1.0
         try:
             return start_next(self, now)
         finally:
             self._left[SLOTS] -= 1.0
 
-    patch.setattr(Participant, "_start_next", start)
+    patch.setattr(Occupancy, "start_next", start)
 
 
 @bug("runs on: a cancelled attempt is not stopped", "S6", "S13")
 def runs_on(patch: pytest.MonkeyPatch) -> None:
     drop = Participant._drop
 
-    def dropped(self: Participant, attempts: Sequence[_Attempt], reason: Reason, now: float) -> list[Effect]:
+    def dropped(self: Participant, attempts: Sequence[Attempt], reason: Reason, now: float) -> list[Effect]:
         return [effect for effect in drop(self, attempts, reason, now) if not isinstance(effect, Stop)]
 
     patch.setattr(Participant, "_drop", dropped)
@@ -343,12 +344,12 @@ def runs_on(patch: pytest.MonkeyPatch) -> None:
 def given_back(patch: pytest.MonkeyPatch) -> None:
     drop = Participant._drop
 
-    def dropped(self: Participant, attempts: Sequence[_Attempt], reason: Reason, now: float) -> list[Effect]:
+    def dropped(self: Participant, attempts: Sequence[Attempt], reason: Reason, now: float) -> list[Effect]:
         waiting = [attempt for attempt in attempts if attempt.started is None]
         effects = drop(self, attempts, reason, now)
         for attempt in waiting:
             attempt.started = now
-            self._held[attempt.task.id] = self._running[attempt.task.id] = attempt
+            self._held[attempt.task.id] = self._occupancy.running[attempt.task.id] = attempt
             effects.append(self._run(attempt))
         return effects
 

@@ -8,7 +8,7 @@ import pytest
 
 from parley.protocols.epochs import Epoch
 from parley.protocols.holders import holders_count, holders_of, replaced
-from parley.protocols.timers import Timers
+from parley.protocols.timers import STALE_MIN, Timers
 
 NODES = ["n1", "n2", "n3", "n4", "n5"]
 
@@ -68,3 +68,13 @@ def test_timers_are_due_in_order_and_once() -> None:
     assert timers.due(1.0) == ["a", "b"]
     assert timers.deadline is None
     assert "a" not in timers
+
+
+def test_timers_that_count_no_more_do_not_pile_up() -> None:
+    timers: Timers[int] = Timers()
+    for task in range(10_000):
+        timers.set(task, 10.0 + task % 7)
+        if task >= 10:
+            timers.cancel(task - 10)
+    assert len(timers._heap) <= STALE_MIN + 2 * 10
+    assert timers.due(20.0) == sorted(range(9_990, 10_000), key=lambda task: (task % 7, task))

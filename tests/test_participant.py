@@ -29,7 +29,8 @@ from parley.protocols.core import (
 )
 from parley.protocols.epochs import Epoch
 from parley.protocols.load import RUN_S_MIN, Load
-from parley.protocols.participant import OVERRUN, Asked, Participant, Pricing
+from parley.protocols.occupancy import OVERRUN
+from parley.protocols.participant import Asked, Participant, Pricing
 from parley.protocols.performatives import (
     Availability,
     Award,

@@ -47,6 +47,8 @@ NEXT_KEY_S = 0.02
 REFUSED_S = 0.5
 """Who was refused, or found another protocol, tries again after so long: lists change."""
 SOCKETS_MAX = 8192
+UNSENT_MAX = 256
+"""So many messages wait for the end of the turn in which they were sent one by one."""
 _REQUESTS, _OUTWARD = 0, 1
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _REFUSED: dict[int, str] = {
@@ -93,6 +95,7 @@ class Endpoint:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._flush_scheduled = False
+        self._unsent = 0  # messages since the last flush
         self._closed = False
         where = exact(bind, bind=True) if bind is not None else None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -231,8 +234,13 @@ class Endpoint:
     # --- outwards ------------------------------------------------------------------------------------------------
 
     def send(self, to: NodeId, message: Message) -> None:
+        """What fills a packet leaves at once: who says much in one turn has it heard meanwhile."""
         self.links.send(to, message, self._loop.time())
-        self.flush()
+        self._unsent += 1
+        if self._unsent >= UNSENT_MAX:
+            self._flush()
+        else:
+            self.flush()
 
     def publish(self, message: Message) -> None:
         if self._everyone is None:
@@ -248,6 +256,7 @@ class Endpoint:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
+        self._unsent = 0
         if self._closed:
             return
         now = self._loop.time()

@@ -34,7 +34,7 @@ class Workshop:
         self._running: dict[Attempt, Executor] = {}
 
     def offers(self, kind: str) -> bool:
-        return any(executor.offers(kind) for executor in self._executors)
+        return self._executor(kind) is not None
 
     @property
     def tags(self) -> Sequence[Tag]:
@@ -73,7 +73,10 @@ class Workshop:
         await asyncio.gather(*(executor.close() for executor in self._executors))
 
     def _executor(self, kind: str) -> Executor | None:
-        return next((executor for executor in self._executors if executor.offers(kind)), None)
+        for executor in self._executors:
+            if executor.offers(kind):
+                return executor
+        return None
 
 
 def load_executor(name: str, code: Sequence[Path] = (), blobs: BlobFolder | None = None) -> OwnExecutor:

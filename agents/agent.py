@@ -222,8 +222,15 @@ class Agent:
             self.retelling: (self.retelling,),
         }
         """What each role changes when it is told something: itself, and those whose verbs it calls."""
-        self._due = dict.fromkeys(self._changes, math.inf)  # when each wants to be woken; infinity: not at all
-        self._stale = set(self._changes)  # those of which that has to be asked anew
+        self._roles = tuple(self._changes)
+        places = {role: place for place, role in enumerate(self._roles)}
+        self._touches = {
+            role: frozenset([places[changed] for changed in changes]) for role, changes in self._changes.items()
+        }
+        """The same, by place in `_roles`."""
+        self._due = [math.inf] * len(self._roles)  # when each wants to be woken; infinity: not at all
+        self._stale = set(places.values())  # those of which that has to be asked anew
+        self._earliest = math.inf  # of all, unless there are such
         self._gatherers: dict[str, Protocol] = {
             "run": self.participant,
             "result": self.initiator,
@@ -234,7 +241,8 @@ class Agent:
         for role in (self.initiator, self.planner, self.dry_batches):
             role.receive(PeerUp(self.node), self.node, now)
 
-    def _routing(self) -> dict[type[Message], tuple[Protocol, ...]]:
+    def _routing(self) -> dict[type[Message], tuple[tuple[Protocol, ...], frozenset[int]]]:
+        """Who speaks which message, and the places of all that it changes."""
         speaks: tuple[tuple[Protocol, tuple[type[Message], ...]], ...] = (
             (self.membership, (*swim_words.MESSAGES, *membership.LISTENS)),
             (
@@ -264,7 +272,10 @@ class Agent:
         for role, messages in speaks:
             for message in messages:
                 routes[message] = (*routes.get(message, ()), role)
-        return routes
+        return {message: (roles, self._touched(roles)) for message, roles in routes.items()}
+
+    def _touched(self, roles: Sequence[Protocol]) -> frozenset[int]:
+        return frozenset().union(*[self._touches[role] for role in roles])
 
     def status(self) -> swim_words.Status:
         """What it tells of itself."""
@@ -297,12 +308,12 @@ class Agent:
 
     def join(self, alias: NodeId, now: float) -> Sequence[Effect]:
         """Enter the fleet through the agent behind this address."""
-        self._stale.add(self.membership)
+        self._stale |= self._touches[self.membership]
         return self._settle(self.membership.join(alias), now)
 
     def drain(self, now: float) -> Sequence[Effect]:
         """Take no more work: what waits here goes back, what runs ends, what was handed in here is seen through."""
-        self._stale.update(self._changes[self.service])
+        self._stale |= self._touches[self.service]
         return self._settle(self.service.drain(now), now)
 
     @property
@@ -315,7 +326,7 @@ class Agent:
 
     def leave(self, now: float) -> Sequence[Effect]:
         """Tell all that this node goes."""
-        self._stale.add(self.membership)
+        self._stale |= self._touches[self.membership]
         return self._settle(self.membership.leave(), now)
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
@@ -327,16 +338,23 @@ class Agent:
             raise PeerError(f"{sender} sent {type(message).__name__}, which only this node may tell itself")
         heard = self.membership.heard(sender, now)
         effects = self._route(message, sender, now)
-        return self._settle([*heard, *effects] if heard else effects, now)
+        if heard:
+            effects = [*heard, *effects]
+        return self._settle(effects, now) if effects else effects
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
-        for role, changes in self._changes.items():
-            if self._stale:
-                self._look_again()
-            if self._due[role] <= now:
-                effects += role.wake(now)
-                self._stale.update(changes)
+        place, many = 0, len(self._roles)
+        while self._soonest() <= now:  # each role once, in their order
+            due = self._due
+            while place < many and due[place] > now:
+                place += 1
+            if place == many:
+                break
+            role = self._roles[place]
+            effects += role.wake(now)
+            self._stale |= self._touches[role]
+            place += 1
         return self._settle(effects, now)
 
     @property
@@ -354,27 +372,32 @@ class Agent:
 
     @property
     def deadline(self) -> float | None:
-        if self._stale:
-            self._look_again()
-        earliest = min(self._due.values())
+        earliest = self._soonest()
         return None if earliest == math.inf else earliest
 
-    def _look_again(self) -> None:
-        """When do those want to be woken that may have changed their minds?"""
-        for role in self._stale:
-            deadline = role.deadline
-            self._due[role] = math.inf if deadline is None else deadline
-        self._stale.clear()
+    def _soonest(self) -> float:
+        """When the first of them wants to be woken; those are asked that may have changed their minds."""
+        stale = self._stale
+        if stale:
+            due, roles = self._due, self._roles
+            for place in stale:
+                deadline = roles[place].deadline
+                due[place] = math.inf if deadline is None else deadline
+            stale.clear()
+            self._earliest = min(due)
+        return self._earliest
 
     def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         kind = type(message)
-        roles = self._routes.get(kind)
-        if roles is None:
+        route = self._routes.get(kind)
+        if route is None:
             roles = self._gatherer(message, sender)
+            touched = self._touched(roles)
         elif (kind is Proposal or kind is Refusal) and self.planner.called(message.auction):  # type: ignore[attr-defined]
-            roles = (self.planner,)
-        for role in roles:
-            self._stale.update(self._changes[role])
+            roles, touched = (self.planner,), self._touches[self.planner]
+        else:
+            roles, touched = route
+        self._stale |= touched
         if len(roles) == 1:
             return roles[0].receive(message, sender, now)
         return [effect for role in roles for effect in role.receive(message, sender, now)]

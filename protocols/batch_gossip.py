@@ -2,7 +2,8 @@
 
     n1   opening: its column                        travels once; n1 knows the table when it has all of them
     n1   Mark(step 12, price, bound)                each period one step, at the newest prices it has heard
-    n1   Mark(step 100, mean price, bound)          its last price: the mean over the last third of its steps
+    n1   Mark(step 100, mean price, bound)          its last price: the mean over the last third of its steps, of which
+                                                    it takes no more when the bound rises no more
     n1   Mark(step 100, price, bound, stand)        all prices are their last: cleared, and bargaining
 
 Prices need no agreement on the way: every vector of prices gives a bound, and a step at somewhat old prices still leads
@@ -25,7 +26,7 @@ import numpy as np
 from msgspec import Meta
 
 from .bargain import Bargain, Stand
-from .batch import CAPACITY_TURNS, SLACK, Division, Terms
+from .batch import BETTER, CAPACITY_TURNS, PATIENCE, SLACK, Division, Terms
 from .clearing import cleared
 from .columns import Column, Opening, Owners, Table, column, table
 from .core import NodeId, PeerError
@@ -63,8 +64,10 @@ class BatchByGossip:
         self._mark = Mark(0, 1.0 if own.capacity is None else 0.0, 0.0)
         self.steps: tuple[PriceStep, ...] = ()
         """How this node came to its prices, one after the other."""
-        self._late: tuple[float, ...] = ()
+        self._scaled: tuple[float, ...] = ()  # its prices, beside those of their steps
         self._bound = -math.inf
+        self._best = -math.inf  # the best bound that it knows of
+        self._best_step = 0
         self._market: Market | None = None
         self._market_of: tuple[tuple[NodeId, float], ...] = ()
         self._bargain: Bargain | None = None
@@ -159,14 +162,21 @@ class BatchByGossip:
         loads = self._see_bound(self._table, at)
         row = self._table.nodes.index(self.node)
         price = raised(self._table, row, at[row], loads, step)
-        if is_late(step, self._terms.price_rounds):
-            self._late += (scaled(self._table, price, at),)
+        self._scaled += (scaled(self._table, price, at),)
         others_trade = any(mark.stand is not None for mark in marks.values())
-        if step == self._terms.price_rounds or others_trade:
-            step, price = self._terms.price_rounds, last_price(self._late, at[row])
+        if step == self._terms.price_rounds or others_trade or self._rises_no_more(marks, step):
+            late = self._scaled[late_from(step) - 1 :]
+            step, price = self._terms.price_rounds, last_price(late, at[row])
         self._mark = Mark(step, price, 0.0)
         heard = tuple([marks[node].step if node in marks else 0 for node in self._table.nodes])
         self.steps += (PriceStep(step, price, loads[row], heard),)
+
+    def _rises_no_more(self, marks: Mapping[NodeId, Mark], step: int) -> bool:
+        """Has nobody seen a better bound for many steps?"""
+        best = max(self._bound, *[mark.bound for mark in marks.values()])
+        if best > self._best + BETTER * abs(best):
+            self._best, self._best_step = best, step
+        return step - self._best_step > PATIENCE
 
     def _see_bound(self, known: Table, at: list[float]) -> list[float]:
         """The loads at these prices; the bound that they give is kept if it is the best."""
@@ -216,9 +226,9 @@ class BatchByGossip:
 # --- the last price --------------------------------------------------------------------------------------------------
 
 
-def is_late(step: int, steps: int) -> bool:
-    """Does this step count for the mean?"""
-    return step > (1.0 - AVERAGED) * steps
+def late_from(steps: int) -> int:
+    """The first of so many steps that counts for the mean."""
+    return math.floor((1.0 - AVERAGED) * steps) + 1
 
 
 def scaled(table: Table, price: float, at: Sequence[float]) -> float:

@@ -2,6 +2,7 @@
 
     tasks wait, none comes any more         are they worth it?  -> OpenBatch to the living who take such work
     Divided                                 each task has its node; it stays here until it would start there now or next
+    all of them are awarded before that     CloseBatch: there is nothing left to be divided
     a slot there is free, now or next       the longest of that node's tasks is awarded, as ever
     a node dies, or gives a task back       its tasks go where they would end soonest: nothing is called again
     a node runs out of tasks                it and the node that has most left divide anew what both have (`trade.py`)
@@ -126,6 +127,7 @@ class Batches:
         self._session = ""  # the one that is open; "": none
         self._members: tuple[NodeId, ...] = ()
         self._batch: list[Contract] = []
+        self._unplaced = 0  # so many of it, from its beginning, may wait still
         self._look_at: float | None = None
         self._closes_at = 0.0
         self._again_at = 0.0
@@ -211,7 +213,9 @@ class Batches:
         """Open a session, if there is cause to. `contracts` are all of this desk; `waiting` of them are in calls."""
         told, self._told = self._told, []
         if self._session:
-            return [*told, *self._give_up(now)] if self._closes_at <= now else told
+            if self._closes_at <= now:
+                return [*told, *self._give_up(f"no end within {WAIT_S:g} s", now + WAIT_S)]
+            return told if self._waits else [*told, *self._give_up("all of it is awarded", now + AGAIN_S)]
         if self._look_at is None or self._look_at > now:
             return told
         self._look_at = None
@@ -277,6 +281,7 @@ class Batches:
         self._moved = False
         self._session = session = f"{self._prefix}{self._opened}"
         self._members, self._batch, self._closes_at = members, batch, now + WAIT_S
+        self._unplaced = len(batch)
         self._look_at = None
         opened = BatchOpened(
             session=session,
@@ -291,11 +296,18 @@ class Batches:
         words = openings(session, members, self._policy, seed, [contract.task for contract in batch])
         return [opened, *[Send(node, word) for word in words for node in members]]
 
-    def _give_up(self, now: float) -> list[Effect]:
+    @property
+    def _waits(self) -> bool:
+        """Does anything of the batch wait? What comes back to wait after that is called for."""
+        while self._unplaced and self._batch[self._unplaced - 1].stage not in WAITING:
+            self._unplaced -= 1
+        return self._unplaced > 0
+
+    def _give_up(self, reason: str, again_at: float) -> list[Effect]:
         session, members = self._session, self._members
-        self._end(now + WAIT_S)
+        self._end(again_at)
         told = [Send(node, CloseBatch(session)) for node in members if node in self._accounts]
-        return [BatchDropped(session=session, reason=f"no end within {WAIT_S:g} s"), *told]
+        return [BatchDropped(session=session, reason=reason), *told]
 
     def _end(self, again_at: float) -> None:
         self._session, self._members, self._batch = "", (), []

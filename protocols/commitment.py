@@ -361,6 +361,12 @@ class Commitment:
             self._miss(word.spec, now)
             here(word, sender, now, hold)
 
+        def promised(word: Promise, sender: NodeId, now: float) -> None:
+            """Whoever promises what has ended meanwhile waits for us in vain, unless it is told."""
+            if word.task not in self.opener and (choice := self.holder.choice(word.task)) is not None:
+                self._say(sender, Learn(word.task, word.move, choice))
+            opener[Promise](word, sender, now)
+
         def when_here(hear: Callable[[Any, NodeId, float], None]) -> Callable[[Any, NodeId, float], None]:
             return lambda word, sender, now: here(word, sender, now, hear)
 
@@ -370,7 +376,7 @@ class Commitment:
             for role in (opener, winner, proposer):
                 role[type(word)](word, sender, now)
 
-        several: Ears = {Vote: voted, Fence: ended, Decided: ended, Gone: ended}
+        several: Ears = {Promise: promised, Vote: voted, Fence: ended, Decided: ended, Gone: ended}
         large: Ears = {Hold: held, **{kind: when_here(holder[kind]) for kind in (Commit, Learn, Keep)}}
         return {**holder, **opener, **winner, **proposer, **several, **large}
 

@@ -90,6 +90,8 @@ COMPARE_JITTER_S = 0.5
 DEAD_EACH = 4
 """Instead of every fourth comparison one of the dead is pinged."""
 REPORT_S = 1.0
+ALONG_S = 0.2
+"""What is due so soon after a ping is done along with it: a node that is idle is woken for its pings only."""
 REPORT_SOON_S = 0.1
 """After somebody new has begun to listen."""
 CONFRONT_S = 0.5
@@ -302,15 +304,17 @@ class Membership:
             effects += self._doubt(node, "no answer to a ping, nor to those of others", now)
         for node in [node for node, doubt in self._suspicions.items() if doubt.deadline <= now]:
             effects += self._give_up(node, now)
+        soon = now
         if now >= self._ping_at:
             self._ping_at = now + self.health.period_s
             effects += self._ping_next(now)
-        if now >= self._compare_at:
-            self._compare_at = now + self._jittered_s()
+            soon = now + ALONG_S
+        if soon >= self._compare_at:
+            self._compare_at = max(now, self._compare_at) + self._jittered_s()
             effects += self._compare(now)
             effects += self._forget_old(now)
-        if now >= self._report_at:
-            self._report_at = now + REPORT_S
+        if soon >= self._report_at:
+            self._report_at = max(now, self._report_at) + REPORT_S
             self.health.pass_to(now)
             effects += self._report()
         if now >= self._gossip_at:

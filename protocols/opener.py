@@ -284,7 +284,7 @@ class Opener:
     def _hear_decided(self, word: Decided, sender: NodeId, now: float) -> None:
         opening = self._of(word.task, word.move, sender)
         if opening is not None and opening.stage is not Stage.PROPOSED:
-            self._decided(opening, word.choice, now)
+            self._decided(opening, word.choice, sender, now)
 
     def _hear_gone(self, word: Gone, sender: NodeId, now: float) -> None:
         opening = self._openings.get(word.task)
@@ -436,10 +436,13 @@ class Opener:
         else:
             self._tell(Overruled(opening.task, opening.epoch))
 
-    def _decided(self, opening: _Opening, choice: Choice, now: float) -> None:
+    def _decided(self, opening: _Opening, choice: Choice, sender: NodeId, now: float) -> None:
         if choice.outcome is not None:
             self._end(opening)
-            if self._node in opening.spec.holders:  # it may have been away, and nobody else would teach it
+            if opening.stage is Stage.PREPARING:  # whoever has promised, or will, counts on us
+                holders, epoch = opening.spec.holders, opening.epoch
+                self._proposer.teach(opening.task, opening.move, holders, choice, epoch, now, sender)
+            elif self._node in opening.spec.holders:  # it may have been away, and nobody else would teach it
                 self._say(self._node, Learn(opening.task, opening.move, choice))
             self._tell(Chosen(opening.task, choice.outcome))
         elif choice.moved is not None:

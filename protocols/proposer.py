@@ -112,11 +112,14 @@ class Proposer:
         proposal = self._proposals[task] = _Proposal(task, move, holders, epoch, choice, now)
         self._ask(proposal, now)
 
-    def teach(self, task: TaskId, move: int, holders: Holders, choice: Choice, epoch: Epoch, now: float) -> None:
-        """All holders are to learn what was decided; its proposer may be dead."""
+    def teach(
+        self, task: TaskId, move: int, holders: Holders, choice: Choice, epoch: Epoch, now: float, *known: NodeId
+    ) -> None:
+        """All holders are to learn what was decided, but those by whom it is `known`; its proposer may be dead."""
         if task not in self._proposals:
             proposal = self._proposals[task] = _Proposal(task, move, holders, epoch, choice, now)
             proposal.chosen = True
+            proposal.learnt.update(known)
             self._ask(proposal, now)
 
     def replaced(self, node: NodeId, now: float) -> None:
@@ -232,8 +235,15 @@ class Proposer:
     def _know(self, proposal: _Proposal) -> None:
         """How it has ended."""
         proposal.chosen, proposal.asked = True, 0
+        self._tell_owner(proposal)
         if proposal.choice.outcome is not None and self._node not in proposal.holders:
             self._tell(Chosen(proposal.task, proposal.choice.outcome))  # else its holder here says so when it learns
+
+    def _tell_owner(self, proposal: _Proposal) -> None:
+        """An owner that holds nothing of it, as the agent that a client has gone over to, hears of it from us only."""
+        owner = proposal.epoch.opener
+        if owner != self._node and owner not in proposal.holders:
+            self._say(owner, Learn(proposal.task, proposal.move, proposal.choice))
 
     def _decided(self, proposal: _Proposal, choice: Choice, sender: NodeId, now: float) -> None:
         if proposal.chosen:
@@ -254,6 +264,7 @@ class Proposer:
         proposal.choice = choice
         if len(proposal.holders) == 1:  # it knows, and there is nobody else to teach
             self._drop(proposal)
+            self._tell_owner(proposal)
             if sender != self._node and choice.outcome is not None:
                 self._tell(Chosen(task, choice.outcome))
             return

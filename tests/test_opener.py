@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from parley.protocols.commitment_words import (
     Choice,
     Chosen,
@@ -314,15 +316,24 @@ def test_who_is_counted_on_where_its_task_has_moved_sees_to_it_there() -> None:
     assert asked == [("n2", True), ("n3", True), ("n4", True)]
 
 
-def test_what_an_opener_is_told_its_own_holder_learns() -> None:
-    """It was away when the others learnt it, and nobody would teach it any more."""
+def test_what_an_opener_is_told_all_learn_that_it_has_asked() -> None:
+    """Its own holder was away when the others learnt it; another may have promised, and would wait for it."""
     desk = Desk()
     desk.owns()
     desk.opener.prepare(SPEC, 0, E0, Why.ORPHAN, 0.0)
     desk.said()
     desk.hear(Decided("T", 0, DONE), "n2")
-    assert desk.said() == [("n1", Learn("T", 0, DONE))]
+    assert desk.said() == [("n1", Learn("T", 0, DONE)), ("n3", Learn("T", 0, DONE))]
     assert "T" not in desk.opener
+
+
+def test_what_an_opener_is_told_before_anybody_has_promised_its_own_holder_learns() -> None:
+    """It was handed in again, and has ended."""
+    desk = Desk()
+    desk.opener.open(SPEC, 0.0)
+    desk.said()
+    desk.hear(Decided("T", 0, DONE), "n2")
+    assert desk.said() == [("n1", Learn("T", 0, DONE))]
 
 
 def test_an_end_that_is_wanted_is_wanted_still_where_its_task_has_moved() -> None:
@@ -349,3 +360,18 @@ def test_a_result_that_comes_when_another_stands_is_told_to_be_late() -> None:
     assert late == [("T", E0)]
     proposer.ears[Decided](Decided("T", 0, Choice(CANCELLED)), "n3", 0.2)
     assert late == [("T", E0)]  # once
+
+
+@pytest.mark.parametrize("holders", [("n2", "n3", "n4"), ("n2",)])
+def test_an_owner_that_holds_nothing_is_told_how_it_has_ended(holders: tuple[NodeId, ...]) -> None:
+    """A client has gone over to it: its winner, here, has the result decided, and nobody else would tell it."""
+    desk = Desk()
+    owned = Epoch(0, "n9", 3)
+    desk.proposer.propose("T", 0, holders, owned, DONE, 0.0)
+    desk.said()
+    if len(holders) > 1:
+        for holder in holders[:2]:
+            desk.hear(Vote("T", 0, owned), holder)
+    else:
+        desk.proposer.ears[Decided](Decided("T", 0, DONE), "n2", 0.0)
+    assert [word for to, word in desk.said() if to == "n9"] == [Learn("T", 0, DONE)]

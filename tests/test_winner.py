@@ -23,6 +23,7 @@ from parley.protocols.commitment_words import (
     Overruled,
     Pledge,
     Prepare,
+    Promise,
     Release,
     Renewal,
     Renewed,
@@ -225,6 +226,16 @@ def test_who_has_voted_like_all_others_need_not_be_taught() -> None:
     settled = one.receive(Talk((Settled("T", 0, E0),), "n4", one.node), "n4", 0.0)
     assert Send("n2", Chosen("T", OUTCOME)) in settled
     assert settled[-1] == recorded(KeptEntry("T", 0, choice, "k", holders=("n1", "n2", "n3")))
+
+
+def test_who_promises_what_has_ended_is_taught() -> None:
+    """It was away, and is asked no more: its promise would keep it waiting for us."""
+    one = holding()
+    choice = Choice(OUTCOME)
+    hear(one, Learn("T", 0, choice), "n4")
+    one.wake(0.0)
+    hear(one, Promise("T", 0, E0, E0, None, False), "n3")
+    assert words(one.wake(0.0)) == [("n3", Learn("T", 0, choice))]
 
 
 def test_many_words_to_one_node_are_one_message() -> None:

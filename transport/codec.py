@@ -91,11 +91,11 @@ class Codec:
     def __init__(self, messages: Iterable[type[Message]]) -> None:
         self._encode = msgspec.msgpack.Encoder().encode
         self.encode: Callable[[Packet | Bulletin], bytes] = self._encode
-        self._packets = msgspec.msgpack.Decoder(Packet)
-        self._bulletins = msgspec.msgpack.Decoder(Bulletin)
+        self._packets = msgspec.msgpack.Decoder(Packet).decode
+        self._bulletins = msgspec.msgpack.Decoder(Bulletin).decode
         self._versions = msgspec.msgpack.Decoder(_Version)
         self._names: dict[type[Message], str] = {}
-        self._decoders: dict[str, msgspec.msgpack.Decoder[Message]] = {}
+        self._decoders: dict[str, Callable[[bytes | msgspec.Raw], Message]] = {}
         table: dict[type[Message], None] = dict.fromkeys((*messages, Pull, Missed))
         for kind in table:
             self._add(kind)
@@ -107,7 +107,7 @@ class Codec:
         if name in self._decoders or len(name) > 64:
             raise ProtocolError(f"the name {name} is taken or too long: message types go by name on the wire")
         self._names[kind] = name
-        self._decoders[name] = msgspec.msgpack.Decoder(kind)
+        self._decoders[name] = msgspec.msgpack.Decoder(kind).decode
 
     def encode_message(self, message: Message) -> Item:
         name = self._names.get(type(message))
@@ -120,11 +120,11 @@ class Codec:
 
     def decode_message(self, item: Item) -> Message:
         name, raw = item
-        decoder = self._decoders.get(name)
-        if decoder is None:
+        decode = self._decoders.get(name)
+        if decode is None:
             raise PeerError(f"a peer sent {name!r}, which is no message that may come from the wire")
         try:
-            return decoder.decode(raw)
+            return decode(raw)
         except (msgspec.MsgspecError, RecursionError, MemoryError, UnicodeDecodeError) as error:
             raise PeerError(f"a peer sent a malformed {name}: {str(error)[:ERROR_TEXT_MAX]}") from None
 
@@ -134,17 +134,18 @@ class Codec:
     def decode_bulletin(self, frame: bytes) -> Bulletin:
         return self._decode(frame, self._bulletins)
 
-    def _decode(self, frame: bytes, decoder: msgspec.msgpack.Decoder[Envelope]) -> Envelope:
-        if len(frame) > FRAME_BYTES_MAX:
-            raise PeerError(f"a peer sent a frame of {len(frame)} bytes; {FRAME_BYTES_MAX} is the most")
+    def _decode(self, frame: bytes, decode: Callable[[bytes], Envelope]) -> Envelope:
+        size = len(frame)
+        if size > FRAME_BYTES_MAX:
+            raise PeerError(f"a peer sent a frame of {size} bytes; {FRAME_BYTES_MAX} is the most")
         try:
-            envelope = decoder.decode(frame)
+            envelope = decode(frame)
         except (msgspec.MsgspecError, RecursionError, MemoryError, UnicodeDecodeError) as error:
             raise self._explain(frame, error) from None
         if envelope.version != VERSION:
             raise _other_version(envelope.version)
-        if len(frame) > SHARED_BYTES_MAX and len(envelope.items) > 1:
-            raise PeerError(f"a peer sent {len(envelope.items)} messages in one frame of {len(frame)} bytes")
+        if size > SHARED_BYTES_MAX and len(envelope.items) > 1:
+            raise PeerError(f"a peer sent {len(envelope.items)} messages in one frame of {size} bytes")
         return envelope
 
     def _explain(self, frame: bytes, error: Exception) -> PeerError:

@@ -516,11 +516,13 @@ class Links:
         self, items: Items, sender: NodeId, seq: int, received: Received, now: float, published: bool = False
     ) -> None:
         index = 0
+        decode = self._codec.decode_message
         for item in items:
             try:
-                message = self._codec.decode_message(item)
-                if isinstance(message, (Pull, Missed)):
-                    self._mend(message, sender, published, received, now)
+                message = decode(item)
+                kind = type(message)
+                if kind is Pull or kind is Missed:
+                    self._mend(message, sender, published, received, now)  # type: ignore[arg-type]
                 else:
                     received.deliveries.append((sender, message, Cause(sender, seq, index, published)))
             except PeerError as error:

@@ -18,6 +18,7 @@ does one that pauses; nothing a node says reaches itself over the wire; the wire
 from __future__ import annotations
 
 import heapq
+import math
 import random
 import zlib
 from collections import defaultdict
@@ -171,6 +172,7 @@ class SimulatedFleet:
         self.disks: defaultdict[NodeId, Disk] = defaultdict(Disk)
         """Each node's, through all its lives."""
         self._random = random.Random(seed)
+        self._draw = self._random.random
         self._faults = faults
         self._codec = codec
         self._subscribed = subscribed
@@ -279,11 +281,9 @@ class SimulatedFleet:
 
     def run(self, until: float | None = None, while_: Callable[[], bool] | None = None) -> None:
         """Let time pass: up to `until`, as long as `while_` holds, or until nothing is left to happen."""
-        heap = self._heap
-        while heap and (while_ is None or while_()):
-            if until is not None and heap[0][0] > until:
-                break
-            self.now, _, happen = heapq.heappop(heap)
+        heap, pop, limit = self._heap, heapq.heappop, math.inf if until is None else until
+        while heap and heap[0][0] <= limit and (while_ is None or while_()):
+            self.now, _, happen = pop(heap)
             self.steps += 1
             happen()
         if until is not None and (while_ is None or while_()):
@@ -323,14 +323,8 @@ class SimulatedFleet:
         """End a node's turn as the real shell does: what is due is done, its frames leave, its next wake is set."""
         now, links = node.local, node.links
         due = node.protocol.deadline if node.touched else node.due
-        wakes = 0
-        while due is not None and due <= now:
-            wakes += 1
-            if wakes > WAKES_PER_INSTANT_MAX:
-                raise ProtocolError(f"{node.id} wants to be woken at {self.now} again and again")
-            node.touched = True
-            self._perform(node, node.protocol.wake(now))
-            due = node.protocol.deadline
+        if due is not None and due <= now:
+            due = self._woken(node, now)
         if node.touched:
             node.touched = False
             node.due = due
@@ -338,32 +332,54 @@ class SimulatedFleet:
         for route, frame in links.flush(now):
             if route is None:
                 for listener in node.listeners:
-                    self._carry(node.id, listener, frame, published=True)
+                    self._carry(node.id, listener, frame, True)
             else:
-                self._carry(node.id, str(route), frame, published=False)
-        theirs = links.deadline
-        wanted = due if theirs is None or (due is not None and due < theirs) else theirs
+                self._carry(node.id, route, frame, False)  # type: ignore[arg-type]
+        wanted = links.deadline
+        if wanted is None or (due is not None and due < wanted):
+            wanted = due
         if wanted is None or (node.wake_at is not None and node.wake_at <= wanted):
             return
-        at = node.wake_at = max(wanted, now)
+        at = node.wake_at = wanted if wanted > now else now
         self._at(max(at / node.rate, self.now), partial(self._wake, node, at))
+
+    def _woken(self, node: _Node, now: float) -> float | None:
+        """A node is woken until nothing is due any more; when something is."""
+        protocol = node.protocol
+        for _ in range(WAKES_PER_INSTANT_MAX):
+            node.touched = True
+            self._perform(node, protocol.wake(now))
+            due = protocol.deadline
+            if due is None or due > now:
+                return due
+        raise ProtocolError(f"{node.id} wants to be woken at {self.now} again and again")
 
     # --- the wire ------------------------------------------------------------------------------------------------
 
     def _carry(self, sender: NodeId, to: NodeId, frame: bytes, published: bool) -> None:
-        faults, draw = self._faults, self._random.random
-        if self._cuts and any(cut.blocks(sender, to, self.now) for cut in self._cuts):
+        now = self.now
+        if self._cuts and any(cut.blocks(sender, to, now) for cut in self._cuts):
             return
-        rough = self.now < faults.until
-        if rough and faults.loss and draw() < faults.loss:
-            return
-        twins = 2 if rough and faults.duplication and draw() < faults.duplication else 1
+        faults, draw = self._faults, self._draw
+        low, high = faults.delay_s
+        twins = 1
+        if now < faults.until:
+            if faults.loss and draw() < faults.loss:
+                return
+            if faults.duplication and draw() < faults.duplication:
+                twins = 2
         for _ in range(twins):
             if self._under_way >= FRAMES_UNDER_WAY_MAX:
                 return
             self._under_way += 1
-            low, high = faults.late_s if rough and faults.late and draw() < faults.late else faults.delay_s
-            self._at(self.now + low + (high - low) * draw(), partial(self._arrive, sender, to, frame, published))
+            self._number += 1
+            if faults.late and now < faults.until and draw() < faults.late:
+                shortest, longest = faults.late_s
+                at = now + shortest + (longest - shortest) * draw()
+            else:
+                at = now + low + (high - low) * draw()
+            arrive: Callable[[], None] = partial(self._arrive, sender, to, frame, published)
+            heapq.heappush(self._heap, (at, self._number, arrive))
 
     def _delay_s(self) -> float:
         low, high = self._faults.delay_s
@@ -383,8 +399,12 @@ class SimulatedFleet:
         if self._trace is not None:
             what = "bulletin" if published else "packet"
             self._tell_trace(to, f"<- {sender} {what} of {len(frame)} bytes, {zlib.crc32(frame):08x}")
+        now = self.now * node.rate
+        if now > node.local:
+            node.local = now
+        else:
+            now = node.local
         try:
-            now = self._local(node)
             received = node.links.receive(frame, None if published else sender, now)
         except PeerError as error:
             self.garbage.append((self.now, to, error))
@@ -395,7 +415,7 @@ class SimulatedFleet:
             self.messages += 1
             if self._trace is not None:
                 self._tell_trace(to, f"<- {peer} {message!r}")
-            life = node.links.knows(peer) if cause.seq else None
+            life = None if cause.published or not cause.seq else node.links.knows(peer)
             self._witness.heard(self.now, to, message, cause, life)
             self._receive(node, message, peer)
         self._settle(node)

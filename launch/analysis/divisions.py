@@ -139,7 +139,7 @@ def _price_by_gossip(
 ) -> float | None:
     """The same; its last, which may come early, is a mean. None: it counts its own rounds, and it is not this one."""
     from ...protocols.batch import PRICE_ROUNDS
-    from ...protocols.batch_gossip import is_late, last_price, scaled
+    from ...protocols.batch_gossip import last_price, late_from, scaled
     from ...protocols.prices import raised
 
     step = event.heard[row] + 1
@@ -148,14 +148,14 @@ def _price_by_gossip(
         return price
     if event.round != PRICE_ROUNDS:
         return None
-    late = [scaled(known, price, prices)] if is_late(step, PRICE_ROUNDS) else []
-    for number in range(1, step):
-        if is_late(number, PRICE_ROUNDS):
-            told = evidence.rounds[event.session].get((known.nodes[row], number))
-            at = _heard(evidence, *told, known) if told is not None else None
-            if told is None or at is None:
-                return event.price  # of which it is the mean is not in the log, or is wrong itself
-            late.append(scaled(known, told[1].price, at))
+    late: list[float] = []
+    for number in range(late_from(step), step):
+        told = evidence.rounds[event.session].get((known.nodes[row], number))
+        at = _heard(evidence, *told, known) if told is not None else None
+        if told is None or at is None:
+            return event.price  # of which it is the mean is not in the log, or is wrong itself
+        late.append(scaled(known, told[1].price, at))
+    late.append(scaled(known, price, prices))
     return last_price(late, prices[row])
 
 

@@ -69,6 +69,8 @@ class Estimator:
         if not speed > 0.0:
             raise ValueError(f"a node's speed must be above zero, not {speed}")
         self._speed = speed
+        self.learnt = 0
+        """So often it was told something that may change its estimates."""
         self._kinds: OrderedDict[str, _Learnt] = OrderedDict()  # the longest unobserved first
         self._told: dict[NodeId, dict[str, float]] = {}  # factors, by what tasks are like
         self._expected: dict[str, float | None] = {}  # by them, in logs; None: nobody tells one
@@ -91,6 +93,7 @@ class Estimator:
 
     def observe(self, task: Task, seconds: float, now: float) -> None:
         """An attempt at the task held a slot for so many seconds and succeeded."""
+        self.learnt += 1
         like = _like(task)
         learnt = self._kinds.pop(like, None) or _Learnt()
         learnt.count += 1
@@ -108,6 +111,7 @@ class Estimator:
         factors = {one.kind: math.log(one.factor) for one in estimates}
         if self._told.get(node, {}) == factors:
             return
+        self.learnt += 1
         self._told[node] = factors
         if not factors:
             del self._told[node]

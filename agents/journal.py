@@ -53,6 +53,7 @@ RETRY_S = 0.25
 """A full disk is tried again so often."""
 ROWS_MAX = 256
 """In one statement."""
+CELLS_MAX = 2 * ROWS_MAX
 VACUUM_PAGES = 1_000
 """So many free pages are given back to the file system when the writer is idle."""
 IDLE_S = 1.0
@@ -225,14 +226,18 @@ class Journal:
         try:
             last: dict[type[msgspec.Struct], dict[str, msgspec.Struct | None]] = {}
             for record in records:
-                last.setdefault(record.kind, {})[record.key] = record.entry
+                entries = last.get(record.kind)
+                if entries is None:
+                    entries = last[record.kind] = {}
+                entries[record.key] = record.entry
             run("BEGIN IMMEDIATE")
             for kind, entries in last.items():
-                for put in _batched([(key, entry) for key, entry in entries.items() if entry is not None]):
-                    cells = [cell for key, entry in put for cell in (self._row(kind, key), _encode(entry))]
-                    run(f"INSERT OR REPLACE INTO {kind.__name__} VALUES {', '.join(['(?, ?)'] * len(put))}", cells)
                 rows = self._rows[kind]
-                for gone in _batched([rows[key] for key, entry in entries.items() if entry is None and key in rows]):
+                for cells in _batched(self._cells(rows, entries), CELLS_MAX):
+                    places = ", ".join(["(?, ?)"] * (len(cells) // 2))
+                    run(f"INSERT OR REPLACE INTO {kind.__name__} VALUES {places}", cells)
+                erased = [rows[key] for key, entry in entries.items() if entry is None and key in rows]
+                for gone in _batched(erased, ROWS_MAX):
                     run(f"DELETE FROM {kind.__name__} WHERE row IN ({', '.join('?' * len(gone))})", gone)
             run("COMMIT")
         except sqlite3.Error as error:
@@ -253,13 +258,19 @@ class Journal:
             self._trouble(None, False)
         return True
 
-    def _row(self, kind: type[msgspec.Struct], key: str) -> int:
-        """Where it stands, or is to stand."""
-        rows = self._rows[kind]
-        if key not in rows:
-            self._last_row += 1
-            rows[key] = self._last_row
-        return rows[key]
+    def _cells(self, rows: dict[str, int], entries: dict[str, msgspec.Struct | None]) -> list[int | bytes]:
+        """Of each entry, where it stands, or is to stand, and its bytes: one after the other."""
+        cells: list[int | bytes] = []
+        for key, entry in entries.items():
+            if entry is None:
+                continue
+            row = rows.get(key)
+            if row is None:
+                self._last_row += 1
+                row = rows[key] = self._last_row
+            cells.append(row)
+            cells.append(_encode(entry))
+        return cells
 
     def _give_back(self) -> None:
         """Free pages go back to the file system, a few at a time."""
@@ -272,9 +283,9 @@ class Journal:
                 raise
 
 
-def _batched(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def _batched(rows: Sequence[Row], at_once: int) -> Iterator[Sequence[Row]]:
     """So many at a time. Each statement waits for the interpreter's lock once, however many rows it writes."""
-    return (rows[start : start + ROWS_MAX] for start in range(0, len(rows), ROWS_MAX))
+    return (rows[start : start + at_once] for start in range(0, len(rows), at_once))
 
 
 def _code(error: sqlite3.Error) -> int:

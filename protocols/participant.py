@@ -295,7 +295,7 @@ class Participant:
             if cost > conditions.deadline_s:
                 detail = f"would need {cost:.3g} s, and {conditions.deadline_s:.3g} s are left"
                 return Pricing(decline=Reason.DEADLINE, detail=detail)
-        return pricing._replace(terms=terms)
+        return Pricing(terms, basis=pricing.basis)
 
     def quote(self, task: Task, initiator: NodeId, now: float) -> float | Decline:
         """For how much it would be done now or next, as a bid that stands; or why it would not.

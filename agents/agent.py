@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import NamedTuple
 
 from ..protocols import (
     auctions,
@@ -118,6 +119,78 @@ EVENTS: tuple[type[Event], ...] = (
 """All that its roles may tell the log."""
 
 
+CHANGES: dict[str, tuple[str, ...]] = {
+    "membership": ("membership",),
+    "commitment": ("commitment", "carrier"),
+    "initiator": ("initiator", "commitment"),
+    "planner": ("planner",),
+    "dry_batches": ("dry_batches",),
+    "participant": ("participant", "commitment"),
+    "service": ("service", "initiator", "participant", "carrier", "commitment"),
+    "carrier": ("carrier",),
+    "auctioneer": ("auctioneer",),
+    "bidder": ("bidder", "participant", "commitment"),
+    "sessions": ("sessions",),
+    "retelling": ("retelling",),
+}
+"""What each role changes when it is told something: itself, and those whose verbs it calls. Roles go by their place."""
+_PLACES = {name: place for place, name in enumerate(CHANGES)}
+_TOUCHED = {name: frozenset([_PLACES[changed] for changed in changes]) for name, changes in CHANGES.items()}
+_TOUCHED_BY = tuple(_TOUCHED.values())
+_SPEAKS: tuple[tuple[str, tuple[type[Message], ...]], ...] = (
+    ("membership", (*swim_words.MESSAGES, *membership.LISTENS)),
+    (
+        "initiator",
+        (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, KnockedDown, PeerUp, PeerDown),
+    ),
+    (
+        "participant",
+        (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, Output, Grant, Kept, PeerDown),
+    ),
+    ("planner", (AskPlan, PeerUp, PeerDown)),
+    ("commitment", (Pledge, Talk, PeerUp, PeerDown)),
+    (
+        "service",
+        (*requests.QUESTIONS, Credit, Printed, Completed, HeldFast, Permitted, Overruled, Chosen, Seek, Sought),
+    ),
+    ("initiator", (Permitted, Overruled, Chosen, Divided)),
+    ("dry_batches", (AskDivision, Divided, PeerUp, PeerDown)),
+    ("sessions", (OpenBatch, CloseBatch, *rounds.MESSAGES, *gossip.MESSAGES, PeerUp, PeerDown)),
+    ("participant", (Begin, Overruled, Chosen)),
+    ("carrier", carrier.LISTENS),
+    ("auctioneer", auctions.TO_AUCTIONEER),
+    ("bidder", auctions.TO_BIDDER),
+    ("retelling", (retelling.AskLines, retelling.LinesFound)),
+)
+_GATHERERS = {"run": "participant", "result": "initiator", "book": "service", custody.HELD: "commitment"}
+"""Who wanted what the carrier has gathered."""
+
+
+class _Route(NamedTuple):
+    """Who is told a message, and of whom it has to be asked anew when they want to be woken; all by place."""
+
+    to: tuple[int, ...]
+    touched: frozenset[int]
+
+
+def _to(*names: str) -> _Route:
+    return _Route(tuple([_PLACES[name] for name in names]), frozenset().union(*[_TOUCHED[name] for name in names]))
+
+
+def _routing() -> dict[type[Message], _Route]:
+    names: dict[type[Message], tuple[str, ...]] = {}
+    for name, messages in _SPEAKS:
+        for message in messages:
+            names[message] = (*names.get(message, ()), name)
+    return {message: _to(*those) for message, those in names.items()}
+
+
+_ROUTES = _routing()
+_TO_PLANNER = _to("planner")
+_TO_GATHERER = {kind: _to(name) for kind, name in _GATHERERS.items()}
+_TO_NOBODY = _to()
+
+
 class Agent:
     """The roles of one node, put together.
 
@@ -207,75 +280,12 @@ class Agent:
         self._reckoning = reckoning.Reckoning(
             lambda: [(seen.node, seen.slots, seen.speed) for seen, _ in self.membership.members]
         )
-        self._changes: dict[Protocol, tuple[Protocol, ...]] = {
-            self.membership: (self.membership,),
-            self.commitment: (self.commitment, self.carrier),
-            self.initiator: (self.initiator, self.commitment),
-            self.planner: (self.planner,),
-            self.dry_batches: (self.dry_batches,),
-            self.participant: (self.participant, self.commitment),
-            self.service: (self.service, self.initiator, self.participant, self.carrier, self.commitment),
-            self.carrier: (self.carrier,),
-            self.auctioneer: (self.auctioneer,),
-            self.bidder: (self.bidder, self.participant, self.commitment),
-            self.sessions: (self.sessions,),
-            self.retelling: (self.retelling,),
-        }
-        """What each role changes when it is told something: itself, and those whose verbs it calls."""
-        self._roles = tuple(self._changes)
-        places = {role: place for place, role in enumerate(self._roles)}
-        self._touches = {
-            role: frozenset([places[changed] for changed in changes]) for role, changes in self._changes.items()
-        }
-        """The same, by place in `_roles`."""
+        self._roles: tuple[Protocol, ...] = tuple([getattr(self, name) for name in CHANGES])
         self._due = [math.inf] * len(self._roles)  # when each wants to be woken; infinity: not at all
-        self._stale = set(places.values())  # those of which that has to be asked anew
+        self._stale = set(range(len(self._roles)))  # those of which that has to be asked anew
         self._earliest = math.inf  # of all, unless there are such
-        self._gatherers: dict[str, Protocol] = {
-            "run": self.participant,
-            "result": self.initiator,
-            "book": self.service,
-            custody.HELD: self.commitment,
-        }
-        self._routes = self._routing()
         for role in (self.initiator, self.planner, self.dry_batches):
             role.receive(PeerUp(self.node), self.node, now)
-
-    def _routing(self) -> dict[type[Message], tuple[tuple[Protocol, ...], frozenset[int]]]:
-        """Who speaks which message, and the places of all that it changes."""
-        speaks: tuple[tuple[Protocol, tuple[type[Message], ...]], ...] = (
-            (self.membership, (*swim_words.MESSAGES, *membership.LISTENS)),
-            (
-                self.initiator,
-                (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, KnockedDown, PeerUp, PeerDown),
-            ),
-            (
-                self.participant,
-                (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, Output, Grant, Kept, PeerDown),
-            ),
-            (self.planner, (AskPlan, PeerUp, PeerDown)),
-            (self.commitment, (Pledge, Talk, PeerUp, PeerDown)),
-            (
-                self.service,
-                (*requests.QUESTIONS, Credit, Printed, Completed, HeldFast, Permitted, Overruled, Chosen, Seek, Sought),
-            ),
-            (self.initiator, (Permitted, Overruled, Chosen, Divided)),
-            (self.dry_batches, (AskDivision, Divided, PeerUp, PeerDown)),
-            (self.sessions, (OpenBatch, CloseBatch, *rounds.MESSAGES, *gossip.MESSAGES, PeerUp, PeerDown)),
-            (self.participant, (Begin, Overruled, Chosen)),
-            (self.carrier, carrier.LISTENS),
-            (self.auctioneer, auctions.TO_AUCTIONEER),
-            (self.bidder, auctions.TO_BIDDER),
-            (self.retelling, (retelling.AskLines, retelling.LinesFound)),
-        )
-        routes: dict[type[Message], tuple[Protocol, ...]] = {}
-        for role, messages in speaks:
-            for message in messages:
-                routes[message] = (*routes.get(message, ()), role)
-        return {message: (roles, self._touched(roles)) for message, roles in routes.items()}
-
-    def _touched(self, roles: Sequence[Protocol]) -> frozenset[int]:
-        return frozenset().union(*[self._touches[role] for role in roles])
 
     def status(self) -> swim_words.Status:
         """What it tells of itself."""
@@ -308,12 +318,12 @@ class Agent:
 
     def join(self, alias: NodeId, now: float) -> Sequence[Effect]:
         """Enter the fleet through the agent behind this address."""
-        self._stale |= self._touches[self.membership]
+        self._stale |= _TOUCHED["membership"]
         return self._settle(self.membership.join(alias), now)
 
     def drain(self, now: float) -> Sequence[Effect]:
         """Take no more work: what waits here goes back, what runs ends, what was handed in here is seen through."""
-        self._stale |= self._touches[self.service]
+        self._stale |= _TOUCHED["service"]
         return self._settle(self.service.drain(now), now)
 
     @property
@@ -326,7 +336,7 @@ class Agent:
 
     def leave(self, now: float) -> Sequence[Effect]:
         """Tell all that this node goes."""
-        self._stale |= self._touches[self.membership]
+        self._stale |= _TOUCHED["membership"]
         return self._settle(self.membership.leave(), now)
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
@@ -351,9 +361,8 @@ class Agent:
                 place += 1
             if place == many:
                 break
-            role = self._roles[place]
-            effects += role.wake(now)
-            self._stale |= self._touches[role]
+            effects += self._roles[place].wake(now)
+            self._stale |= _TOUCHED_BY[place]
             place += 1
         return self._settle(effects, now)
 
@@ -389,25 +398,17 @@ class Agent:
 
     def _route(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         kind = type(message)
-        route = self._routes.get(kind)
+        route = _ROUTES.get(kind)
         if route is None:
-            roles = self._gatherer(message, sender)
-            touched = self._touched(roles)
+            route = _to_gatherer(message, sender)
         elif (kind is Proposal or kind is Refusal) and self.planner.called(message.auction):  # type: ignore[attr-defined]
-            roles, touched = (self.planner,), self._touches[self.planner]
-        else:
-            roles, touched = route
+            route = _TO_PLANNER
+        to, touched = route
         self._stale |= touched
-        if len(roles) == 1:
-            return roles[0].receive(message, sender, now)
-        return [effect for role in roles for effect in role.receive(message, sender, now)]
-
-    def _gatherer(self, message: Message, sender: NodeId) -> tuple[Protocol, ...]:
-        """Who wanted what has been gathered."""
-        if not isinstance(message, blobs.Gathered):
-            raise PeerError(f"{sender} sent {type(message).__name__}, which an agent is not told")
-        gatherer = self._gatherers.get(message.key[0])
-        return (gatherer,) if gatherer is not None else ()
+        roles = self._roles
+        if len(to) == 1:
+            return roles[to[0]].receive(message, sender, now)
+        return [effect for place in to for effect in roles[place].receive(message, sender, now)]
 
     def _settle(self, effects: Sequence[Effect], now: float) -> list[Effect]:
         """Deliver what this node says to itself, until only effects for the outside are left."""
@@ -430,3 +431,10 @@ class Agent:
                 elif kind in judged and (reached := self._reckoning.tell(effect, now)):  # type: ignore[arg-type]
                     out.append(reached)
         return out
+
+
+def _to_gatherer(message: Message, sender: NodeId) -> _Route:
+    """Who wanted what has been gathered."""
+    if not isinstance(message, blobs.Gathered):
+        raise PeerError(f"{sender} sent {type(message).__name__}, which an agent is not told")
+    return _TO_GATHERER.get(message.key[0], _TO_NOBODY)

@@ -45,6 +45,8 @@ POLICIES = (
     Policy(Dividing.PRICES, Mode.GOSSIP),
 )
 """Every sixth seed hands in batches that sessions divide, half of them by gossip."""
+BATCH = "batch"
+"""The tag that nodes need which take batches."""
 VRAM = (0.0, 1.0, 2.0, 4.0)
 
 
@@ -93,7 +95,11 @@ def draw(seed: int, nodes: int, tasks: int, profile: Profile) -> Scenario:
         handed = _limited(handed, Random(f"{seed}/deadlines"))
     if policy.dividing is Dividing.PRICES:
         handed = _together(handed, Random(f"{seed}/batch"))
-        fleet = {name: dataclasses.replace(resources, slots=1) for name, resources in fleet.items()}
+        able = _able(names, Random(f"{seed}/able"))
+        fleet = {
+            name: dataclasses.replace(resources, slots=1, tags=(BATCH,) if name in able else ())
+            for name, resources in fleet.items()
+        }
     holders = random.choice(HOLDERS)
     if profile == "none":
         return Scenario(seed, fleet, handed, Faults(), dict.fromkeys(names, 1.0), holders=holders, policy=policy)
@@ -151,11 +157,16 @@ def _together(handed: tuple[Handed, ...], random: Random) -> tuple[Handed, ...]:
     batch = []
     for one in handed:
         entry = one.entry if random.random() < 0.3 else handed[0].entry
-        terms = one.task.terms if one.task.conditions.at_most_once else None
+        terms = Conditions(needs=(BATCH,), at_most_once=one.task.conditions.at_most_once)
         cancel_at = None if one.cancel_at is None else at[entry] + random.uniform(0.0, 3.0)
         task = msgspec.structs.replace(one.task, terms=terms)
         batch.append(Handed(task, entry, at[entry], cancel_at))
     return tuple(batch)
+
+
+def _able(names: list[NodeId], random: Random) -> list[NodeId]:
+    """Those who take a batch: all, or so few that some of it is still to be divided when its session ends."""
+    return names if random.random() < 0.5 else random.sample(names, min(random.randint(2, 3), len(names)))
 
 
 def _faults(names: list[NodeId], entries: list[NodeId], profile: Profile, random: Random) -> Faults:

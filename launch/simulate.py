@@ -190,10 +190,11 @@ class World:
                 continue
             stranded = self.stranded()
             rest.look_at_work(stranded)
-            unsettled = rest.unsettled()
-            if unsettled is not None and fleet.now > settled:
-                raise unsettled
             unfinished = rest.unfinished(self.owed(stranded), self.told(), not stranded)
+            late = fleet.now > settled
+            unsettled = rest.unsettled() if unfinished is None or late else None  # looked at where it matters
+            if unsettled is not None and late:
+                raise unsettled
             if unfinished is not None and fleet.now > limit + (GO_OVER_S if unfinished.invariant == "L2" else 0.0):
                 raise unfinished
             if unsettled is None and unfinished is None:

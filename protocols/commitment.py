@@ -42,6 +42,7 @@ it was released; what was forgotten never promises. `tests/commitment_world.py` 
 from __future__ import annotations
 
 import random
+import typing
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -102,7 +103,7 @@ from .opener import Opener
 from .proposer import Ears, Proposer
 from .register import Register
 from .seeking import Sighting, ended, held
-from .timers import Timers, earliest
+from .timers import Timers
 from .winner import Winner
 
 MOVE_AFTER_S = 2.0
@@ -118,6 +119,11 @@ BEATS = frozenset({Renewal, Renewed, Watching})
 nothing up; and the dead are not told, where it would wait, outdated, for as long as they are dead."""
 LOADED = frozenset({Hold, Commit, Learn, Keep, Decided, Promise})
 """Words with a payload or a value."""
+
+
+class _Timed(typing.Protocol):
+    @property
+    def deadline(self) -> float | None: ...
 
 
 class Commitment:
@@ -181,6 +187,7 @@ class Commitment:
             self._orphaned,
         )
         self.winner = Winner(self.proposer, self._say, self._tell, self._write, self._erase)
+        self._timed: tuple[_Timed, ...] = (self.holder, self.opener, self.proposer, self.winner, self._dead)
         self._ears = self._all_ears()
         for entry in entries:
             self._custody.wrote(entry, entry.key)
@@ -332,8 +339,11 @@ class Commitment:
     def _next(self) -> float | None:
         """When something is due, whether or not words wait to leave."""
         if self._stale:
-            roles = (self.holder, self.opener, self.proposer, self.winner, self._dead)
-            self._deadline = earliest(*[role.deadline for role in roles])
+            due: float | None = None
+            for role in self._timed:
+                if (deadline := role.deadline) is not None and (due is None or deadline < due):
+                    due = deadline
+            self._deadline = due
             self._stale = False
         return self._deadline
 

@@ -11,6 +11,7 @@ other.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 
@@ -74,6 +75,7 @@ def holder_id(node: NodeId, nonce: str) -> NodeId:
     return f"{node}#{nonce}"
 
 
+@functools.lru_cache(maxsize=4096)
 def name_of(holder: NodeId) -> NodeId:
     """The name of the node that is, or was, this holder."""
     return holder.partition("#")[0]

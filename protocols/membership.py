@@ -289,9 +289,8 @@ class Membership:
         probe = self._probes.deadline
         if probe is not None and probe < due:
             due = probe
-        for suspicion in self._suspicions.values():
-            if suspicion.deadline < due:
-                due = suspicion.deadline
+        if self._suspicions:
+            due = min(due, *[suspicion.deadline for suspicion in self._suspicions.values()])
         self._due = due
 
     def wake(self, now: float) -> Sequence[Effect]:

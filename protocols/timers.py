@@ -57,9 +57,12 @@ class Timers(Generic[K]):
     @property
     def deadline(self) -> float | None:
         heap, numbers = self._heap, self._numbers
-        while heap and numbers.get(heap[0][2]) != heap[0][1]:
+        while heap:
+            at, number, key = heap[0]
+            if numbers.get(key) == number:
+                return at
             heapq.heappop(heap)
-        return heap[0][0] if heap else None
+        return None
 
     def due(self, now: float) -> list[K]:
         """What has come, in order; it is set no more."""

@@ -114,7 +114,7 @@ def test_no_role_is_woken_late(monkeypatch: pytest.MonkeyPatch) -> None:
         nonlocal asked
         asked += 1
         due: float | None = remembered(agent)
-        assert due == min([at for role in agent._changes if (at := role.deadline) is not None], default=None)
+        assert due == min([at for role in agent._roles if (at := role.deadline) is not None], default=None)
         return due
 
     monkeypatch.setattr(Agent, "deadline", property(deadline))

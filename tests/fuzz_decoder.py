@@ -50,7 +50,7 @@ class Target:
         self._links = Links("n1", 1, CODEC, HybridClock(lambda: 1.0))
         self._now = 0.0
         self._told = 0
-        hello = CODEC.encode(Packet(VERSION, "n2", 1, "n1", 1, 5, 0, 0, 0, 1, ()))
+        hello = CODEC.encode(Packet(VERSION, "n2", 1, "n1", 1, 5, 0, 0, 0, 0, 1, ()))
         self._links.receive(hello, "way", 0.0)
 
     def frame(self, data: bytes) -> None:
@@ -134,10 +134,12 @@ def frames(draw: st.DrawFn) -> bytes:
     sender = draw(st.sampled_from(["n1", "n2", "n3"]))
     if draw(st.booleans()):
         return CODEC.encode(Bulletin(VERSION, sender, draw(number), draw(st.integers(1, 9)), draw(number), items))
-    numbers = [draw(number) for _ in range(5)]
+    stream, seq, heard, ack, published, stamp = [draw(number) for _ in range(6)]
     receiver = draw(st.sampled_from(["n1", "", "n9"]))
-    stream, seq, heard, ack, stamp = numbers
-    return CODEC.encode(Packet(VERSION, sender, draw(number), receiver, 1, 5 + stream, seq, heard, ack, stamp, items))
+    life = 5 + stream
+    return CODEC.encode(
+        Packet(VERSION, sender, draw(number), receiver, 1, life, seq, heard, ack, published, stamp, items)
+    )
 
 
 @st.composite

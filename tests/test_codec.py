@@ -22,11 +22,11 @@ CODEC = Codec(SAMPLES)
 
 def packet(*messages: Message, version: int = VERSION) -> bytes:
     items = tuple(CODEC.encode_message(message) for message in messages)
-    return CODEC.encode(Packet(version, "n1", 1, "n2", 1, 5, 1, 0, 0, 99, items))
+    return CODEC.encode(Packet(version, "n1", 1, "n2", 1, 5, 1, 0, 0, 0, 99, items))
 
 
 def packet_of(name: str, raw: bytes) -> bytes:
-    return CODEC.encode(Packet(VERSION, "n1", 1, "n2", 1, 5, 1, 0, 0, 99, ((name, msgspec.Raw(raw)),)))
+    return CODEC.encode(Packet(VERSION, "n1", 1, "n2", 1, 5, 1, 0, 0, 0, 99, ((name, msgspec.Raw(raw)),)))
 
 
 def decode_all(frame: bytes) -> list[Message]:

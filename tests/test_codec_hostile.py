@@ -35,7 +35,7 @@ TYPES: tuple[type[Message], ...] = (*MESSAGES, Pull, Missed)
 
 def packet(*items: tuple[str, bytes]) -> bytes:
     sealed = tuple((name, msgspec.Raw(item)) for name, item in items)
-    return CODEC.encode(Packet(VERSION, "n1", 1, "n2", 1, 5, 1, 0, 0, 99, sealed))
+    return CODEC.encode(Packet(VERSION, "n1", 1, "n2", 1, 5, 1, 0, 0, 0, 99, sealed))
 
 
 def refused(name: str, item: bytes) -> None:
@@ -217,7 +217,7 @@ def test_what_an_honest_node_puts_into_one_frame_keeps_to_it() -> None:
     for size in (0, 100, 1_000, PACKET_BYTES_AIM // 2, PACKET_BYTES_AIM, PACKET_BYTES_AIM + 1):
         queue = deque(("N" * 64, msgspec.Raw(raw(b"x" * size))) for _ in range(2 * ITEMS_MAX))
         items = next_items(queue)
-        sealed = CODEC.encode(Packet(VERSION, "n" * 64, 2**53, "n" * 64, 2**53, 2**63 - 1, 2**53, 9, 9, 9, items))
+        sealed = CODEC.encode(Packet(VERSION, "n" * 64, 2**53, "n" * 64, 2**53, 2**63 - 1, 2**53, 9, 9, 9, 9, items))
         assert CODEC.decode_packet(sealed).items == items
 
 

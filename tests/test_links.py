@@ -271,7 +271,7 @@ def test_nobody_may_bear_my_name() -> None:
     a = make_links("a")
     for receiver, incarnation in (("a", 1), ("", 0)):
         with pytest.raises(PeerError, match="calls itself a"):
-            a.receive(CODEC.encode(Packet(VERSION, "a", 9, receiver, incarnation, 1, 1, 0, 0, 1, ())), "in", 0.0)
+            a.receive(CODEC.encode(Packet(VERSION, "a", 9, receiver, incarnation, 1, 1, 0, 0, 0, 1, ())), "in", 0.0)
     with pytest.raises(PeerError, match="calls itself a"):
         a.receive(CODEC.encode(Bulletin(VERSION, "a", 9, 1, 1, ())), None, 0.0)
     with pytest.raises(ProtocolError):
@@ -374,7 +374,7 @@ def test_links_are_bounded_and_the_longest_idle_client_makes_room() -> None:
     for number in range(LINKS_MAX + 1):
         sender = f"c{number}"
         agent.receive(
-            CODEC.encode(Packet(VERSION, sender, 1, "a", 1, 5, 1, 0, 0, 1, (CODEC.encode_message(Say(1)),))),
+            CODEC.encode(Packet(VERSION, sender, 1, "a", 1, 5, 1, 0, 0, 0, 1, (CODEC.encode_message(Say(1)),))),
             sender,
             float(number),
         )
@@ -428,6 +428,11 @@ def pull(listener: Links, publisher: Links, now: float) -> list[Message]:
     return heard
 
 
+def ping(publisher: Links, now: float) -> list[bytes]:
+    publisher.datagram("b", Say(0))
+    return frames(publisher, now)
+
+
 def test_publications_of_one_turn_share_a_bulletin() -> None:
     a, b = pair()
     for number in range(3):
@@ -457,13 +462,23 @@ def test_beginning_late_is_no_hole() -> None:
 def test_a_lost_tail_is_found_by_what_pings_tell() -> None:
     a, b = pair()
     sent = bulletins(a, 6)
-    b.heard_published("a", 2, 0.0)
-    assert b.deadline is None
-    assert hear(b, [sent[1]], route=None) == [Say(2)]  # told of before it came
-    b.heard_published("a", a.published, 0.0)
+    assert hear(b, [sent[1]], route=None) == [Say(2)]
+    assert hear(b, ping(a, 0.0)) == [Say(0)]
+    assert b.deadline == PULL_DELAY_S
     assert pull(b, a, PULL_DELAY_S) == [Say(3), Say(4), Say(5), Say(6)]
-    b.heard_published("a", a.published, 1.0)
+    assert hear(b, ping(a, 1.0), 1.0) == [Say(0)]
     assert pull(b, a, 2.0) == []
+
+
+def test_before_the_first_ping_nothing_was_missed() -> None:
+    a, b = pair()
+    bulletins(a, 6)
+    hear(b, ping(a, 0.0))
+    assert b.deadline is None
+    [lost] = bulletins(a, 1)
+    hear(b, ping(a, 1.0), 1.0)
+    assert pull(b, a, 1.0 + PULL_DELAY_S) == [Say(7)]
+    assert hear(b, [lost], route=None) == []
 
 
 def test_what_the_publisher_no_longer_keeps_stays_lost() -> None:

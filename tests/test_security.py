@@ -16,7 +16,7 @@ from transport_samples import SAMPLES, Say, make_links
 from parley.protocols.core import Message, NodeId, PeerError
 from parley.transport import zeromq
 from parley.transport.clock import HybridClock
-from parley.transport.codec import Bulletin, Codec, Packet
+from parley.transport.codec import VERSION, Bulletin, Codec, Packet
 from parley.transport.links import Cause, Links
 from parley.transport.security import (
     ALLOWED,
@@ -381,7 +381,7 @@ async def test_a_bulletin_under_another_name_is_refused(join: Join, rings: Calla
     n1, n2, n3 = together(rings, "n1", "n2", "n3")
     agent, honest, liar = join(n1, "n1"), join(n2, "n2"), join(n3, "n3")
     await meet(agent, honest, liar)
-    forged = CODEC.encode(Bulletin(1, "n2", 1, 1, 5, (CODEC.encode_message(Say(13)),)))
+    forged = CODEC.encode(Bulletin(VERSION, "n2", 1, 1, 5, (CODEC.encode_message(Say(13)),)))
     everyone = liar.endpoint._everyone
     assert everyone is not None
     everyone.socket.send_multipart([b"!", forged])
@@ -426,11 +426,11 @@ def test_a_packet_that_comes_again_is_heard_once() -> None:
     """Whoever may speak may repeat itself; a life that is over may not."""
     links = make_links("n1")
     items = (CODEC.encode_message(Say(1)),)
-    frame = CODEC.encode(Packet(1, "n2", 5, "n1", 1, 7, 1, 0, 0, 9, items))
+    frame = CODEC.encode(Packet(VERSION, "n2", 5, "n1", 1, 7, 1, 0, 0, 0, 9, items))
     assert len(links.receive(frame, "way", 1.0).deliveries) == 1
     assert links.receive(frame, "way", 1.1).deliveries == []
     assert links.counters.duplicates == 1
-    anew = CODEC.encode(Packet(1, "n2", 6, "n1", 1, 8, 1, 0, 0, 9, items))
+    anew = CODEC.encode(Packet(VERSION, "n2", 6, "n1", 1, 8, 1, 0, 0, 0, 9, items))
     assert len(links.receive(anew, "way", 1.2).deliveries) == 1
     assert links.receive(frame, "way", 1.3).deliveries == []
     assert links.counters.drops["stale"] == 1
@@ -439,7 +439,7 @@ def test_a_packet_that_comes_again_is_heard_once() -> None:
 def test_who_is_not_vouched_for_changes_nothing() -> None:
     links = Links("n1", 1, CODEC, HybridClock(lambda: 1.0), vouches=lambda node, key: (node, key) == ("n2", "k2"))
     items = (CODEC.encode_message(Say(1)),)
-    frame = CODEC.encode(Packet(1, "n2", 5, "n1", 1, 7, 1, 0, 0, 9, items))
+    frame = CODEC.encode(Packet(VERSION, "n2", 5, "n1", 1, 7, 1, 0, 0, 0, 9, items))
     for key in ("k3", None):
         with pytest.raises(PeerError, match="calls itself n2, which is not its key's name"):
             links.receive(frame, "way", 1.0, key)

@@ -27,7 +27,7 @@ from msgspec import Meta
 from ..protocols.core import Count, Local, Message, NodeId, PeerError, ProtocolError
 from .bulletins import Missed, Pull
 
-VERSION = 1
+VERSION = 2
 FRAME_BYTES_MAX = 8 * 1024 * 1024
 MESSAGE_BYTES_MAX = FRAME_BYTES_MAX - 1024
 """What one message may take, so that its envelope still fits around it."""
@@ -52,6 +52,7 @@ class Packet(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     the sender began to number (0: it has not), `seq` which packet of it this is (0: none; a bare acknowledgement, or
     datagrams, which are heard as often as they come).
     `heard` is the receiver's stream as far as the sender knows it, `ack` the last number heard of it without a hole.
+    `published` is the number of the sender's last bulletin, told with datagrams (0: not told).
     """
 
     version: int
@@ -63,6 +64,7 @@ class Packet(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     seq: Count
     heard: Stamp
     ack: Count
+    published: Count
     hlc: Stamp
     items: Items
 

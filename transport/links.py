@@ -344,7 +344,7 @@ class Links:
         return self._codec.encode(
             Packet(
                 VERSION, self.node, self.incarnation, link.peer, link.incarnation,
-                link.stream, seq, link.heard, link.ack, self._clock.tick(), items,
+                link.stream, seq, link.heard, link.ack, 0 if seq else self.published, self._clock.tick(), items,
             )
         )  # fmt: skip
 
@@ -363,7 +363,7 @@ class Links:
         """Say who we are, or ask who is there (receiver ""); this begins no stream and changes nothing here."""
         stamp = self._clock.tick()
         frame = self._codec.encode(
-            Packet(VERSION, self.node, self.incarnation, receiver, incarnation, 0, 0, 0, 0, stamp, ())
+            Packet(VERSION, self.node, self.incarnation, receiver, incarnation, 0, 0, 0, 0, 0, stamp, ())
         )
         self._ready.append((route, frame))
         self.counters.packets_sent += 1
@@ -417,6 +417,8 @@ class Links:
         if packet.seq:
             self._take_in(link, packet, size, received, now)
         elif packet.items:
+            if link.pinned:
+                self._heard_published(link, packet.published, now)
             self._deliver(packet.items, link.peer, 0, received, now)
 
     def _take_in(self, link: Link, packet: Packet, size: int, received: Received, now: float) -> None:
@@ -500,14 +502,11 @@ class Links:
         self._clock.update(bulletin.hlc)
         self._deliver(bulletin.items, sender, bulletin.seq, received, now, published=True)
 
-    def heard_published(self, node: NodeId, seq: int, now: float) -> None:
-        """`node` has told that `seq` is the last it published: what we lost of it is asked for."""
-        link = self._links.get(node)
-        if link is None:
-            return
-        heard = self._heard.get(node)
+    def _heard_published(self, link: Link, seq: int, now: float) -> None:
+        """This is the last it has published: what we lost of it is asked for."""
+        heard = self._heard.get(link.peer)
         if heard is None or heard.incarnation < link.incarnation:
-            self._heard[node] = heard = Heard(link.incarnation, seq + 1)
+            self._heard[link.peer] = heard = Heard(link.incarnation, seq + 1)
         heard.told(seq, now)
         if heard.pull_at is not None:
             self._due = min(self._due, heard.pull_at)

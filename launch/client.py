@@ -35,7 +35,7 @@ import msgspec
 from ..agents.agent import MESSAGES
 from ..agents.payload import unpack
 from ..protocols.core import ENDED, Message, NodeId, Outcome, PeerError, State, Task
-from ..protocols.holders import Electors
+from ..protocols.holders import Candidates
 from ..protocols.performatives import TASKS_PER_CALL_MAX, Credit, Output
 from ..protocols.requests import (
     UNREAD_BYTES_MAX,
@@ -118,7 +118,7 @@ class Connection:
         self.address = address
         self._others: tuple[str, ...] = ()  # whom else we were told of
         self._lines: tuple[NodeLine, ...] = ()  # the fleet, as we have heard of it last
-        self._electors = Electors(None, (), 1)  # of whom those who hold a task are chosen
+        self._candidates = Candidates(None, (), 1)  # of whom those who hold a task are chosen
         self._moving = False  # from one agent to another
         self._anew = False  # the agent was started anew
         self._ring_of = ring_of
@@ -330,7 +330,7 @@ class Connection:
         """Who is to hold it: chosen once, whatever becomes of the fleet."""
         if submit.holders:
             return submit
-        holders = self._electors.holders(submit.task.id)
+        holders = self._candidates.holders(submit.task.id)
         return msgspec.structs.replace(submit, holders=holders) if holders else submit
 
     def give_up(self, task: str) -> None:
@@ -467,7 +467,7 @@ class Connection:
             ):
                 if isinstance(message, Nodes):
                     self._lines = message.nodes
-                    self._electors = Electors(message.me, message.nodes, message.holders)
+                    self._candidates = Candidates(message.me, message.nodes, message.holders)
                 if message.request in self._asked:
                     self._asked[message.request].put_nowait(message)
             case NotFound(request, error):

@@ -32,7 +32,7 @@ def majority(holders: int) -> int:
     return holders // 2 + 1
 
 
-class Spec(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Spec(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A task as its holders keep it: all that another agent needs to see it through.
 
     `after`: the tasks it comes after, and what it calls them; `waits`: for somebody who can run it.
@@ -51,7 +51,7 @@ class Spec(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
         return majority(len(self.holders))
 
 
-class Warrant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Warrant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """On which an award stands: its fencing token, who holds the task, how often it has moved and was awarded."""
 
     epoch: Epoch
@@ -60,7 +60,7 @@ class Warrant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     attempts: Count
 
 
-class Moved(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Moved(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A register goes on at these holders, which begin with the promise `floor`."""
 
     holders: Holders
@@ -68,7 +68,7 @@ class Moved(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     started: bool = False
 
 
-class Choice(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Choice(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What a register decides: how its task has ended, or where it goes on. One of the two."""
 
     outcome: Outcome | None = None
@@ -86,7 +86,7 @@ class Why(enum.IntEnum):
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-class Word(msgspec.Struct, frozen=True, array_like=True, tag=True, forbid_unknown_fields=True):
+class Word(msgspec.Struct, frozen=True, array_like=True, tag=True, forbid_unknown_fields=True, gc=False):
     """About one register: a task, and how often it has moved (`move`)."""
 
 
@@ -318,7 +318,7 @@ class Begin(Local, frozen=True, array_like=True):
 # --- recorded --------------------------------------------------------------------------------------------------------
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A line of the journal. It takes the place of an earlier one of the same kind and key."""
 
     @property

@@ -28,7 +28,7 @@ Key: TypeAlias = tuple[float, float, float, int]
 
 
 KEY = attrgetter("key")
-"""Of a contract."""
+"""Of a contract, by which it is sorted."""
 
 
 class Stage(enum.Enum):
@@ -114,7 +114,7 @@ class Contract:
         self.revised, self.best_s = 0, None
 
     def bid(self, node: NodeId, bid: Bid) -> None:
-        self.bids[node] = Standing(sum([term[1] for term in bid.terms[1:]]), bid.terms, bid.basis)
+        self.bids[node] = Standing(sum(dict(bid.terms[1:]).values()), bid.terms, bid.basis)
         self.declines.pop(node, None)
 
     def decline(self, node: NodeId, decline: Decline) -> None:

@@ -48,7 +48,7 @@ def holders_of(
     return tuple(chosen[: holders_count(count, len(chosen))])
 
 
-class Electors:
+class Candidates:
     """A fleet as the agent `entry` tells it, of which a client chooses `count` holders for each of its tasks."""
 
     def __init__(self, entry: NodeId | None, lines: Sequence[NodeLine], count: int) -> None:
@@ -67,7 +67,7 @@ class Electors:
 
 def holders_among(task: TaskId, entry: NodeId | None, lines: Sequence[NodeLine], count: int) -> tuple[NodeId, ...]:
     """Whom a client chooses, of the fleet as the agent `entry` tells it; nobody, if that holds nothing."""
-    return Electors(entry, lines, count).holders(task)
+    return Candidates(entry, lines, count).holders(task)
 
 
 def holder_id(node: NodeId, nonce: str) -> NodeId:

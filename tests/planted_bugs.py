@@ -186,7 +186,7 @@ bug("begun again: what is to be done at most once is awarded again after it was 
 bug("no majority: one holder is enough", "S8", "S1", "S10")(commitment_mistakes.no_majority)
 bug(
     "epoch 0 is shared: two agents that are handed a task take its first epoch for their own",
-    *("S9", "S3"),
+    *("S9", "S3", "S11"),
     profile="harsh",
 )(commitment_mistakes.epoch_0_is_shared)
 bug("forgets too early: a holder forgets a task as soon as it knows how it ended", "S12", "S1", "S10", "L2")(

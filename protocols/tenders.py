@@ -17,7 +17,7 @@ Theorem: the assignment is exact. When nobody has anything to tell, cost + price
 told or not, with equality for what it has. So every assignment costs at least the sum of dues less that of prices, and
 this one just that. Nobody goes without: the due of who does is ALONE, above every cost, so it would tell of an object
 that nobody has, whose price is 0. And it ends: each level but the last tells a new cost; once its share is all objects,
-a person tells of all that are left. So there are at most log2(n) + n + 1 levels (measured: 2 to 8).
+a person tells of all that are left. So there are at most log2(n) + n + 1 levels (measured: 2 to 9).
 
 *The end is seen.* A word, that of one person at one level, is said once and never changes. A level is matched when all
 its words have come, so everybody matches the same, in whatever order they came. What is known only grows: hearing it
@@ -93,7 +93,6 @@ class Tenderer:
         self._view: View = ()
         self._tables: dict[View, _Table] = {(): _Table(len(persons), ())}
         self._news: dict[tuple[View, int, int], None] = {}  # words to tell: of which view, level and person
-        self._returned = False  # to a view whose end it has heard of, which it has not told
         self._cursor = 0  # where the next telling of all begins, if all is too much for one message
 
     # -- hearing and speaking
@@ -105,14 +104,12 @@ class Tenderer:
         words = self._read(message, sender)
         if self.done or self._places[sender] in self._view:
             return
-        if not message.last:
-            self._leave_out(message.view)
+        self._leave_out(message.view)
         table = self._table(message.view)
         for level, person, word in words:
             if table.take(level, person, word) and self._relays:
                 self._news[message.view, level, person] = None
         if message.last and table.ended:
-            self._returned = self._view != message.view
             self._view = message.view
 
     def speak(self, turn: int, *, whole: bool = False) -> Tenders:
@@ -128,7 +125,6 @@ class Tenderer:
             told = _fitting(table, [(level, person) for view, level, person in self._news if view == self._view])
         for level, person in told:
             self._news.pop((self._view, level, person), None)
-        self._returned = False
         spoken = [table.word(level, person) or () for level, person in told]
         return Tenders(
             self.session, turn, self.done and not self.news, self._view,
@@ -139,7 +135,7 @@ class Tenderer:
     @property
     def news(self) -> bool:
         """It has something to say: tenders of its own, or what it has heard."""
-        return self._owes or self._returned or any(view == self._view for view, _, _ in self._news)
+        return self._owes or any(view == self._view for view, _, _ in self._news)
 
     def gone(self, node: NodeId) -> None:
         """It takes no part any more: the others begin anew without it, unless all is decided."""

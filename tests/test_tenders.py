@@ -137,18 +137,19 @@ def test_what_is_too_much_for_one_message_comes_in_several(shape: str, monkeypat
 def test_the_living_end_with_the_same_whoever_dies_and_whenever(
     n: int, most: int, deaths: int, in_rounds: bool, seed: int
 ) -> None:
-    """Links keep their order. Of what the dead said last some hear, some do not; their end is known at any time later.
-    It is the best assignment of those who take part, among whom are all who live."""
+    """On any graph that connects the living, over links that keep their order. Of what the dead said last some hear,
+    some do not; their end is known at any time later. It is the best assignment of those who take part, among whom are
+    all who live."""
     rng = random.Random(seed)
     costs = random_costs(n, most, rng)
     persons = tenderers_of(costs)
     names = list(persons)
+    doomed = {name: rng.randrange(60) for name in rng.sample(names, deaths)}
+    linked = connected(names, [name for name in names if name not in doomed], rng)
     drivers = {
-        name: (InRounds if in_rounds else AtOnce)(person, [other for other in names if other != name])
-        for name, person in persons.items()
+        name: (InRounds if in_rounds else AtOnce)(person, sorted(linked[name])) for name, person in persons.items()
     }
     links: dict[tuple[NodeId, NodeId], deque[Message]] = {}
-    doomed = {name: rng.randrange(60) for name in rng.sample(names, deaths)}
     dead: set[NodeId] = set()
 
     def perform(name: NodeId, effects: Sequence[Effect]) -> None:
@@ -161,7 +162,7 @@ def test_the_living_end_with_the_same_whoever_dies_and_whenever(
     for step in range(20_000):
         for name in [name for name, left in doomed.items() if left == 0 and name not in dead]:
             dead.add(name)
-            for other in names:
+            for other in names:  # everybody is told, whoever its neighbours are
                 waiting = links.setdefault((name, other), deque())
                 for _ in range(rng.randint(0, len(waiting))):
                     waiting.pop()
@@ -189,6 +190,18 @@ def test_the_living_end_with_the_same_whoever_dies_and_whenever(
     assert sum(costs[place][objects[place] or 0] for place in taking_part) == best(costs, taking_part)
 
 
+def connected(names: list[NodeId], living: list[NodeId], rng: random.Random) -> dict[NodeId, set[NodeId]]:
+    """A random graph, in which the living are connected, and everybody has a neighbour among them."""
+    linked: dict[NodeId, set[NodeId]] = {name: set() for name in names}
+    ways = [(name, rng.choice(living[:place])) for place, name in enumerate(living) if place]
+    ways += [(name, rng.choice(living)) for name in names if name not in living]
+    ways += [way for way in itertools.combinations(names, 2) if rng.random() < 0.3]
+    for one, other in ways:
+        linked[one].add(other)
+        linked[other].add(one)
+    return linked
+
+
 def test_who_is_left_out_by_the_others_has_no_object() -> None:
     person = Tenderer("a", "s", ["a", "b", "c"], [1, 2, 3])
     person.speak(1)
@@ -197,6 +210,21 @@ def test_who_is_left_out_by_the_others_has_no_object() -> None:
     assert person.object is None
     assert person.speak(2).last
     assert not person.news
+
+
+@pytest.mark.parametrize("who", ["b", "c"])
+def test_of_an_end_that_was_seen_before_a_death_only_the_living_may_tell(who: str) -> None:
+    """c has died, and a has begun anew without it. That all had ended before, b may say; what c says is too late."""
+    costs = {"a": [1, 5, 9], "b": [5, 1, 9], "c": [9, 5, 1]}
+    persons = {node: Tenderer(node, "s", list(costs), row) for node, row in costs.items()}
+    assert lossy.rounds(dict(persons), graph("full", 3, 0), 0.0, random.Random(0), 9).done
+    late = Tenderer("a", "s", list(costs), costs["a"])
+    late.speak(1)
+    late.gone("c")
+    late.speak(2)
+    late.hear(persons[who].speak(9, whole=True), who)
+    assert late.done is (who == "b")
+    assert late.objects == ([0, 1, 2] if who == "b" else [None] * 3)
 
 
 # --- on the fleet

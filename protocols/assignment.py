@@ -20,7 +20,7 @@ so k's is not the first, or earlier, but then k's loss stands in every table tha
 
 Invariant: ε-complementary slackness: at the prices it knows, an owner's object is within ε of its best. So the total is
 within n·ε of the optimum. Costs are whole numbers, and all is counted in units of 1/(n+1): the last ε is one unit,
-n·ε < 1, and the assignment is exact. One phase with ε = 1 (n+1 units) is fast and within n of it.
+n·ε < 1, and the assignment is exact. (Fewer rounds, where persons may tell some of their costs: tenders.py.)
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
 from .core import AuctionId, Count, Message, NodeId, PeerError
@@ -69,13 +70,13 @@ def scaled(persons: int, cost_max: int, scale: int = SCALE) -> tuple[int, ...]:
     return tuple(epsilons)
 
 
-def unscaled(persons: int, epsilon: int = 1) -> tuple[int, ...]:
-    """One phase, with ε in units of cost: within persons·ε of the optimum.
-
-    >>> unscaled(9)
-    (10,)
-    """
-    return (epsilon * (persons + 1),)
+def whole_costs(costs: Sequence[int], persons: int) -> npt.NDArray[np.int64]:
+    """A person's row (objects,), checked. Raises ValueError."""
+    if len(costs) != persons or not 0 < persons <= OBJECTS_MAX:
+        raise ValueError(f"{persons} persons need as many objects, and at most {OBJECTS_MAX}")
+    if any(cost != int(cost) or not 0 <= cost <= COST_MAX for cost in costs):
+        raise ValueError(f"costs must be whole numbers from 0 to {COST_MAX}")
+    return np.asarray(costs, np.int64)
 
 
 class Person:
@@ -97,16 +98,12 @@ class Person:
         relays: bool = True,
     ) -> None:
         n = len(persons)
-        if len(costs) != n or not 0 < n <= OBJECTS_MAX:
-            raise ValueError(f"{n} persons need as many objects, and at most {OBJECTS_MAX}")
-        if any(cost != int(cost) or not 0 <= cost <= COST_MAX for cost in costs):
-            raise ValueError(f"costs must be whole numbers from 0 to {COST_MAX}")
+        self._values = -whole_costs(costs, n) * (n + 1)
         self.session = session
         self._me = persons.index(node)
         self._places = {person: place for place, person in enumerate(persons)}
         self._epsilons = epsilons
         self._relays = relays
-        self._values = -np.asarray(costs, np.int64) * (n + 1)
         self._prices = np.zeros(n, np.int64)
         self._phases = [-1] * n  # in which each object was bid for last
         self._owners = [0] * n

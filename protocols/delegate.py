@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -31,14 +31,16 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Delegate(typing.Generic[S]):
-    """One node's part of a session, played by a speaker. `kind` is the type of all words."""
+    """One node's part of a session of `members`, played by a speaker. `kind` is the type of all words."""
 
-    def __init__(self, node: NodeId, speaker: S, kind: type[Message], *, whole: bool) -> None:
+    def __init__(
+        self, node: NodeId, members: Iterable[NodeId], speaker: S, kind: type[Message], *, whole: bool
+    ) -> None:
         self.speaker = speaker
         self._node = node
         self._decoder = msgspec.msgpack.Decoder(kind)
         self._whole = whole
-        self._heard: frozenset[NodeId] = frozenset()
+        self._present = frozenset(members)  # who takes part, as far as it has heard
         self._turn = 1
         self._word = _encode(speaker.speak(1, whole=whole))
 
@@ -48,9 +50,9 @@ class Delegate(typing.Generic[S]):
     def hear(self, words: Mapping[NodeId, bytes]) -> Delegate[S]:
         after = copy.copy(self)
         after.speaker = copy.deepcopy(self.speaker)
-        for node in sorted(self._heard - words.keys()):
+        for node in sorted(self._present - words.keys()):
             after.speaker.gone(node)
-        after._heard = frozenset(words)
+        after._present = frozenset(words)
         for node in sorted(words.keys() - {self._node}):
             after._listen(words[node], node)
         if after.speaker.news:

@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 from parley.launch.bench import graphs
-from parley.protocols import assignment, cbba
+from parley.protocols import assignment, cbba, tenders
 from parley.protocols.assignment import Person
 from parley.protocols.cbba import Cbba
 from parley.protocols.core import Effect, Message, NodeId
 from parley.protocols.neighbours import AtOnce, InRounds, Speaker
 from parley.protocols.scores import Additive, EarliestFinish, Scores
+from parley.protocols.tenders import Tenderer
 from parley.transport.codec import Codec
 from parley.transport.faults import Faults
 from parley.transport.simulated import SimulatedFleet
 
-CODEC = Codec((*assignment.MESSAGES, *cbba.MESSAGES))
+CODEC = Codec((*assignment.MESSAGES, *cbba.MESSAGES, *tenders.MESSAGES))
 
 
 def data(*parts: str) -> Path:
@@ -124,6 +125,11 @@ def persons_of(costs: Sequence[Sequence[int]], epsilons: Sequence[int], *, relay
     return {
         name: Person(name, "s", names, row, epsilons, relays=relays) for name, row in zip(names, costs, strict=True)
     }
+
+
+def tenderers_of(costs: Sequence[Sequence[int]], *, relays: bool = True) -> dict[NodeId, Tenderer]:
+    names = nodes(len(costs))
+    return {name: Tenderer(name, "s", names, row, relays=relays) for name, row in zip(names, costs, strict=True)}
 
 
 def bundles(speakers: Mapping[NodeId, Cbba]) -> list[list[int]]:

@@ -127,6 +127,8 @@ def test_everything_side_by_side(places: Path) -> None:
     }  # fmt: skip
     exact = by["assign4", "assignment", 0]
     assert (exact["value"], exact["detected"], exact["topology"]) == (7.0, True, "full")
+    [tendered] = lines(str(places / "assign4.txt"), "--protocol=assignment", "--no-scaling", "--seed=3")
+    assert (tendered["value"], tendered["bound"], tendered["certificate_pct"], tendered["told"]) == (7.0, 7.0, 0.0, 4.0)
     assert by["a", "contract-net", 0]["ratio"] == 1.0
     assert by["w", "contract-net", 0]["reference"] == by["w", "random", 0]["reference"]
 

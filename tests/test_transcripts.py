@@ -10,7 +10,7 @@ from random import Random
 
 import msgspec
 import numpy as np
-from consensus_world import agents_of, persons_of
+from consensus_world import agents_of, persons_of, tenderers_of
 from session_world import SESSION, Rememberer
 from tables import columns, small_table
 
@@ -22,6 +22,7 @@ from parley.protocols.core import NodeId, Send
 from parley.protocols.gossip import Exchange, Gossip
 from parley.protocols.meeting import Side, met
 from parley.protocols.scores import Additive
+from parley.protocols.tenders import Tenders
 from parley.protocols.trading import Market, trading
 from parley.protocols.trading import tasks_of as unpacked
 
@@ -57,6 +58,41 @@ def _stands(words: Standings) -> str:
     lines = words.standings
     told = [f"object {place} is n{owner:03}'s at {price}, phase {phase}" for place, phase, price, owner in lines]
     return "; ".join(told) or "nothing new"
+
+
+def test_persons_tender_and_begin_anew_without_one_that_dies() -> None:
+    """All want the same four objects, so one must tell of more; n005 dies before the end."""
+    costs = [[1, 2, 3, 4, 20, 30], [1, 2, 3, 4, 9, 30], [2, 1, 3, 4, 30, 8], [4, 1, 3, 2, 9, 8], [4, 3, 2, 1, 20, 9]]
+    costs.append([1, 3, 2, 4, 10, 10])
+    persons = tenderers_of(costs, relays=False)
+    lines = [f"{node}: costs {row}" for node, row in zip(persons, costs, strict=True)]
+    turn = 0
+    while not all(person.done for person in persons.values()):
+        turn += 1
+        said = {node: person.speak(turn) for node, person in persons.items()}
+        lines += [f"round {turn}  {node} -> all: {_tenders(words)}" for node, words in said.items()]
+        if turn == 3:
+            del persons["n005"], said["n005"]
+            for person in persons.values():
+                person.gone("n005")
+            lines.append("n005 has died")
+        for node, person in persons.items():
+            for other, words in said.items():
+                if other != node:
+                    person.hear(words, other)
+    lines += [f"{node} has object {person.object}, of costs {person.told} told" for node, person in persons.items()]
+    same("tenders_five_of_six_persons", lines)
+
+
+def _tenders(words: Tenders) -> str:
+    pairs = zip(words.objects, words.costs, strict=True)
+    each = [f"{place} at {cost}" for place, cost in pairs]
+    told, begin = [], 0
+    for level, _, count in words.words:
+        told.append(f"level {level}: {', '.join(each[begin : begin + count]) or 'nothing more'}")
+        begin += count
+    without = "".join(f", without n{place:03}" for place in words.view)
+    return "; ".join(told) + without
 
 
 def test_three_agents_on_a_line_agree_on_their_bundles() -> None:

@@ -20,7 +20,8 @@ class Line(msgspec.Struct, frozen=True):
     `certificate_pct`: by its own bound the value is within so many per cent of the optimum. `ratio` is value over
     reference. `feasible`: every task is placed, within every capacity, and by one node. `seconds` are this machine's,
     for all agents. `converged`, `detected` and `diameter` are of consensus on a `topology`: after which round nothing
-    changed, whether all have seen the end themselves, and how far the graph reaches.
+    changed, whether all have seen the end themselves, and how far the graph reaches. `told`: of how many tasks a node
+    has told its cost, on average (`assignment` without scaling).
     """
 
     instance: str
@@ -46,6 +47,7 @@ class Line(msgspec.Struct, frozen=True):
     diameter: int | None = None
     converged: int | None = None
     detected: bool | None = None
+    told: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def line(
 
 def consensus_line(instance: Instance, protocol: str, mode: str, seed: int, wire: Wire, record: Record) -> Line:
     tasks = instance.costs.shape[1]
+    share = None if record.bound is None else certificate(record.value, record.bound)
     return Line(
         instance=instance.name,
         protocol=protocol,
@@ -124,8 +127,8 @@ def consensus_line(instance: Instance, protocol: str, mode: str, seed: int, wire
         topology=wire.topology,
         sense="min",
         value=finite(record.value),
-        bound=None,
-        certificate_pct=None,
+        bound=record.bound,
+        certificate_pct=None if share is None else 100.0 * share,
         reference=instance.reference,
         ratio=finite(record.value / instance.reference) if instance.reference else None,
         feasible=record.conflict_free and record.placed == tasks,
@@ -138,4 +141,5 @@ def consensus_line(instance: Instance, protocol: str, mode: str, seed: int, wire
         diameter=record.diameter,
         converged=record.converged,
         detected=record.detected,
+        told=record.told,
     )

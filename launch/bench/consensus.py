@@ -1,6 +1,6 @@
 """Assignments and bundles on public instances: how many rounds, how many messages, how good, and does it end by itself?
 
-    assignment   Bertsekas' auction, where each node takes one task; --no-scaling: one phase with ε = 1
+    assignment   each node takes one task: Bertsekas' auction with ε-scaling; --no-scaling: tenders, in few rounds
     cbba         bundles: of one task each (CBAA), or of earliest finish where the makespan counts
 
 Both run on any graph (graphs.py), over the wire that loses words for good (lossy.py): in rounds, or at once (`gossip`).
@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...protocols.assignment import Person, scaled, unscaled
+from ...protocols.assignment import Person, scaled
 from ...protocols.cbba import Cbba
 from ...protocols.columns import Numbers
 from ...protocols.core import NodeId
 from ...protocols.neighbours import Speaker
 from ...protocols.objective import makespan, node_loads
 from ...protocols.scores import Additive, EarliestFinish, Scores
+from ...protocols.tenders import Tenderer
 from ..problems import Exit, Problem
 from . import lossy
 from .graphs import Graph, diameter, graph
@@ -45,7 +46,8 @@ class Record:
     """One run. `value` is a total cost, or a makespan.
 
     `rounds` until all have seen the end themselves (`detected`; at once: seconds); `converged` is the round after which
-    nothing changed (not looked for: 0). `messages`: words to one neighbour each. `conflict_free`: no task is anybody's
+    nothing changed (not looked for: 0). `bound` is what all know of the optimum, `told` how many of its costs a person
+    has told (of tenders). `messages`: words to one neighbour each. `conflict_free`: no task is anybody's
     twice, and all name the same winners.
     """
 
@@ -58,6 +60,8 @@ class Record:
     conflict_free: bool
     placed: int
     seconds: float
+    bound: float | None = None
+    told: float | None = None
 
 
 def usual_topology(protocol: str, nodes: int) -> str:
@@ -88,7 +92,7 @@ def play(instance: Instance, protocol: str, seed: int, wire: Wire, *, scaling: b
     except ValueError as error:
         raise Problem(f"{instance.name}: {error}", Exit.USAGE) from None
     if protocol == "assignment":
-        return _auction(instance.name, instance.costs, seed, wire, connected, scaling)
+        return _assignment(instance.name, instance.costs, seed, wire, connected, scaling)
     if instance.capacities is not None:
         return _bundles(instance.name, instance.costs, seed, wire, connected)
     return _makespan(instance.name, instance.costs, seed, wire, connected)
@@ -97,24 +101,30 @@ def play(instance: Instance, protocol: str, seed: int, wire: Wire, *, scaling: b
 # --- runs
 
 
-def _auction(name: str, costs: Numbers, seed: int, wire: Wire, connected: Graph, scaling: bool) -> Record:
-    """Each tells its own bids only where all hear all in every round; else it hands on what it hears."""
+def _assignment(name: str, costs: Numbers, seed: int, wire: Wire, connected: Graph, scaling: bool) -> Record:
+    """Each tells its own words only where all hear all in every round; else it hands on what it hears."""
     began = time.perf_counter()
     n = len(costs)
     names = _names(n)
-    epsilons = scaled(n, int(costs.max())) if scaling else unscaled(n)
+    epsilons = scaled(n, int(costs.max()))
     relays = wire.topology != "full" or wire.loss > 0.0 or wire.asynchronous
-    persons = {
-        node: Person(node, name, names, [int(cost) for cost in row], epsilons, relays=relays)
-        for node, row in zip(names, costs, strict=True)
+    rows = {node: [int(cost) for cost in row] for node, row in zip(names, costs, strict=True)}
+    persons: dict[NodeId, Person | Tenderer] = {
+        node: Person(node, name, names, row, epsilons, relays=relays)
+        if scaling
+        else Tenderer(node, name, names, row, relays=relays)
+        for node, row in rows.items()
     }
     talk = _talk(persons, connected, wire, seed)
     objects = [person.object for person in persons.values()]
     placed = {place for place in objects if place is not None}
     total = sum(float(row[place]) for row, place in zip(costs, objects, strict=True) if place is not None)
+    seconds = time.perf_counter() - began
+    tenderers = [person for person in persons.values() if isinstance(person, Tenderer)]
     return Record(
-        total, diameter(connected), talk.rounds, 0, talk.sent, talk.done, len(placed) == n, len(placed),
-        time.perf_counter() - began,
+        total, diameter(connected), talk.rounds, 0, talk.sent, talk.done, len(placed) == n, len(placed), seconds,
+        bound=None if scaling else tenderers[0].bound,
+        told=None if scaling else sum(person.told for person in tenderers) / n,
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def _speeds(text: str) -> tuple[float, ...]:
 @click.option("--seed", type=click.IntRange(0, 10**9), multiple=True, help="This one only; may be given again.")
 @click.option("--loss", type=click.FloatRange(0.0, 0.9), default=0.0, show_default=True, help="Part of frames lost.")
 @click.option("--topology", metavar="full|ring|K-regular", help="Who talks with whom: of cbba and assignment.")
-@click.option("--scaling/--no-scaling", default=True, help="Of assignment: exact, or within n.  [default: scaling]")
+@click.option("--scaling/--no-scaling", default=True, help="Of assignment: bids, or tenders.  [default: scaling]")
 @click.option("--trade/--no-trade", default=True, help="Trade after prices have cleared.  [default: trade]")
 @click.option("--sense", type=click.Choice(["min", "max"]), help="Costs or profits, where a name does not tell.")
 @click.option("--load", type=click.FloatRange(0.01, 0.99), default=0.7, show_default=True, help="Of a trace.")

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
 
@@ -230,7 +230,8 @@ class Batches:
         worth = work_s >= WORTH * session_s(self._policy.mode, len(members)) and spread >= SPREAD_MIN
         if not (worth or asked) or len(members) > MEMBERS_MAX or len(members) < 2:
             self._moved = False
-            self._look_at = now + LOOK_S
+            asking = any(contract.stage is Stage.CALLED for contract in batch)
+            self._look_at = now + (SETTLE_S if asking else LOOK_S)
             return []
         return self._open(batch, members, again, work_s, spread, now)
 
@@ -246,17 +247,26 @@ class Batches:
 
     def _outlook(self, batch: Sequence[Contract], asked: bool) -> tuple[tuple[NodeId, ...], float, float]:
         """Who takes part; the least work of each slot, in seconds; the spread. From what is known of some of them."""
-        known = {contract.task.id: self._known(contract) for contract in batch}
-        told = [costs for costs in known.values() if costs]
-        if asked and not told:
+        known = [(contract, costs) for contract in batch if (costs := self._known(contract))]
+        if asked and not known:
             return tuple(sorted(self._accounts)), 0.0, 0.0
-        members = {node for costs in told for node in costs}.intersection(self._accounts)
-        slots = sum([self._accounts[node].slots for node in members])
-        if not told or not slots:
+        told = [costs for _, costs in known]
+        bidders = {node for costs in told for node in costs}.intersection(self._accounts)
+        if not bidders:
             return (), 0.0, 0.0
         best = [min(costs.values()) for costs in told]
         work_s = math.fsum(best) + (len(batch) - len(best)) * min(best)
-        return tuple(sorted({*members, self._node})), work_s / slots, spread_of(told)
+        declined = {node for contract in batch for node in contract.declines}
+        members = {self._node, *bidders, *(self._accounts.keys() - declined)}  # words may have been lost: all are asked
+        if len(members) > MEMBERS_MAX:
+            members = {self._node, *bidders}
+        slots = sum([self._accounts[node].slots for node in members if node in self._accounts])
+        whole = [costs for contract, costs in known if not self._unheard(contract, costs, bidders)]
+        return tuple(sorted(members)), work_s / slots, spread_of(whole)
+
+    def _unheard(self, contract: Contract, costs: Mapping[NodeId, float], bidders: Set[NodeId]) -> bool:
+        """Some have bid for others, and have not said whether they would take this one."""
+        return contract.task.id not in self._lots and not bidders <= costs.keys() | contract.declines.keys()
 
     def _known(self, contract: Contract) -> dict[NodeId, float]:
         lot = self._lots.get(contract.task.id)

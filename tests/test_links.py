@@ -13,8 +13,9 @@ from parley.protocols.core import Message, NodeId, PeerError, ProtocolError
 from parley.transport.bulletins import BULLETINS_KEPT, PULL_DELAY_S
 from parley.transport.clock import AHEAD_MS_MAX, HybridClock, milliseconds
 from parley.transport.codec import VERSION, Bulletin, Codec, Packet
-from parley.transport.link import ACK_DELAY_S, ACK_PACKETS_MAX, LINK_BYTES_MAX, LINK_ITEMS_MAX, RESEND_S
+from parley.transport.link import ACK_DELAY_S, ACK_PACKETS_MAX, LINK_BYTES_MAX, LINK_ITEMS_MAX
 from parley.transport.links import LINKS_MAX, SILENCE_S_MAX, Cause, Drop, Links
+from parley.transport.repeats import RESEND_S
 
 CODEC = Codec(SAMPLES)
 

@@ -241,7 +241,7 @@ def test_who_closed_a_round_is_followed_by_its_last_word_in_it_only() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_newcomer_is_told_all_and_speaks(seed: int) -> None:
-    made = world(4, turns=25, seed=seed, faults=LOSSY)
+    made = world(4, turns=60, seed=seed, faults=LOSSY)
     made.wire.run(until=0.2)
     made.rounds("n9", start_at=0.2)
     made.wire.mesh([*made.members, "n9"])

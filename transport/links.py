@@ -23,6 +23,7 @@ was; the table holds at most LINKS_MAX links, and what waits in each is bounded 
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter, deque
 from collections.abc import Callable
@@ -35,12 +36,21 @@ from ..protocols.core import Message, NodeId, PeerError, ProtocolError
 from .bulletins import BULLETIN_BYTES_MAX, Heard, Missed, Published, Pull
 from .clock import HybridClock
 from .codec import VERSION, Bulletin, Codec, Item, Items, Packet
-from .link import LINK_ITEMS_MAX, RESEND_S, RESEND_S_MAX, Link, Route, next_items
+from .link import LINK_ITEMS_MAX, Link, Route, next_items
+from .repeats import RESEND_S, RESEND_S_MAX
 
 LINKS_MAX = 4096
 SILENCE_S_MAX = 30.0
 """A link nobody asked us for (a client's) is forgotten when it has not acknowledged for so long."""
 BULLETIN_ENVELOPE_BYTES = 1024
+ROUGH_S = 5.0
+"""So long after something was lost, bulletins are published anew unasked."""
+AGAIN_S = 0.003
+AGAIN_TIMES = 2
+"""So often, after so long and then twice as long: a hole is only seen when something comes after it."""
+AGAIN_MAX = 64
+AGAIN_BYTES_MAX = 65_536
+"""What is larger, or beyond so many at a time, is pulled by those who lack it."""
 
 
 class Cause(msgspec.Struct, frozen=True, gc=False):
@@ -132,6 +142,8 @@ class Links:
         self._unnamed: dict[str, _Unnamed] = {}
         self._published = Published()
         self._publications: deque[Item] = deque()
+        self._again: list[tuple[float, int, bytes]] = []  # a heap: when to publish anew, how often it was, what
+        self._rough_until = -math.inf
         self._heard: dict[NodeId, Heard] = {}
         self._ready: list[Outgoing] = []
         self._dirty: dict[Link, None] = {}
@@ -156,7 +168,7 @@ class Links:
         link.pinned = True
         if link.resend_at is not None:
             link.resend_at = now
-            link.resend_s = RESEND_S
+            link.repeats.begin()
             self._watch(link, now)
 
     def open(self, alias: str, route: Route, now: float) -> None:
@@ -312,7 +324,7 @@ class Links:
         ready = self._ready
         self._ready = []
         if self._publications:
-            self._flush_publications(ready)
+            self._flush_publications(ready, now)
         if self._dirty:
             for link in self._dirty:
                 if link.queue:
@@ -348,7 +360,7 @@ class Links:
             )
         )  # fmt: skip
 
-    def _flush_publications(self, ready: list[Outgoing]) -> None:
+    def _flush_publications(self, ready: list[Outgoing], now: float) -> None:
         while self._publications:
             items = next_items(self._publications)
             seq = self._published.last + 1
@@ -358,6 +370,18 @@ class Links:
             ready.append((None, frame))
             self.counters.bulletins_sent += 1
             self.counters.items_sent += len(items)
+            if now < self._rough_until and len(frame) <= AGAIN_BYTES_MAX and len(self._again) < AGAIN_MAX:
+                self._publish_again(frame, 0, now)
+
+    def _publish_again(self, frame: bytes, times: int, now: float) -> None:
+        """In a moment: the wire is known to lose frames."""
+        at = now + AGAIN_S * 2.0**times
+        heapq.heappush(self._again, (at, times + 1, frame))
+        self._due = min(self._due, at)
+
+    def _rough(self, now: float) -> None:
+        """Something was lost on its way here, or from here."""
+        self._rough_until = now + ROUGH_S
 
     def _introduce(self, receiver: str, incarnation: int, route: Route) -> None:
         """Say who we are, or ask who is there (receiver ""); this begins no stream and changes nothing here."""
@@ -413,7 +437,13 @@ class Links:
             link.renumber(self._clock.tick())
             self._dirty[link] = None
         if packet.ack > link.acked:
-            link.acknowledge(packet.heard, packet.ack, now)
+            if link.acknowledge(packet.heard, packet.ack, now):
+                self._rough(now)
+            if link.resend_at is not None:
+                self._watch(link, link.resend_at)
+        elif link.says_again(packet) and link.missed(now) and link.resend_at is not None:
+            self._rough(now)
+            self._watch(link, link.resend_at)
         if packet.seq:
             self._take_in(link, packet, size, received, now)
         elif packet.items:
@@ -534,6 +564,7 @@ class Links:
         if published:
             raise PeerError(f"{sender} publishes a {type(message).__name__}, which belongs on a link")
         if isinstance(message, Pull):
+            self._rough(now)
             for frame in self._published.between(message.first, message.last):
                 self.send(sender, Missed(frame), now)
             return
@@ -567,6 +598,14 @@ class Links:
                 unnamed.ask_at = now + unnamed.ask_s
                 unnamed.ask_s = min(2 * unnamed.ask_s, RESEND_S_MAX)
             due = min(due, unnamed.ask_at)
+        while self._again and self._again[0][0] <= now:
+            _, times, frame = heapq.heappop(self._again)
+            self._ready.append((None, frame))
+            self.counters.repeats += 1
+            if times < AGAIN_TIMES:
+                self._publish_again(frame, times, now)
+        if self._again:
+            due = min(due, self._again[0][0])
         self._due = due
         for node, heard in self._heard.items():
             if heard.pull_at is None:

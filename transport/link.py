@@ -43,10 +43,15 @@ ACK_PACKETS_MAX = 32
 """So many packets may wait for one acknowledgement, whatever ACK_DELAY_S says."""
 GAP_S = 0.005
 """A hole before what has come is given this long to close by itself: datagrams may overtake each other."""
+HOLE_TOLD_MAX = 6
+"""So often it is told again, after twice GAP_S and then ever later: what tells of it may be lost, too."""
 QUICK_S = 0.005
-QUICK_PACKETS = 128
-"""What the peer has repeated, or what left a hole, tells that packets are lost: so many of the next are acknowledged
-within QUICK_S, so that it knows soon what has come."""
+QUICK_PACKETS = 512
+"""After a hole so many packets are acknowledged within QUICK_S, so that the peer knows soon what has come,"""
+QUICK_AGAIN = 32
+"""and so many after one that has come twice, as its acknowledgement was lost, or late."""
+QUICK_EARLY = 16
+"""So many, where a loss is only to be feared: other links have lost something, or nothing is known of this one."""
 RESEND_PACKETS_MAX = 64
 RESEND_OLDEST = 4
 """So many of the oldest packets are sent again when one is likely to be lost; the others may be on the shelf."""
@@ -86,9 +91,9 @@ class Link:
     """The numbers of both directions. It makes no packets and knows no names but its peer's: `links.py` does that."""
 
     __slots__ = (
-        "ack", "ack_at", "acked", "bytes", "heard", "heard_at", "incarnation", "items", "peer", "pinned", "queue",
-        "quick", "repeated", "repeats", "resend_at", "route", "seq", "shelf", "shelf_bytes", "stream", "suspect",
-        "unanswered", "under_way",
+        "ack", "ack_at", "acked", "bytes", "excused", "heard", "heard_at", "holes", "incarnation", "items", "peer",
+        "pinned", "queue", "quick", "repeated", "repeats", "resend_at", "route", "seq", "shelf", "shelf_bytes",
+        "stream", "suspect", "unanswered", "under_way",
     )  # fmt: skip
 
     def __init__(self, peer: NodeId, incarnation: int, route: Route, stream: int, now: float, pinned: bool) -> None:
@@ -113,6 +118,8 @@ class Link:
         self.acked = 0
         self.repeated = 0
         """The highest number that was sent again."""
+        self.excused = 0
+        """Up to this number any was sent again because its way was not known before."""
         self.suspect = 0
         """Up to this number any may be lost: it was sent before others were."""
         self.resend_at: float | None = None
@@ -125,7 +132,8 @@ class Link:
         self.ack = 0
         self.ack_at: float | None = None
         self.unanswered = 0
-        self.quick = 0
+        self.quick = QUICK_EARLY
+        self.holes = 0  # how often the present one was told of again
         self.shelf: dict[int, Packet] = {}
         self.shelf_bytes = 0
 
@@ -149,10 +157,32 @@ class Link:
         self.answered()
 
     def answered(self) -> None:
-        self.ack_at = None
+        """A packet has taken our acknowledgement along. Of a hole a bare one tells."""
         self.unanswered = 0
+        if not self.shelf:
+            self.ack_at = None
+
+    def repeat_all(self, now: float) -> None:
+        """There is a way to the peer, perhaps only now: what it has not acknowledged is sent again at once."""
+        self.resend_at = now
+        self.excused = self.seq
+        self.repeats.begin()
+
+    def rough(self) -> None:
+        """Others lose packets: so will this one."""
+        if not self.repeats.lossy:
+            self.repeats.lost()
+        self.quick = max(self.quick, QUICK_EARLY)
+
+    def told(self, now: float) -> None:
+        """A bare acknowledgement has left. While there is a hole it is said again, a few times."""
+        self.unanswered = 0
+        self.ack_at = None
         if self.shelf:
             self.quick = QUICK_PACKETS
+            if self.holes < HOLE_TOLD_MAX:
+                self.holes += 1
+                self.ack_at = now + GAP_S * 2.0**self.holes
 
     def acknowledge(self, stream: int, ack: int, now: float) -> bool:
         """The peer has heard our `stream` up to `ack`; an acknowledgement of another stream says nothing. True: some of
@@ -160,7 +190,7 @@ class Link:
         if stream != self.stream or not self.acked < ack <= self.seq:
             return False
         under_way, repeats = self.under_way, self.repeats
-        count, again, sent_at = ack - self.acked, self.repeated > self.acked, now
+        count, again, sent_at = ack - self.acked, self.repeated > max(self.acked, self.excused), now
         self.acked = ack
         while under_way and under_way[0].seq <= ack:
             gone = under_way.popleft()
@@ -225,7 +255,7 @@ class Link:
             self.queue.extendleft(reversed(sent.items))
         self.under_way.clear()
         self.stream = stream
-        self.seq = self.acked = self.repeated = self.suspect = 0
+        self.seq = self.acked = self.repeated = self.excused = self.suspect = 0
         self.resend_at = None
         self.repeats.begin()
 
@@ -243,7 +273,7 @@ class Link:
         seq = packet.seq
         if seq != self.ack + 1:
             if seq <= self.ack:  # our acknowledgement was lost, or is late
-                self.quick = QUICK_PACKETS
+                self.quick = max(self.quick, QUICK_AGAIN)
                 self.ack_at = now
                 return []
             told_at = now + GAP_S if self.ack else now  # one who has forgotten the link says so at once
@@ -258,6 +288,7 @@ class Link:
         while self.shelf and (early := self.shelf.pop(self.ack + 1, None)) is not None:
             ready.append(early)
             self.ack += 1
+        self.holes = 0
         if not self.shelf:
             self.shelf_bytes = 0
         self.unanswered += len(ready)

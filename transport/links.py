@@ -43,11 +43,13 @@ LINKS_MAX = 4096
 SILENCE_S_MAX = 30.0
 """A link nobody asked us for (a client's) is forgotten when it has not acknowledged for so long."""
 BULLETIN_ENVELOPE_BYTES = 1024
-ROUGH_S = 5.0
-"""So long after something was lost, bulletins are published anew unasked."""
-AGAIN_S = 0.003
-AGAIN_TIMES = 2
-"""So often, after so long and then twice as long: a hole is only seen when something comes after it."""
+LOST_S = 5.0
+"""Where something is lost twice within so long,"""
+ROUGH_BULLETINS = 128
+"""so many of the next bulletins are published anew unasked."""
+AGAIN_S = 0.002
+AGAIN_TIMES = 3
+"""So often, after so long and then ever later: a hole is only seen when something comes after it."""
 AGAIN_MAX = 64
 AGAIN_BYTES_MAX = 65_536
 """What is larger, or beyond so many at a time, is pulled by those who lack it."""
@@ -143,7 +145,9 @@ class Links:
         self._published = Published()
         self._publications: deque[Item] = deque()
         self._again: list[tuple[float, int, bytes]] = []  # a heap: when to publish anew, how often it was, what
-        self._rough_until = -math.inf
+        self._rough = 0  # so many of the next bulletins are published more than once
+        self._lost_on: Link | None = None  # where something was lost last,
+        self._lost_at = -math.inf  # and when
         self._heard: dict[NodeId, Heard] = {}
         self._ready: list[Outgoing] = []
         self._dirty: dict[Link, None] = {}
@@ -167,8 +171,7 @@ class Links:
         link.route = route
         link.pinned = True
         if link.resend_at is not None:
-            link.resend_at = now
-            link.repeats.begin()
+            link.repeat_all(now)
             self._watch(link, now)
 
     def open(self, alias: str, route: Route, now: float) -> None:
@@ -330,7 +333,9 @@ class Links:
                 if link.queue:
                     self._flush_packets(link, ready, now)
                 elif link.ack_at is not None:
-                    link.answered()
+                    link.told(now)
+                    if link.ack_at is not None:
+                        self._watch(link, link.ack_at)
                     ready.append((link.route, self._seal(link, 0, ())))
                     self.counters.packets_sent += 1
             self._dirty.clear()
@@ -370,8 +375,10 @@ class Links:
             ready.append((None, frame))
             self.counters.bulletins_sent += 1
             self.counters.items_sent += len(items)
-            if now < self._rough_until and len(frame) <= AGAIN_BYTES_MAX and len(self._again) < AGAIN_MAX:
-                self._publish_again(frame, 0, now)
+            if self._rough:
+                self._rough -= 1
+                if len(frame) <= AGAIN_BYTES_MAX and len(self._again) < AGAIN_MAX:
+                    self._publish_again(frame, 0, now)
 
     def _publish_again(self, frame: bytes, times: int, now: float) -> None:
         """In a moment: the wire is known to lose frames."""
@@ -379,9 +386,14 @@ class Links:
         heapq.heappush(self._again, (at, times + 1, frame))
         self._due = min(self._due, at)
 
-    def _rough(self, now: float) -> None:
-        """Something was lost on its way here, or from here."""
-        self._rough_until = now + ROUGH_S
+    def _lost(self, link: Link, now: float) -> None:
+        """Something was lost on its way here, or from here. Where two links lose something, it is the wire: all do."""
+        if now < self._lost_at + LOST_S:
+            self._rough = ROUGH_BULLETINS
+            if self._lost_on is not link:
+                for other in self._links.values():
+                    other.rough()
+        self._lost_on, self._lost_at = link, now
 
     def _introduce(self, receiver: str, incarnation: int, route: Route) -> None:
         """Say who we are, or ask who is there (receiver ""); this begins no stream and changes nothing here."""
@@ -438,11 +450,11 @@ class Links:
             self._dirty[link] = None
         if packet.ack > link.acked:
             if link.acknowledge(packet.heard, packet.ack, now):
-                self._rough(now)
+                self._lost(link, now)
             if link.resend_at is not None:
                 self._watch(link, link.resend_at)
         elif link.says_again(packet) and link.missed(now) and link.resend_at is not None:
-            self._rough(now)
+            self._lost(link, now)
             self._watch(link, link.resend_at)
         if packet.seq:
             self._take_in(link, packet, size, received, now)
@@ -564,7 +576,8 @@ class Links:
         if published:
             raise PeerError(f"{sender} publishes a {type(message).__name__}, which belongs on a link")
         if isinstance(message, Pull):
-            self._rough(now)
+            if (link := self._links.get(sender)) is not None:
+                self._lost(link, now)
             for frame in self._published.between(message.first, message.last):
                 self.send(sender, Missed(frame), now)
             return

@@ -26,8 +26,10 @@ RESEND_S_MIN = 0.02
 LINEAR = 4
 SLACK_EACH = 1.5
 SLACK_MAX = 16.0
-CALM = 32
+CALM = 128
 """So many packets in a row that were acknowledged without a repeat: the link is not lossy any more."""
+EARLY = 12
+"""So few, where nothing is known of it yet: the peer answers its first packets soon, in any case."""
 NEWEST = 0.125
 NEWEST_VARY = 0.25
 """What the newest answer counts for `answer_s`, and how far it was off for `vary_s`."""
@@ -41,7 +43,7 @@ class Repeats:
     __slots__ = ("_slack", "_vary_s", "answer_s", "least_s", "lossy", "tries")
 
     def __init__(self) -> None:
-        self.lossy = 0
+        self.lossy = EARLY
         """After so many packets more it would be calm."""
         self.least_s = math.inf
         self.answer_s = self._vary_s = FIRST_S

@@ -214,7 +214,8 @@ def test_a_packet_that_was_only_overtaken_is_no_hole() -> None:
         a.send("b", Say(number), 1.0)
         sent += frames(a, 1.0)
     assert hear(b, reversed(sent), 1.0) == [Say(0), Say(1)]
-    assert (now := b.deadline) is not None
+    now = b.deadline
+    assert now is not None
     hear(a, frames(b, now), now)
     assert (a.settled, a.counters.repeats) == (True, 0)
 

@@ -218,7 +218,7 @@ class Link:
     def missed(self, now: float) -> bool:
         """The peer says again what it has acknowledged: it has a hole there. True: the oldest packet is sent again
         soon."""
-        if not self.under_way:
+        if not self.under_way or self.acked < self.excused:
             return False
         self.repeats.lost()
         self.suspect = self.seq

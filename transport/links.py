@@ -43,10 +43,11 @@ LINKS_MAX = 4096
 SILENCE_S_MAX = 30.0
 """A link nobody asked us for (a client's) is forgotten when it has not acknowledged for so long."""
 BULLETIN_ENVELOPE_BYTES = 1024
+DOUBTED_BULLETINS = 16
+"""When something was lost, so many of the next bulletins are published anew unasked;"""
 LOST_S = 5.0
-"""Where something is lost twice within so long,"""
 ROUGH_BULLETINS = 128
-"""so many of the next bulletins are published anew unasked."""
+"""when it is lost twice within LOST_S, so many."""
 AGAIN_S = 0.002
 AGAIN_TIMES = 3
 """So often, after so long and then ever later: a hole is only seen when something comes after it."""
@@ -388,6 +389,7 @@ class Links:
 
     def _lost(self, link: Link, now: float) -> None:
         """Something was lost on its way here, or from here. Where two links lose something, it is the wire: all do."""
+        self._rough = max(self._rough, DOUBTED_BULLETINS)
         if now < self._lost_at + LOST_S:
             self._rough = ROUGH_BULLETINS
             if self._lost_on is not link:

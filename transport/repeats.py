@@ -7,7 +7,7 @@ how long its answers take:
 
     wait_s = (answer_s + 4 * vary_s) * slack        at least twice the quickest answer ever seen, RESEND_S at most
     answered, and sent once     answer_s and vary_s follow it, slack = 1     what was repeated says nothing of time
-    answered, but repeated      slack grows: perhaps the peer is only slow, and is not to be given more to do
+    twice in a row repeated     slack grows: perhaps the peer is only slow, and is not to be given more to do
     no answer                   repeated LINEAR times at that pace, then less and less often
     CALM packets without        as where nothing is lost
 
@@ -33,14 +33,14 @@ EARLY = 12
 NEWEST = 0.125
 NEWEST_VARY = 0.25
 """What the newest answer counts for `answer_s`, and how far it was off for `vary_s`."""
-FIRST_S = 0.02
+FIRST_S = 0.015
 """Both, as long as nothing is known of a lossy link."""
 
 
 class Repeats:
     """Of one link, outwards. `answer_s` is how long acknowledgements take while it is lossy, `least_s` at best ever."""
 
-    __slots__ = ("_slack", "_vary_s", "answer_s", "least_s", "lossy", "tries")
+    __slots__ = ("_again", "_slack", "_vary_s", "answer_s", "least_s", "lossy", "tries")
 
     def __init__(self) -> None:
         self.lossy = EARLY
@@ -53,6 +53,7 @@ class Repeats:
         """Nothing is under way, or all of it begins anew."""
         self.tries = 0
         self._slack = 1.0
+        self._again = False  # the last that was acknowledged had been repeated
 
     @property
     def wait_s(self) -> float:
@@ -80,12 +81,15 @@ class Repeats:
         """What is acknowledged now had to be repeated."""
         self.tries = 0
         self.lost()
-        self._slack = min(SLACK_EACH * self._slack, SLACK_MAX)
+        if self._again:
+            self._slack = min(SLACK_EACH * self._slack, SLACK_MAX)
+        self._again = True
 
     def answered(self, took_s: float, packets: int) -> None:
         """So many packets are acknowledged, the last of them so long after it was sent, once."""
         self.tries = 0
         self._slack = 1.0
+        self._again = False
         if took_s < self.least_s:
             self.least_s = took_s
         if self.lossy:

@@ -232,13 +232,14 @@ class Batches:
         if len(batch) < (2 if asked else TASKS_MIN):
             self._moved = False
             return []
-        members, work_s, told = self._outlook(batch, asked)
+        members, work_s, known = self._outlook(batch, asked)
         worth = work_s >= WORTH * session_s(self._policy.mode, len(members))
-        spread = spread_of(told) if worth or asked else 0.0
+        spread = self._spread(known) if worth or asked else 0.0
         worth = worth and spread >= SPREAD_MIN
         if not (worth or asked) or len(members) > MEMBERS_MAX or len(members) < 2:
             self._moved = False
-            self._look_at = now + LOOK_S
+            asking = any(contract.stage is Stage.CALLED for contract in batch)
+            self._look_at = now + (SETTLE_S if asking else LOOK_S)
             return []
         return self._open(sorted(batch), members, again, work_s, spread, now)
 
@@ -254,19 +255,33 @@ class Batches:
 
     def _outlook(
         self, batch: Sequence[Contract], asked: bool
-    ) -> tuple[tuple[NodeId, ...], float, list[dict[NodeId, float]]]:
-        """Who takes part; the least work of each slot, in seconds; what is known of the costs of some of them."""
-        known = {contract.task.id: self._known(contract) for contract in batch}
-        told = [costs for costs in known.values() if costs]
-        if asked and not told:
+    ) -> tuple[tuple[NodeId, ...], float, list[tuple[Contract, dict[NodeId, float]]]]:
+        """Who takes part; the least work of each slot, in seconds; those of which costs are known, and these."""
+        known = [(contract, costs) for contract in batch if (costs := self._known(contract))]
+        if asked and not known:
             return tuple(sorted(self._accounts)), 0.0, []
-        members = {node for costs in told for node in costs}.intersection(self._accounts)
-        slots = sum([self._accounts[node].slots for node in members])
-        if not told or not slots:
+        bidders = {node for _, costs in known for node in costs}.intersection(self._accounts)
+        if not bidders:
             return (), 0.0, []
-        best = [min(costs.values()) for costs in told]
+        best = [min(costs.values()) for _, costs in known]
         work_s = math.fsum(best) + (len(batch) - len(best)) * min(best)
-        return tuple(sorted({*members, self._node})), work_s / slots, told
+        declined = {node for contract in batch for node in contract.declines}
+        members = {self._node, *bidders, *(self._accounts.keys() - declined)}  # words may have been lost: all are asked
+        if len(members) > MEMBERS_MAX:
+            members = {self._node, *bidders}
+        slots = sum([self._accounts[node].slots for node in members if node in self._accounts])
+        return tuple(sorted(members)), work_s / slots, known
+
+    def _spread(self, known: Sequence[tuple[Contract, dict[NodeId, float]]]) -> float:
+        """Of those of whom all have said what they cost, or that they do not take them, who have bid for any."""
+        bidders = {node for _, costs in known for node in costs}
+        return spread_of(
+            [
+                costs
+                for contract, costs in known
+                if contract.task.id in self._lots or bidders <= costs.keys() | contract.declines.keys()
+            ]
+        )
 
     def _known(self, contract: Contract) -> dict[NodeId, float]:
         lot = self._lots.get(contract.task.id)

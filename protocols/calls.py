@@ -218,8 +218,9 @@ class Calls:
         """Take an answer that was understood; what comes too late is rejected as late."""
         call = self._open_to(sender, auction)
         late: list[TaskId] = []
+        waiting = {} if call is not None else self._priced_in(auction, bids)
         for bid in bids:
-            contract = call.contracts[bid.task] if call else None
+            contract = call.contracts[bid.task] if call else waiting.get(bid.task)
             if contract is not None and call is not None and call.revised and contract.outbid(sender):
                 contract = None  # rejected for good
             if contract is None or contract.stage not in (Stage.CALLED, Stage.PRICED, Stage.DIVIDED):
@@ -232,6 +233,12 @@ class Calls:
         for decline in declines:
             call.contracts[decline.task].decline(sender, decline)
         return effects + self._answered(call, sender, now)
+
+    def _priced_in(self, auction: AuctionId, bids: Sequence[Bid]) -> dict[TaskId, Contract]:
+        """What was called there, in a call that has been closed, and waits priced still: no bid for it is late."""
+        if not bids or self._rule.revisions:
+            return {}
+        return {contract.task.id: contract for contract in self.priced if contract.auction == auction}
 
     def silent(self, auction: AuctionId, node: NodeId, now: float) -> list[Effect]:
         """It has not understood this call, and will say nothing more of it."""

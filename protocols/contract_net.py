@@ -509,7 +509,7 @@ class Initiator:
         """An attempt came to nothing: another may be tried, or that was the last."""
         if contract.ending is None:
             once = contract.task.conditions.at_most_once
-            if reason is Reason.ERROR or once or contract.attempts >= contract.task.attempts_max:
+            if reason is Reason.ERROR or once or contract.attempts - contract.losses >= contract.task.attempts_max:
                 return self._commit(
                     contract, State.FAILED, now, value=value, error=detail, seconds=seconds, reason=reason
                 )

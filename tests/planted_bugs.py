@@ -292,7 +292,7 @@ def promises_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Holder, "restore", lambda self, entries, now: None)
 
 
-@bug("no orphans: a holder sees to nothing that nobody stands by", "L1", "L2", first=4)
+@bug("no orphans: a holder sees to nothing that nobody stands by", "L1", "L2", "L5", first=4)
 def no_orphans(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Holder, "_orphan", lambda self, register, now, slept: None)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +15,18 @@ from parley.protocols.core import Message, NodeId, PeerError, ProtocolError
 from parley.transport.bulletins import BULLETINS_KEPT, PULL_DELAY_S
 from parley.transport.clock import AHEAD_MS_MAX, HybridClock, milliseconds
 from parley.transport.codec import VERSION, Bulletin, Codec, Packet
-from parley.transport.link import ACK_DELAY_S, ACK_PACKETS_MAX, LINK_BYTES_MAX, LINK_ITEMS_MAX, RESEND_S
-from parley.transport.links import LINKS_MAX, SILENCE_S_MAX, Cause, Drop, Links
+from parley.transport.link import (
+    ACK_DELAY_S,
+    ACK_PACKETS_MAX,
+    GAP_S,
+    HOLE_TOLD_MAX,
+    LINK_BYTES_MAX,
+    LINK_ITEMS_MAX,
+    QUICK_EARLY,
+    QUICK_S,
+)
+from parley.transport.links import AGAIN_TIMES, LINKS_MAX, SILENCE_S_MAX, Cause, Drop, Links
+from parley.transport.repeats import EARLY, FIRST_S, LINEAR, RESEND_S, RESEND_S_MAX
 
 CODEC = Codec(SAMPLES)
 
@@ -27,6 +39,19 @@ def pair() -> tuple[Links, Links]:
     return a, b
 
 
+def calm_pair() -> tuple[Links, Links]:
+    """Two nodes that have talked for a while, at time 0, and have lost nothing."""
+    a, b = pair()
+    for number in range(max(QUICK_EARLY, EARLY)):
+        a.send("b", Say(number), 0.0)
+        hear(b, frames(a))
+        b.send("a", Say(number), 0.0)
+        hear(a, frames(b))
+    hear(b, frames(a, 0.1), 0.1)
+    assert (frames(a, 0.2), frames(b, 0.2)) == ([], [])
+    return a, b
+
+
 def frames(links: Links, now: float = 0.0) -> list[bytes]:
     return [frame for _, frame in links.flush(now)]
 
@@ -35,7 +60,7 @@ def packets(links: Links, now: float = 0.0) -> list[Packet]:
     return [CODEC.decode_packet(frame) for frame in frames(links, now)]
 
 
-def hear(links: Links, sent: list[bytes], now: float = 0.0, route: str | None = "in") -> list[Message]:
+def hear(links: Links, sent: Iterable[bytes], now: float = 0.0, route: str | None = "in") -> list[Message]:
     return [message for frame in sent for _, message, _ in links.receive(frame, route, now).deliveries]
 
 
@@ -104,14 +129,18 @@ def test_acknowledgement_rides_on_the_answer() -> None:
     assert a.deadline is None
 
 
-def test_acknowledgement_is_sent_bare_when_there_is_no_answer() -> None:
-    a, b = pair()
-    a.send("b", Say(1), 0.0)
-    hear(b, frames(a), 1.0)
-    assert b.deadline == 1.0 + ACK_DELAY_S
+@pytest.mark.parametrize(("made", "after_s"), [(pair, QUICK_S), (calm_pair, ACK_DELAY_S)])
+def test_acknowledgement_is_sent_bare_when_there_is_no_answer(
+    made: Callable[[], tuple[Links, Links]], after_s: float
+) -> None:
+    a, b = made()
+    a.send("b", Say(1), 1.0)
+    [packet] = sent = packets(a, 1.0)
+    hear(b, [CODEC.encode(packet) for packet in sent], 1.0)
+    assert b.deadline == 1.0 + after_s
     assert frames(b, 1.0) == []
-    [bare] = packets(b, 1.0 + ACK_DELAY_S)
-    assert (bare.seq, bare.ack, bare.items) == (0, 1, ())
+    [bare] = packets(b, 1.0 + after_s)
+    assert (bare.seq, bare.ack, bare.items) == (0, packet.seq, ())
 
 
 def test_a_stream_without_answers_is_acknowledged_before_the_delay() -> None:
@@ -123,18 +152,91 @@ def test_a_stream_without_answers_is_acknowledged_before_the_delay() -> None:
     assert bare.ack == ACK_PACKETS_MAX
 
 
+def repeated(links: Links, begun: float, times: int) -> list[float]:
+    """How long it waited each time before it sent the same bytes again."""
+    lost = frames(links, begun)
+    at = [begun]
+    for _ in range(times):
+        assert links.deadline is not None
+        at.append(links.deadline)
+        assert frames(links, links.deadline) == lost
+    return [round(later - earlier, 6) for earlier, later in pairwise(at)]
+
+
 def test_loss_is_repeated_with_the_same_bytes_less_and_less_often() -> None:
+    a, _ = calm_pair()
+    a.send("b", Say(1), 1.0)
+    assert repeated(a, 1.0, 6) == [0.5, 1.0, 2.0, 2.0, 2.0, 2.0]
+    assert a.counters.repeats == 6
+
+
+def test_where_nothing_is_known_yet_it_is_repeated_soon_and_for_a_while_at_that_pace() -> None:
     a, _ = pair()
     a.send("b", Say(1), 0.0)
-    lost = frames(a)
-    times = []
-    for _ in range(6):
-        assert a.deadline is not None
-        times.append(a.deadline)
-        assert frames(a, a.deadline) == lost
-    gaps = [round(later - earlier, 6) for earlier, later in zip([0.0, *times], times, strict=False)]
-    assert gaps == [0.5, 1.0, 2.0, 2.0, 2.0, 2.0]
-    assert a.counters.repeats == 6
+    first = 5.0 * FIRST_S
+    gaps = repeated(a, 0.0, LINEAR + 6)
+    assert gaps[: LINEAR + 1] == [first] * (LINEAR + 1)
+    assert gaps[LINEAR + 1 :] == [2.0 * first, 4.0 * first, 8.0 * first, 16.0 * first, RESEND_S_MAX]
+
+
+def test_a_hole_is_told_and_closed_long_before_a_repeat_would_be_due() -> None:
+    a, b = calm_pair()
+    sent = []
+    for number in range(3):
+        a.send("b", Say(number), 1.0)
+        sent += frames(a, 1.0)
+    assert hear(b, sent[1:], 1.001) == []
+    assert b.deadline == 1.001 + GAP_S
+    now = 1.001 + GAP_S
+    hear(a, frames(b, now), now + 0.001)
+    assert a.deadline is not None
+    assert a.deadline < 1.0 + RESEND_S / 10
+    assert hear(b, frames(a, a.deadline), a.deadline) == [Say(0), Say(1), Say(2)]
+
+
+def test_a_hole_is_told_again_for_what_tells_of_it_may_be_lost_too_and_not_for_ever() -> None:
+    a, b = calm_pair()
+    sent = []
+    for number in range(2):
+        a.send("b", Say(number), 1.0)
+        sent += frames(a, 1.0)
+    hear(b, sent[1:], 1.0)
+    told = 0
+    while b.deadline is not None and b.deadline < 100.0:
+        told += len(frames(b, b.deadline))
+    assert told == 1 + HOLE_TOLD_MAX
+
+
+def test_a_packet_that_was_only_overtaken_is_no_hole() -> None:
+    a, b = calm_pair()
+    sent = []
+    for number in range(2):
+        a.send("b", Say(number), 1.0)
+        sent += frames(a, 1.0)
+    assert hear(b, reversed(sent), 1.0) == [Say(0), Say(1)]
+    now = b.deadline
+    assert now is not None
+    hear(a, frames(b, now), now)
+    assert (a.settled, a.counters.repeats) == (True, 0)
+
+
+def test_how_long_is_waited_follows_how_long_answers_take_and_grows_where_that_is_not_known() -> None:
+    """Of a peer that is slow, and loses nothing: after some repeats it is given the time it takes."""
+    a, b = pair()
+    slow_s = 0.3
+    spent = []
+    for turn in range(1, 13):
+        begun, before = 10.0 * turn, a.counters.repeats
+        a.send("b", Say(turn), begun)
+        under_way = frames(a, begun)
+        while a.deadline is not None and a.deadline < begun + slow_s:
+            under_way += frames(a, a.deadline)
+        hear(b, under_way, begun + slow_s)
+        hear(a, frames(b, begun + slow_s + QUICK_S), begun + slow_s + QUICK_S)
+        assert a.settled
+        spent.append(a.counters.repeats - before)
+    assert spent[0] > 2
+    assert spent[-2:] == [0, 0]
 
 
 def test_duplicate_is_delivered_once_and_acknowledged_again() -> None:
@@ -146,15 +248,25 @@ def test_duplicate_is_delivered_once_and_acknowledged_again() -> None:
     assert b.counters.duplicates == 1
 
 
-def test_swapped_packets_are_delivered_in_order_and_the_hole_is_told_at_once() -> None:
+def test_swapped_packets_are_delivered_in_order_and_the_hole_is_told() -> None:
     a, b = pair()
     sent = []
-    for number in range(3):
+    for number in range(4):
         a.send("b", Say(number), 0.0)
         sent += frames(a)
-    assert hear(b, [sent[2], sent[1]]) == []
+    assert hear(b, [sent[0], sent[3], sent[2]]) == [Say(0)]
+    assert packets(b, GAP_S)[0].ack == 1
+    assert hear(b, [sent[1]], GAP_S) == [Say(1), Say(2), Say(3)]
+
+
+def test_whoever_has_forgotten_a_stream_says_so_at_once() -> None:
+    a, b = pair()
+    sent = []
+    for number in range(2):
+        a.send("b", Say(number), 0.0)
+        sent += frames(a)
+    assert hear(b, [sent[1]]) == []
     assert packets(b)[0].ack == 0
-    assert hear(b, [sent[0]]) == [Say(0), Say(1), Say(2)]
 
 
 def test_a_full_link_drops_and_says_so() -> None:
@@ -450,6 +562,28 @@ def test_a_hole_is_pulled_and_delivered_once() -> None:
     assert b.deadline == PULL_DELAY_S
     assert pull(b, a, PULL_DELAY_S) == [Say(3)]
     assert hear(b, [*sent[:4], sent[4]], route=None) == [Say(5)]
+
+
+def test_on_a_wire_that_loses_much_bulletins_come_again_unasked() -> None:
+    a, b = make_links("a"), make_links("b")
+    for node in ("b", "c"):
+        a.connect(node, 1, f"to {node}", 0.0)
+    b.connect("a", 1, "to a", 0.0)
+    a.publish(Say(0), 0.0)
+    once = [frame for route, frame in a.flush(0.0) if route is None]
+    assert (len(once), a.flush(1.0)) == (1, [])
+    for number, now in enumerate((1.0, 2.0), 1):  # two are lost, and come when they are repeated
+        a.send("b", Say(number), now)
+        a.flush(now)
+        assert a.deadline is not None
+        assert hear(b, frames(a, a.deadline), a.deadline) == [Say(number)]
+        hear(a, frames(b, now + 1.0), now + 1.0)
+    a.publish(Say(3), 4.0)
+    published = []
+    while a.deadline is not None and a.deadline < 100.0:
+        published += [frame for route, frame in a.flush(max(a.deadline, 4.0)) if route is None]
+    assert len(published) == 1 + AGAIN_TIMES
+    assert len(set(published)) == 1
 
 
 def test_beginning_late_is_no_hole() -> None:

@@ -10,9 +10,13 @@ numbers what is left anew.
       | stream 100, seq 1, heard 0, ack 0   |
       |------------------------------------>|  delivered
       | stream 100, seq 2    ------x        |
-      | seq 3 ----------------------------->|  shelved; says at once: heard 100, ack 1
-      | RESEND_S later: seq 2, seq 3 ------>|  2 and 3 delivered, in this order
+      | seq 3 ----------------------------->|  shelved; GAP_S later, says: heard 100, ack 1
+      | at once: seq 2 -------------------->|  2 and 3 delivered, in this order
       |<--- stream 107, seq 1, heard 100, ack 3
+
+    a                                     b
+      | seq 4    ------x                    |  nothing comes after it, so nobody misses it
+      | RESEND_S later: seq 4 ------------->|  once a link has lost something: much sooner (`repeats.py`)
 
 Invariants: while both ends remember the link, each message is delivered once and in order; what is queued and
 unacknowledged stays within LINK_ITEMS_MAX and LINK_BYTES_MAX, and so does the shelf within SHELF_PACKETS_MAX and
@@ -29,6 +33,7 @@ import msgspec
 
 from ..protocols.core import NodeId
 from .codec import ITEMS_MAX, SHARED_BYTES_MAX, Item, Items, Packet
+from .repeats import Repeats
 
 Route: TypeAlias = Hashable
 """Where the mover of frames can put one down: an object of its own, which we only compare."""
@@ -36,9 +41,20 @@ Route: TypeAlias = Hashable
 ACK_DELAY_S = 0.3
 ACK_PACKETS_MAX = 32
 """So many packets may wait for one acknowledgement, whatever ACK_DELAY_S says."""
-RESEND_S = 0.5
-RESEND_S_MAX = 2.0
+GAP_S = 0.005
+"""A hole before what has come is given this long to close by itself: datagrams may overtake each other."""
+HOLE_TOLD_MAX = 6
+"""So often it is told again, after twice GAP_S and then ever later: what tells of it may be lost, too."""
+QUICK_S = 0.005
+QUICK_PACKETS = 512
+"""After a hole so many packets are acknowledged within QUICK_S, so that the peer knows soon what has come,"""
+QUICK_AGAIN = 32
+"""and so many after one that has come twice, as its acknowledgement was lost, or late."""
+QUICK_EARLY = 16
+"""So many, where a loss is only to be feared: other links have lost something, or nothing is known of this one."""
 RESEND_PACKETS_MAX = 64
+RESEND_OLDEST = 4
+"""So many of the oldest packets are sent again when one is likely to be lost; the others may be on the shelf."""
 RESEND_BYTES_MAX = 4 * 1024 * 1024
 LINK_ITEMS_MAX = 8192
 LINK_BYTES_MAX = 16 * 1024 * 1024
@@ -47,12 +63,14 @@ PACKET_BYTES_AIM = SHARED_BYTES_MAX // 2
 SHELF_PACKETS_MAX = 256
 
 
-class Sent(msgspec.Struct, frozen=True):
-    """A packet under way: `frame` is what is repeated, `items` what goes back into the queue if the peer forgets."""
+class Sent(msgspec.Struct):
+    """A packet under way: `frame` is what is repeated, `items` what goes back into the queue if the peer forgets; it
+    was sent last `at` this time."""
 
     seq: int
     items: Items
     frame: bytes
+    at: float
 
 
 def next_items(queue: deque[Item]) -> Items:
@@ -73,8 +91,9 @@ class Link:
     """The numbers of both directions. It makes no packets and knows no names but its peer's: `links.py` does that."""
 
     __slots__ = (
-        "ack", "ack_at", "acked", "bytes", "heard", "heard_at", "incarnation", "items", "peer", "pinned", "queue",
-        "resend_at", "resend_s", "route", "seq", "shelf", "shelf_bytes", "stream", "unanswered", "under_way",
+        "ack", "ack_at", "acked", "bytes", "excused", "heard", "heard_at", "holes", "incarnation", "items", "peer",
+        "pinned", "queue", "quick", "repeated", "repeats", "resend_at", "route", "seq", "shelf", "shelf_bytes",
+        "stream", "suspect", "unanswered", "under_way",
     )  # fmt: skip
 
     def __init__(self, peer: NodeId, incarnation: int, route: Route, stream: int, now: float, pinned: bool) -> None:
@@ -97,8 +116,14 @@ class Link:
         self.stream = stream
         self.seq = 0
         self.acked = 0
+        self.repeated = 0
+        """The highest number that was sent again."""
+        self.excused = 0
+        """Up to this number any was sent again because its way was not known before."""
+        self.suspect = 0
+        """Up to this number any may be lost: it was sent before others were."""
         self.resend_at: float | None = None
-        self.resend_s = RESEND_S
+        self.repeats = Repeats()
         self.heard_at = now
         self._hear_anew(0)
 
@@ -107,6 +132,8 @@ class Link:
         self.ack = 0
         self.ack_at: float | None = None
         self.unanswered = 0
+        self.quick = QUICK_EARLY
+        self.holes = 0  # how often the present one was told of again
         self.shelf: dict[int, Packet] = {}
         self.shelf_bytes = 0
 
@@ -124,41 +151,102 @@ class Link:
 
     def sent(self, items: Items, frame: bytes, now: float) -> None:
         """The packet numbered `seq` has left; it carried our acknowledgement with it."""
-        self.under_way.append(Sent(self.seq, items, frame))
+        self.under_way.append(Sent(self.seq, items, frame, now))
         if self.resend_at is None:
-            self.resend_at = now + self.resend_s
+            self.resend_at = now + self.repeats.wait_s
         self.answered()
 
     def answered(self) -> None:
-        self.ack_at = None
+        """A packet has taken our acknowledgement along. Of a hole a bare one tells."""
         self.unanswered = 0
+        if not self.shelf:
+            self.ack_at = None
 
-    def acknowledge(self, stream: int, ack: int, now: float) -> None:
-        """The peer has heard our `stream` up to `ack`; an acknowledgement of another stream says nothing."""
+    def repeat_all(self, now: float) -> None:
+        """There is a way to the peer, perhaps only now: what it has not acknowledged is sent again at once."""
+        self.resend_at = now
+        self.excused = self.seq
+        self.repeats.begin()
+
+    def rough(self) -> None:
+        """Others lose packets: so will this one."""
+        if not self.repeats.lossy:
+            self.repeats.lost()
+        self.quick = max(self.quick, QUICK_EARLY)
+
+    def told(self, now: float) -> None:
+        """A bare acknowledgement has left. While there is a hole it is said again, a few times."""
+        self.unanswered = 0
+        self.ack_at = None
+        if self.shelf:
+            self.quick = QUICK_PACKETS
+            if self.holes < HOLE_TOLD_MAX:
+                self.holes += 1
+                self.ack_at = now + GAP_S * 2.0**self.holes
+
+    def acknowledge(self, stream: int, ack: int, now: float) -> bool:
+        """The peer has heard our `stream` up to `ack`; an acknowledgement of another stream says nothing. True: some of
+        it had to be repeated."""
         if stream != self.stream or not self.acked < ack <= self.seq:
-            return
+            return False
+        under_way, repeats = self.under_way, self.repeats
+        count, again, sent_at = ack - self.acked, self.repeated > max(self.acked, self.excused), now
         self.acked = ack
-        under_way = self.under_way
         while under_way and under_way[0].seq <= ack:
             gone = under_way.popleft()
             self.items -= len(gone.items)
             self.bytes -= sum([len(raw) for _, raw in gone.items])
-        self.resend_s = RESEND_S
-        self.resend_at = now + RESEND_S if under_way else None
+            sent_at = gone.at
+        if again:
+            repeats.repeated()
+        if ack > self.repeated:
+            repeats.answered(now - sent_at, count)
+        if not under_way:
+            self.resend_at = None
+            return again
+        self.resend_at = now + repeats.wait_s
+        if repeats.lossy and under_way[0].seq <= self.suspect:  # what came before it was missing, and so may it be
+            self.resend_at = max(now, under_way[0].at + repeats.answer_s)
+        return again
+
+    def says_again(self, packet: Packet) -> bool:
+        """It brings nothing but the acknowledgement that we have had before."""
+        if packet.seq or packet.items or packet.heard != self.stream:
+            return False
+        return packet.ack == self.acked and packet.stream > 0
+
+    def missed(self, now: float) -> bool:
+        """The peer says again what it has acknowledged: it has a hole there. True: the oldest packet is sent again
+        soon."""
+        if not self.under_way or self.acked < self.excused:
+            return False
+        self.repeats.lost()
+        self.suspect = self.seq
+        at = max(now, self.under_way[0].at + self.repeats.answer_s)
+        if self.resend_at is None or self.resend_at <= at:
+            return False
+        self.resend_at = at
+        return True
 
     def overdue(self, now: float) -> list[bytes]:
         """The oldest frames that wait too long for an acknowledgement, to be sent again, less and less often."""
         if self.resend_at is None or self.resend_at > now:
             return []
-        self.resend_s = min(2 * self.resend_s, RESEND_S_MAX)
-        self.resend_at = now + self.resend_s
+        repeats = self.repeats
+        self.resend_at = now + repeats.next_s()
+        self.suspect = self.seq
+        most = RESEND_OLDEST if repeats.lossy else RESEND_PACKETS_MAX
         frames: list[bytes] = []
         total = 0
         for sent in self.under_way:
             total += len(sent.frame)
-            if frames and (total > RESEND_BYTES_MAX or len(frames) == RESEND_PACKETS_MAX):
+            if frames and (total > RESEND_BYTES_MAX or len(frames) == most):
+                break
+            if frames and now - sent.at < repeats.answer_s:
                 break
             frames.append(sent.frame)
+            sent.at = now
+            self.repeated = max(self.repeated, sent.seq)
         return frames
 
     def renumber(self, stream: int) -> None:
@@ -167,9 +255,9 @@ class Link:
             self.queue.extendleft(reversed(sent.items))
         self.under_way.clear()
         self.stream = stream
-        self.seq = self.acked = 0
+        self.seq = self.acked = self.repeated = self.excused = self.suspect = 0
         self.resend_at = None
-        self.resend_s = RESEND_S
+        self.repeats.begin()
 
     # --- inwards -------------------------------------------------------------------------------------------------
 
@@ -184,8 +272,14 @@ class Link:
         """What can be delivered now that this packet has come: nothing, it, or it and those that waited for it."""
         seq = packet.seq
         if seq != self.ack + 1:
-            self.ack_at = now
-            if seq > self.ack and seq not in self.shelf and self._shelves(size):
+            if seq <= self.ack:  # our acknowledgement was lost, or is late
+                self.quick = max(self.quick, QUICK_AGAIN)
+                self.ack_at = now
+                return []
+            told_at = now + GAP_S if self.ack else now  # one who has forgotten the link says so at once
+            if self.ack_at is None or self.ack_at > told_at:
+                self.ack_at = told_at
+            if seq not in self.shelf and self._shelves(size):
                 self.shelf[seq] = packet
                 self.shelf_bytes += size
             return []
@@ -194,11 +288,15 @@ class Link:
         while self.shelf and (early := self.shelf.pop(self.ack + 1, None)) is not None:
             ready.append(early)
             self.ack += 1
+        self.holes = 0
         if not self.shelf:
             self.shelf_bytes = 0
         self.unanswered += len(ready)
         if self.unanswered >= ACK_PACKETS_MAX:
             self.ack_at = now
+        elif self.quick:
+            self.quick -= 1
+            self.ack_at = now + QUICK_S if self.ack_at is None else min(self.ack_at, now + QUICK_S)
         elif self.ack_at is None:
             self.ack_at = now + ACK_DELAY_S
         return ready

@@ -23,6 +23,7 @@ was; the table holds at most LINKS_MAX links, and what waits in each is bounded 
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter, deque
 from collections.abc import Callable
@@ -35,12 +36,24 @@ from ..protocols.core import Message, NodeId, PeerError, ProtocolError
 from .bulletins import BULLETIN_BYTES_MAX, Heard, Missed, Published, Pull
 from .clock import HybridClock
 from .codec import VERSION, Bulletin, Codec, Item, Items, Packet
-from .link import LINK_ITEMS_MAX, RESEND_S, RESEND_S_MAX, Link, Route, next_items
+from .link import LINK_ITEMS_MAX, Link, Route, next_items
+from .repeats import RESEND_S, RESEND_S_MAX
 
 LINKS_MAX = 4096
 SILENCE_S_MAX = 30.0
 """A link nobody asked us for (a client's) is forgotten when it has not acknowledged for so long."""
 BULLETIN_ENVELOPE_BYTES = 1024
+DOUBTED_BULLETINS = 16
+"""When something was lost, so many of the next bulletins are published anew unasked;"""
+LOST_S = 5.0
+ROUGH_BULLETINS = 128
+"""when it is lost twice within LOST_S, so many."""
+AGAIN_S = 0.002
+AGAIN_TIMES = 3
+"""So often, after so long and then ever later: a hole is only seen when something comes after it."""
+AGAIN_MAX = 64
+AGAIN_BYTES_MAX = 65_536
+"""What is larger, or beyond so many at a time, is pulled by those who lack it."""
 
 
 class Cause(msgspec.Struct, frozen=True, gc=False):
@@ -132,6 +145,10 @@ class Links:
         self._unnamed: dict[str, _Unnamed] = {}
         self._published = Published()
         self._publications: deque[Item] = deque()
+        self._again: list[tuple[float, int, bytes]] = []  # a heap: when to publish anew, how often it was, what
+        self._rough = 0  # so many of the next bulletins are published more than once
+        self._lost_on: Link | None = None  # where something was lost last,
+        self._lost_at = -math.inf  # and when
         self._heard: dict[NodeId, Heard] = {}
         self._ready: list[Outgoing] = []
         self._dirty: dict[Link, None] = {}
@@ -155,8 +172,7 @@ class Links:
         link.route = route
         link.pinned = True
         if link.resend_at is not None:
-            link.resend_at = now
-            link.resend_s = RESEND_S
+            link.repeat_all(now)
             self._watch(link, now)
 
     def open(self, alias: str, route: Route, now: float) -> None:
@@ -312,13 +328,15 @@ class Links:
         ready = self._ready
         self._ready = []
         if self._publications:
-            self._flush_publications(ready)
+            self._flush_publications(ready, now)
         if self._dirty:
             for link in self._dirty:
                 if link.queue:
                     self._flush_packets(link, ready, now)
                 elif link.ack_at is not None:
-                    link.answered()
+                    link.told(now)
+                    if link.ack_at is not None:
+                        self._watch(link, link.ack_at)
                     ready.append((link.route, self._seal(link, 0, ())))
                     self.counters.packets_sent += 1
             self._dirty.clear()
@@ -348,7 +366,7 @@ class Links:
             )
         )  # fmt: skip
 
-    def _flush_publications(self, ready: list[Outgoing]) -> None:
+    def _flush_publications(self, ready: list[Outgoing], now: float) -> None:
         while self._publications:
             items = next_items(self._publications)
             seq = self._published.last + 1
@@ -358,6 +376,26 @@ class Links:
             ready.append((None, frame))
             self.counters.bulletins_sent += 1
             self.counters.items_sent += len(items)
+            if self._rough:
+                self._rough -= 1
+                if len(frame) <= AGAIN_BYTES_MAX and len(self._again) < AGAIN_MAX:
+                    self._publish_again(frame, 0, now)
+
+    def _publish_again(self, frame: bytes, times: int, now: float) -> None:
+        """In a moment: the wire is known to lose frames."""
+        at = now + AGAIN_S * 2.0**times
+        heapq.heappush(self._again, (at, times + 1, frame))
+        self._due = min(self._due, at)
+
+    def _lost(self, link: Link, now: float) -> None:
+        """Something was lost on its way here, or from here. Where two links lose something, it is the wire: all do."""
+        self._rough = max(self._rough, DOUBTED_BULLETINS)
+        if now < self._lost_at + LOST_S:
+            self._rough = ROUGH_BULLETINS
+            if self._lost_on is not link:
+                for other in self._links.values():
+                    other.rough()
+        self._lost_on, self._lost_at = link, now
 
     def _introduce(self, receiver: str, incarnation: int, route: Route) -> None:
         """Say who we are, or ask who is there (receiver ""); this begins no stream and changes nothing here."""
@@ -413,7 +451,13 @@ class Links:
             link.renumber(self._clock.tick())
             self._dirty[link] = None
         if packet.ack > link.acked:
-            link.acknowledge(packet.heard, packet.ack, now)
+            if link.acknowledge(packet.heard, packet.ack, now):
+                self._lost(link, now)
+            if link.resend_at is not None:
+                self._watch(link, link.resend_at)
+        elif link.says_again(packet) and link.missed(now) and link.resend_at is not None:
+            self._lost(link, now)
+            self._watch(link, link.resend_at)
         if packet.seq:
             self._take_in(link, packet, size, received, now)
         elif packet.items:
@@ -535,6 +579,8 @@ class Links:
         if published:
             raise PeerError(f"{sender} publishes a {type(message).__name__}, which belongs on a link")
         if isinstance(message, Pull):
+            if (link := self._links.get(sender)) is not None:
+                self._lost(link, now)
             for frame in self._published.between(message.first, message.last):
                 self.send(sender, Missed(frame), now)
             return
@@ -568,6 +614,14 @@ class Links:
                 unnamed.ask_at = now + unnamed.ask_s
                 unnamed.ask_s = min(2 * unnamed.ask_s, RESEND_S_MAX)
             due = min(due, unnamed.ask_at)
+        while self._again and self._again[0][0] <= now:
+            _, times, frame = heapq.heappop(self._again)
+            self._ready.append((None, frame))
+            self.counters.repeats += 1
+            if times < AGAIN_TIMES:
+                self._publish_again(frame, times, now)
+        if self._again:
+            due = min(due, self._again[0][0])
         self._due = due
         for node, heard in self._heard.items():
             if heard.pull_at is None:

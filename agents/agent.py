@@ -27,7 +27,9 @@ from ..protocols import (
     contract_net,
     custody,
     dry_batches,
+    gang_words,
     gossip,
+    leader,
     membership,
     participant,
     performatives,
@@ -58,9 +60,26 @@ from ..protocols.core import (
     PeerUp,
     Protocol,
     Publish,
+    Resume,
     Send,
+    Stop,
 )
 from ..protocols.distances import Distances
+from ..protocols.gang_words import (
+    Commence,
+    Dismiss,
+    Enlist,
+    Enlisted,
+    Lead,
+    Prolong,
+    Prolonged,
+    Reserve,
+    Reserved,
+    Returned,
+    Said,
+    Unreserved,
+    Withdraw,
+)
 from ..protocols.gate import GATED, Gate, Recorded
 from ..protocols.performatives import (
     Availability,
@@ -85,14 +104,16 @@ from ..protocols.performatives import (
 )
 from ..protocols.probing import Probes
 from ..protocols.requests import AskDivision, AskPlan, NodeLine
+from ..protocols.reserves import SEAT
 from ..protocols.seeking import Seek, Sought
 from .estimator import Estimator
-from .payload import hand_on
+from .payload import hand_on, joined
 from .resources import Listed, NoShelf, Resources, Shelf, Shop
 from .valuation import earliest_finish
 
 MESSAGES: tuple[type[Message], ...] = (
     *performatives.MESSAGES,
+    *gang_words.MESSAGES,
     *swim_words.MESSAGES,
     *requests.MESSAGES,
     *blobs.MESSAGES,
@@ -109,6 +130,7 @@ EVENTS: tuple[type[Event], ...] = (
     *swim_words.EVENTS,
     *service.EVENTS,
     *CONTRACT_EVENTS,
+    *gang_words.EVENTS,
     *auctions.EVENTS,
     *commitment_events.EVENTS,
     *batch_words.EVENTS,
@@ -117,8 +139,8 @@ EVENTS: tuple[type[Event], ...] = (
     *reckoning.EVENTS,
 )
 """All that its roles may tell the log."""
-
-
+_OF_EXECUTORS = frozenset({Lead, Stop, Resume})
+"""What a leader does in the place of an executor, where a gang is meant."""
 CHANGES: dict[str, tuple[str, ...]] = {
     "membership": ("membership",),
     "commitment": ("commitment", "carrier"),
@@ -127,6 +149,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "dry_batches": ("dry_batches",),
     "participant": ("participant", "commitment"),
     "service": ("service", "initiator", "participant", "carrier", "commitment"),
+    "leader": ("leader",),
     "carrier": ("carrier",),
     "auctioneer": ("auctioneer",),
     "bidder": ("bidder", "participant", "commitment"),
@@ -157,12 +180,22 @@ _SPEAKS: tuple[tuple[str, tuple[type[Message], ...]], ...] = (
     ("dry_batches", (AskDivision, Divided, PeerUp, PeerDown)),
     ("sessions", (OpenBatch, CloseBatch, *rounds.MESSAGES, *gossip.MESSAGES, PeerUp, PeerDown)),
     ("participant", (Begin, Overruled, Chosen)),
+    ("initiator", (Reserved, Unreserved)),
+    ("participant", (Reserve, Withdraw, Enlist, Commence, Prolong, Dismiss)),
+    ("leader", (Enlisted, Prolonged, Returned, Said, Unreserved, PeerDown)),
     ("carrier", carrier.LISTENS),
     ("auctioneer", auctions.TO_AUCTIONEER),
     ("bidder", auctions.TO_BIDDER),
     ("retelling", (retelling.AskLines, retelling.LinesFound)),
 )
-_GATHERERS = {"run": "participant", "result": "initiator", "book": "service", custody.HELD: "commitment"}
+_GATHERERS = {
+    "run": "participant",
+    "result": "initiator",
+    SEAT: "participant",
+    leader.RETURNED: "leader",
+    "book": "service",
+    custody.HELD: "commitment",
+}
 """Who wanted what the carrier has gathered."""
 
 
@@ -263,6 +296,7 @@ class Agent:
             resources.amounts,
             self.commitment,
         )
+        self.leader = leader.Leader(contact.node, joined)
         self.auctioneer = auctions.Auctioneer(contact.node, contact.incarnation)
         self.bidder = auctions.Bidder(contact.node, self.participant.quote, self.participant.lose)
         self.sessions = sessions.Sessions(contact.node, self.participant.column)
@@ -331,7 +365,8 @@ class Agent:
         """It was told to drain, and nothing is left to do."""
         if not self.participant.draining:
             return False
-        at_work = self.participant.load()[0] or self.participant.left_behind or self.initiator.open_tasks
+        participant = self.participant
+        at_work = participant.load()[0] or participant.leading or participant.left_behind or self.initiator.open_tasks
         return not (at_work or self.commitment.busy)
 
     def leave(self, now: float) -> Sequence[Effect]:
@@ -375,6 +410,11 @@ class Agent:
         """Take no new work, because of this; empty: take it again."""
         self.service.refusing = self.participant.refusing = why
 
+    def address_of(self, node: NodeId) -> str:
+        """Where the agent of a node is reached; empty: it is not known."""
+        known = node == self.node or self.membership.life_of(node)
+        return self.membership.contact_of(node).address if known else ""
+
     def _holder_of(self, node: NodeId) -> NodeId:
         contact = self.membership.contact_of(node)
         return contact.holder or contact.node
@@ -410,6 +450,13 @@ class Agent:
             return roles[to[0]].receive(message, sender, now)
         return [effect for place in to for effect in roles[place].receive(message, sender, now)]
 
+    def _leads(self, effect: Effect) -> bool:
+        """What the participant wants done is the leader's to do, and no executor's."""
+        match effect:
+            case Stop(task, epoch) | Resume(task, epoch):
+                return self.leader.leads(task, epoch)
+        return type(effect) is Lead
+
     def _settle(self, effects: Sequence[Effect], now: float) -> list[Effect]:
         """Deliver what this node says to itself, until only effects for the outside are left."""
         out: list[Effect] = []
@@ -420,11 +467,17 @@ class Agent:
         for turn in turns:
             for effect in turn:
                 kind = type(effect)
-                if kind in gated and not passes(effect):
-                    continue
-                if kind is Send and effect.to == node:  # type: ignore[attr-defined]
-                    turns.append(self._route(effect.message, node, now))  # type: ignore[attr-defined]
-                    continue
+                if kind in gated:
+                    if not passes(effect):
+                        continue
+                    if kind is Send:
+                        if effect.to == node:  # type: ignore[attr-defined]
+                            turns.append(self._route(effect.message, node, now))  # type: ignore[attr-defined]
+                            continue
+                    elif kind in _OF_EXECUTORS and self._leads(effect):
+                        self._stale |= _TOUCHED["leader"]
+                        turns.append(self.leader.perform(effect, now))
+                        continue
                 out.append(effect)
                 if kind is Publish:
                     turns.append(self._route(effect.message, node, now))  # type: ignore[attr-defined]

@@ -30,7 +30,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -68,6 +68,8 @@ _TEXT, _BYTES, _WHOLE = "text", "bytes", "whole"
 _DTYPE = re.compile(r"[<>|][biufcSU][1-9][0-9]{0,8}")
 _TRAVELS = "use lists, dicts, numbers, text, bytes or numpy arrays"
 _SMALL = frozenset({int, float, bool, type(None)})
+_NONE = b"\xc0"
+"""Nothing, packed."""
 _FOREIGN = frozenset({msgpack.Timestamp, msgpack.ExtType})
 """What msgpack itself would let through."""
 
@@ -171,6 +173,14 @@ def hand_on(data: bytes, results: Mapping[str, bytes]) -> bytes:
     if len(filled) > BYTES_MAX:
         raise _too_large(len(filled))
     return filled
+
+
+def joined(values: Sequence[bytes]) -> bytes:
+    """The list of these packed values, packed. Raises PayloadError if it is too large."""
+    data: bytes = b"".join([msgpack.Packer().pack_array_header(len(values)), *[value or _NONE for value in values]])
+    if len(data) > BYTES_MAX:
+        raise _too_large(len(data))
+    return data
 
 
 def blobs_of(data: bytes) -> list[Blob]:
@@ -314,6 +324,7 @@ class _Reader:
         self._lifted_left = LIFTED_MAX
         self._read: dict[tuple[str, Blob], str | bytes] = {}
         self._nested = False
+        self._whole_left = WHOLE_BYTES_MAX
 
     def value(self, data: bytes) -> object:
         try:
@@ -373,9 +384,11 @@ class _Reader:
                     data = self._store.read(blob)
                     self._read[what, blob] = data.decode() if what == _TEXT else data
                 return self._read[what, blob]
-            case "whole" if not self._nested and blob.size <= WHOLE_BYTES_MAX:
-                self._nested = True
-                return self._unpack(self._store.read(blob))
+            case "whole" if not self._nested and blob.size <= self._whole_left:
+                self._nested, self._whole_left = True, self._whole_left - blob.size
+                value = self._unpack(self._store.read(blob))
+                self._nested = False  # the values of a gang's members may each be one
+                return value
             case [str(dtype), [*shape]] if _DTYPE.fullmatch(dtype) and blob.size > 0:
                 return _array(dtype, shape, self._store.map(blob), blob.size)
         raise PayloadError("what a blob in a payload stands for is not text, bytes, or an array that may travel")

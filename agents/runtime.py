@@ -69,6 +69,7 @@ from .journal import NONCE_BYTES, Journal, JournalError
 from .log_search import LogSearch
 from .node_events import NodeLoad, NodeStarted, NodeStopped
 from .resources import Resources
+from .seats import environment
 
 LOG_EVERY_S = 0.1
 """So long a line may wait to be written: what a kill -9 may cost."""
@@ -417,8 +418,9 @@ class Node:
 
     def _perform_rarer(self, effect: Effect, now: float) -> None:
         match effect:
-            case Run(task, epoch, payload, follow):
-                self._workshop.start(task, epoch, payload, self._tell_end, follow=follow)
+            case Run(task, epoch, payload, follow, seat):
+                env = environment(seat, self._agent.address_of)
+                self._workshop.start(task, epoch, payload, self._tell_end, follow=follow, env=env)
             case Datagram(to, message):
                 self._links.datagram(to, message)
             case Publish(message):

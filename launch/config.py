@@ -30,13 +30,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import click
 
+from ..agents.seats import NAMES
 from . import options
 from .problems import Exit, Problem, did_you_mean
 
 HERE = Path("parley.toml")
 FILE_BYTES_MAX = 1024 * 1024
 ENVIRONMENT = "PARLEY_"
-NO_SETTINGS = frozenset({"PARLEY_HTTP_KEY", "PARLEY_TASK", "PARLEY_EPOCH"})
+NO_SETTINGS = frozenset({"PARLEY_HTTP_KEY", "PARLEY_TASK", "PARLEY_EPOCH", *NAMES})
 """Variables that are no settings: a secret, which stands in no file, and what a task finds in its environment."""
 NEVER_SET = frozenset({"as_json", "help"})
 

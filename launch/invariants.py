@@ -28,13 +28,14 @@ The names are those of the reliability page, of both files:
 | M2 | nobody who lives stays dead | the end |
 | M4 | the views of the living agree | the end |
 
-S1, S4, S5, S7, S8, S9, S10 and S12 speak of promises, majorities and what holders forget: `promises.py`.
+S1, S4, S5, S7, S8, S9, S10 and S12 speak of promises, majorities and what holders forget: `promises.py`. K1 to K3 speak
+of gangs, of which each member that runs is an attempt for S6 and S13: `together.py`.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..agents.resources import Resources
@@ -50,12 +51,16 @@ from ..protocols.contract_events import (
 )
 from ..protocols.core import Event, Message, NodeId, Outcome, Record, Run, State, TaskId
 from ..protocols.epochs import Epoch
+from ..protocols.gang_words import MemberEnded, MemberStarted, ReserveHeld
+from ..protocols.gangs import GANG
 from ..protocols.performatives import Reason
 from ..protocols.requests import CancelTasks, Result, Submit
 from ..protocols.swim_words import PeerState
+from ..transport.faults import Pause
 from ..transport.links import Cause
 from ..transport.simulated import Witness
 from .promises import Promises
+from .together import Together
 from .violation import Violation
 
 if TYPE_CHECKING:
@@ -75,7 +80,10 @@ class _Story:
 class Invariants(Witness):
     """All of them, of one run. `resources` is what each node has, `agents` the present life of each."""
 
-    def __init__(self, resources: Mapping[NodeId, Resources], agents: Mapping[NodeId, Agent]) -> None:
+    def __init__(
+        self, resources: Mapping[NodeId, Resources], agents: Mapping[NodeId, Agent], pauses: Sequence[Pause] = ()
+    ) -> None:
+        self.together = Together(pauses)
         self._resources = resources
         self._agents = agents
         self.promises = Promises()
@@ -118,9 +126,10 @@ class Invariants(Witness):
         """What runs and counts no more: where, and which attempt."""
         promises = self.promises
         for node, running in self._running.items():
-            for task, number in running:
-                if task in promises.chosen or promises.answers[node, task, number] != promises.latest[task]:
-                    yield node, task, number
+            for (attempt, number), run in running.items():
+                task, at = (attempt, node) if run.seat is None else (run.seat.gang, run.seat.nodes[0])
+                if task in promises.chosen or promises.answers.get((at, task, number)) != promises.latest[task]:
+                    yield node, attempt, number
 
     # --- lives ---------------------------------------------------------------------------------------------------
 
@@ -135,6 +144,9 @@ class Invariants(Witness):
             del self._seen[pair]
 
     def died(self, now: float, node: NodeId) -> None:
+        for run in self._running.get(node, {}).values():
+            if run.seat is not None:
+                self.together.ended(node, run, run.seat)
         self._running[node] = {}
 
     def heard(self, now: float, node: NodeId, message: Message, cause: Cause, life: int | None) -> None:
@@ -190,6 +202,7 @@ class Invariants(Witness):
 
     def _awarded(self, node: NodeId, event: AuctionAwarded) -> None:
         task, winner = event.task, event.winner
+        self.together.awarded(event)
         if event.rule == PROTOCOL:
             self._divided(node, event)
         elif winner not in self._stories[task].bidders:
@@ -211,7 +224,14 @@ class Invariants(Witness):
     def _column(self, node: NodeId, event: BatchColumn) -> None:
         self._columns[event.session, node] = event.costs
 
-    def _changes(self, node: NodeId, event: TaskStarted | TaskEnded) -> None:
+    def _reserved(self, node: NodeId, event: ReserveHeld) -> None:
+        self.together.reserved(node, event)
+
+    def _member_ended(self, node: NodeId, event: MemberEnded) -> None:
+        self._changed.add(node)
+        self.together.done(node, event)
+
+    def _changes(self, node: NodeId, event: TaskStarted | TaskEnded | MemberStarted) -> None:
         self._changed.add(node)
 
     def _committed(self, node: NodeId, event: TaskCommitted) -> None:
@@ -230,19 +250,23 @@ class Invariants(Witness):
     # --- work ----------------------------------------------------------------------------------------------------
 
     def ran(self, now: float, node: NodeId, run: Run) -> None:
-        task, number = run.task, run.epoch
-        promises, story = self.promises, self._stories[task.id]
-        epoch = promises.answers.get((node, task.id, number))
+        task, number, seat = run.task, run.epoch, run.seat
+        name, at = (task.id, node) if seat is None else (seat.gang, seat.nodes[0])
+        promises, story = self.promises, self._stories[name]
+        epoch = promises.answers.get((at, name, number))
         if epoch is None:
-            raise Violation("S3", f"{task.id}, epoch {number}, runs on {node}, which has no answer to it on its disk")
-        if (task.id, epoch) in promises.given_back:
-            raise Violation("S11", f"{task.id} runs on {node} in {epoch}, which it has given back")
-        if (epoch, node) in story.started:
-            raise Violation("S3", f"{task.id} runs a second time on {node} in {epoch}")
-        story.started.add((epoch, node))
-        self.executions += 1
-        if len(story.started) > (1 if task.conditions.at_most_once else promises.epochs(task.id)):
-            raise Violation("S3", f"{task.id} runs {len(story.started)} times, in {promises.epochs(task.id)} epochs")
+            raise Violation("S3", f"{task.id}, epoch {number}, runs on {node}: {at} has no answer to it on its disk")
+        if seat is not None:
+            self.together.ran(node, run, seat, epoch)
+        elif (name, epoch) in promises.given_back:
+            raise Violation("S11", f"{name} runs on {node} in {epoch}, which it has given back")
+        elif (epoch, at) in story.started:
+            raise Violation("S3", f"{name} runs a second time on {node} in {epoch}")
+        if (epoch, at) not in story.started:  # of a gang, with the first of its members
+            story.started.add((epoch, at))
+            self.executions += 1
+        if len(story.started) > (1 if task.conditions.at_most_once else promises.epochs(name)):
+            raise Violation("S3", f"{name} runs {len(story.started)} times, in {promises.epochs(name)} epochs")
         running, has = self._running[node], self._resources[node]
         running[task.id, number] = run
         self._changed.add(node)
@@ -254,7 +278,9 @@ class Invariants(Witness):
                 raise Violation("S6", f"{taken:g} {name} are taken on {node}, which has {has.amounts.get(name, 0.0):g}")
 
     def ended(self, now: float, node: NodeId, task: TaskId, epoch: int) -> None:
-        self._running[node].pop((task, epoch), None)
+        run = self._running[node].pop((task, epoch), None)
+        if run is not None and run.seat is not None:
+            self.together.ended(node, run, run.seat)
         self._changed.add(node)
 
     def turned(self, now: float, node: NodeId) -> None:
@@ -275,6 +301,9 @@ _LOOKS: dict[type[Event], Callable[[Invariants, NodeId, Any], None]] = {
     TaskStarted: Invariants._changes,
     TaskEnded: Invariants._changes,
     TaskCommitted: Invariants._committed,
+    ReserveHeld: Invariants._reserved,
+    MemberStarted: Invariants._changes,
+    MemberEnded: Invariants._member_ended,
     PeerState: Invariants._peer,
 }
 
@@ -293,7 +322,7 @@ def replayed(event: AuctionAwarded) -> bool:
     ]
     if not offers:
         return False
-    if event.rule == PROTOCOL:  # its session has named it
+    if event.rule in (PROTOCOL, GANG):  # its session has named it, or it is the first of its members
         chosen = next((offer for offer in offers if offer.node == event.winner), offers[0])
     else:
         chosen = RULES[event.rule].choose(offers, event.seed)

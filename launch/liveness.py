@@ -73,7 +73,7 @@ class Rest:
         return [self._agents[node] for node in self._fleet.alive() if node in self._agents]
 
     def look(self) -> None:
-        """G1 and P1. Raises Violation."""
+        """G1, P1 and K1. Raises Violation."""
         for node in self._fleet.alive():
             waiting = self._fleet.links(node).longest
             if waiting > self._queued_max:
@@ -82,6 +82,7 @@ class Rest:
             waits = agent.participant.load()[1]
             if waits > self._queued_max:
                 raise Violation("G1", f"{waits} attempts wait on {agent.node}")
+        self._seen.together.look(self._fleet.now)
         if self._fleet.garbage:
             _, node, error = self._fleet.garbage[0]
             raise Violation("P1", f"{node} was sent nonsense: {error}")

@@ -31,6 +31,12 @@ VARIABLES = {
     "PARLEY_HTTP_KEY": "The key for a model server (`parley up --http`). A secret: it stands in no file.",
     "PARLEY_TASK": "In the environment of a command that `parley run` started: the task's id.",
     "PARLEY_EPOCH": "The same: the number of the attempt.",
+    "PARLEY_GANG": "In the environment of a member of a gang: the id of the whole; PARLEY_TASK is the member's own.",
+    "PARLEY_RANK": "The same: which member it is, from 0.",
+    "PARLEY_SIZE": "The same: how many there are.",
+    "PARLEY_LOCAL_RANK": "The same: which it is of those on its node, from 0.",
+    "PARLEY_PEERS": "The same: the host of each member, by rank, with commas between; rank 0's is the first.",
+    "PARLEY_NODES": "The same: the node of each member, by rank.",
     "NO_COLOR": "Set to anything: no colours.",
 }
 

@@ -93,6 +93,7 @@ def draw(seed: int, nodes: int, tasks: int, profile: Profile) -> Scenario:
     handed = tuple(_handed(number, entries, random) for number in range(1, tasks + 1))
     if profile != "none":
         handed = _limited(handed, Random(f"{seed}/deadlines"))
+    handed = _ganged(handed, fleet, Random(f"{seed}/gangs"))
     if policy.dividing is Dividing.PRICES:
         handed = _together(handed, Random(f"{seed}/batch"))
         able = _able(names, Random(f"{seed}/able"))
@@ -149,6 +150,22 @@ def _limited(handed: tuple[Handed, ...], random: Random) -> tuple[Handed, ...]:
             task = msgspec.structs.replace(task, terms=terms)
         limited.append(dataclasses.replace(one, task=task))
     return tuple(limited)
+
+
+def _ganged(handed: tuple[Handed, ...], fleet: dict[NodeId, Resources], random: Random) -> tuple[Handed, ...]:
+    """In one seed of three, some are gangs; few of these find no room in the whole fleet."""
+    if random.random() < 2 / 3:
+        return handed
+    slots = sum(resources.slots for resources in fleet.values())
+    likely = random.choice((0.2, 0.5))
+    ganged = []
+    for one in handed:
+        task = one.task
+        if random.random() < likely:
+            size = slots + 1 if random.random() < 0.05 else random.randint(1, max(slots // 2, 1))
+            task = msgspec.structs.replace(task, terms=msgspec.structs.replace(task.conditions, gang=size))
+        ganged.append(dataclasses.replace(one, task=task))
+    return tuple(ganged)
 
 
 def _together(handed: tuple[Handed, ...], random: Random) -> tuple[Handed, ...]:

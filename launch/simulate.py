@@ -67,7 +67,7 @@ class World:
     def __init__(self, scenario: Scenario, trace: Callable[[str], None] | None = None) -> None:
         self.scenario = scenario
         self.agents: dict[NodeId, Agent] = {}
-        self.invariants = Invariants(scenario.nodes, self.agents)
+        self.invariants = Invariants(scenario.nodes, self.agents, scenario.faults.pauses)
         self.fleet = SimulatedFleet(
             scenario.seed,
             scenario.faults,

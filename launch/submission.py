@@ -23,7 +23,7 @@ from types import MappingProxyType
 
 from ..agents.blobs import references
 from ..agents.payload import Handed, PayloadError, lift
-from ..protocols.core import NO_CONDITIONS, Conditions, Dividing, Reference, Task
+from ..protocols.core import GANG_MAX, NO_CONDITIONS, SLOTS, Conditions, Dividing, Reference, Task
 from ..protocols.requests import AFTER_MAX, Follow, Submit
 from . import units
 from .problems import Exit, Problem
@@ -73,7 +73,8 @@ class Submission:
     as "site=lab:30s". `deadline_s`: in so many seconds it must be done;
     `timeout_s`: so long one attempt may take; `attempts`: how often it is tried. `after`: ids or labels of tasks that
     must be done before; where the arguments say `Handed(name)`, the result of that one is put, and it need not be named
-    here. `about`: what bidders may know of it. `waits`: if nobody can run it, it waits until somebody can.
+    here. `gang`: so many members run at once, each on slots of its own, on whatever nodes; the value is the list of
+    theirs, by rank. `about`: what bidders may know of it. `waits`: if nobody can run it, it waits until somebody can.
     """
 
     kind: str
@@ -90,6 +91,7 @@ class Submission:
     attempts: int = 3
     after: Sequence[str] = ()
     replicas: int = 1
+    gang: int | None = None
     at_most_once: bool = False
     protocol: str = Dividing.AUTO
     about: Mapping[str, float | str] = field(default_factory=lambda: _NO_FACTS)
@@ -109,6 +111,10 @@ class Submission:
         _check_number("timeout_s", self.timeout_s, 0.0, units.SECONDS_MAX, above=True)
         _check_whole("attempts", self.attempts, 1, ATTEMPTS_MAX)
         _check_whole("replicas", self.replicas, 1, REPLICAS_MAX)
+        if self.gang is not None:
+            _check_whole("gang", self.gang, 1, GANG_MAX)
+            if self.replicas > 1:
+                raise _refused("a gang has no replicas: hand it in once for each")
         self._check_names()
         object.__setattr__(self, "terms", self._conditions())
 
@@ -175,6 +181,7 @@ class Submission:
             bool(self.at_most_once),
             _dividing(self.protocol),
             _prefers(self.prefer),
+            self.gang or 0,
         )
         return None if terms == NO_CONDITIONS else terms
 
@@ -232,6 +239,8 @@ def _needs(needs: Sequence[str]) -> tuple[tuple[str, ...], tuple[tuple[str, floa
             tags[wanted[1]] = None
         else:
             amounts[wanted[1]] = max(wanted[2], amounts.get(wanted[1], 0.0))
+    if (slots := amounts.get(SLOTS, 1.0)) < 1.0 or slots != round(slots):
+        raise _refused(f"a task takes one slot or more of its node, all of them whole, not {slots:g}")
     return tuple(tags), tuple(amounts.items())
 
 

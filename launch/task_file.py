@@ -4,8 +4,9 @@
     {"kind": "train:mean", "args": [{"$result": "s3"}], "after": ["s3"]}
 
 `id` is a label of your own, by which later lines may come `after` this one. `{"$result": "s3"}` in the arguments stands
-for the result of s3. `gang` is how many slots of its node it takes, all at once. `bytes` is how much it must fetch from
-elsewhere, if that is known: told to whoever bids. What a line does not say is taken from the flags.
+for the result of s3. `gang` is how many members it has, which run at once on slots of whatever nodes; `need` may say
+how many slots of its node each takes. `bytes` is how much it must fetch from elsewhere, if that is known: told to
+whoever bids. What a line does not say is taken from the flags.
 
 Invariant: a line that is no task is one sentence with its number; nothing is read beyond it.
 """
@@ -19,7 +20,6 @@ from typing import TypeVar
 import msgspec
 
 from ..agents.payload import Handed
-from ..protocols.core import SLOTS
 from ..protocols.requests import Follow
 from .lines import Lines
 from .problems import Exit, Problem, did_you_mean
@@ -83,8 +83,6 @@ async def submissions(file: Lines, terms: Terms, follow: Follow) -> AsyncIterato
 def submission(line: bytes, terms: Terms, follow: Follow = Follow.RESULT) -> Submission:
     """What one line asks for. Raises ValueError or TaskRefused, of one sentence."""
     said = _read(line)
-    if said.gang is not None and said.gang < 1:
-        raise ValueError(f"gang is 1 or more slots of one node, not {said.gang}")
     if said.bytes is not None and said.bytes < 0:
         raise ValueError(f"bytes is 0 or more, not {said.bytes}")
     arguments = filled(said.args) if RESULT.encode() in line else said.args
@@ -92,7 +90,7 @@ def submission(line: bytes, terms: Terms, follow: Follow = Follow.RESULT) -> Sub
         said.kind,
         arguments,
         work=_or(said.work, terms.work),
-        need=(*_words(said.need, terms.need), *(() if said.gang is None else (f"{SLOTS}={said.gang}",))),
+        need=_words(said.need, terms.need),
         only=_words(said.only, terms.only),
         prefer=_words(said.prefer, terms.prefer),
         priority=_or(said.priority, terms.priority),
@@ -102,6 +100,7 @@ def submission(line: bytes, terms: Terms, follow: Follow = Follow.RESULT) -> Sub
         attempts=terms.attempts,
         after=_words(said.after, terms.after),
         replicas=_or(said.replicas, terms.replicas),
+        gang=_or(said.gang, terms.gang),
         at_most_once=_or(said.at_most_once, terms.at_most_once),
         protocol=_or(said.protocol, terms.protocol),
         about={} if said.bytes is None else {BYTES_FACT: float(said.bytes)},

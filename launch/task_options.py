@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeVar
 
 import click
 
-from ..protocols.core import Dividing
+from ..protocols.core import GANG_MAX, Dividing
 from ..protocols.requests import Follow
 from . import units
 from .submission import ATTEMPTS_MAX, PRIORITY_MAX, REPLICAS_MAX, Submission
@@ -45,6 +45,7 @@ class Terms:
     attempts: int = 3
     after: tuple[str, ...] = ()
     replicas: int = 1
+    gang: int | None = None
     at_most_once: bool = False
     protocol: str = Dividing.AUTO
     label: str = ""
@@ -66,6 +67,7 @@ class Terms:
             attempts=self.attempts,
             after=self.after,
             replicas=self.replicas,
+            gang=self.gang,
             at_most_once=self.at_most_once,
             protocol=self.protocol,
             label=self.label,
@@ -95,7 +97,7 @@ class _Checked(units.Need):
 
 
 def flags(*, timeout_s: float = TIMEOUT_S, many: bool = True) -> Callable[[F], F]:
-    """All of them; `many`: also replicas."""
+    """All of them; `many`: also replicas and gangs."""
     forever = timeout_s >= FOR_EVER_S
     priorities = click.IntRange(-PRIORITY_MAX, PRIORITY_MAX)
     options = [
@@ -146,6 +148,14 @@ def flags(*, timeout_s: float = TIMEOUT_S, many: bool = True) -> Callable[[F], F
     if many:
         number = click.IntRange(1, REPLICAS_MAX)
         options.append(click.option("--replicas", type=number, default=1, help="So many, each on a node of its own."))
+        options.append(
+            click.option(
+                "--gang",
+                type=click.IntRange(1, GANG_MAX),
+                metavar="K",
+                help="So many members at once, each on a slot of its own, of whatever nodes; or none.",
+            )
+        )
         options.append(
             click.option(
                 "--protocol",

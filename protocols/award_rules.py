@@ -122,6 +122,14 @@ class Rule(NamedTuple):
     form: Form | None = None
     """How tasks with a reserve price are sold in the open; None: by sealed bids."""
 
+    def reserve(self, task: Task) -> float:
+        """The most that is paid for it; 0: no limit, or nothing is paid at all, as for gangs, which several have."""
+        return task.conditions.reward if self.pay is not None and not task.gang else 0.0
+
+    def paid(self, task: Task, offer: Offer, offers: Sequence[Offer]) -> float | None:
+        """To whoever has made this offer, of all that were made; None: nothing is paid, as for gangs."""
+        return self.pay(offer, offers, self.reserve(task)) if self.pay is not None and not task.gang else None
+
 
 CONTRACT_NET = Rule("contract-net", longest, least_cost)
 RULES = {

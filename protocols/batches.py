@@ -513,7 +513,7 @@ def divisible(task: Task) -> bool:
     """Its time and its slot are all that counts, so that many may be divided by time: it has no deadline, takes nothing
     beside its slot, and may go anywhere that takes it. What else there is goes by the contract net."""
     terms = task.conditions
-    return terms.deadline_s is None and not terms.amounts and task.id == task.origin
+    return terms.deadline_s is None and not terms.amounts and not terms.gang and task.id == task.origin
 
 
 def openings(

@@ -168,12 +168,13 @@ class Calls:
     def _call(
         self, batch: Sequence[Contract], to: NodeId | None, reply_by_s: float, now: float, *, widely: bool = False
     ) -> list[Effect]:
-        """To one node, or to all (None); if those are not to be asked `widely`, to the few that are chosen of them."""
+        """To one node, or to all (None); if those are not to be asked `widely`, to the few that are chosen of them. Of
+        a gang all are asked: a few may have too few slots."""
         self._made += 1
         auction = f"{self._prefix}{self._made}"
         first = batch[0].stage is Stage.CALLED
         asked = self.peers if to is None else [to]
-        if to is None and not widely and self._probes is not None:
+        if to is None and not widely and self._probes is not None and not any(one.task.gang for one in batch):
             work = sum([UNKNOWN_WORK_S if c.task.work is None else c.task.work for c in batch]) / len(batch)
             asked = self._probes.choose(asked, len(batch), lambda node: self._prospect(node, work, now))
         call = Call(auction, batch, asked, first, now + reply_by_s)

@@ -38,6 +38,7 @@ class Stage(enum.Enum):
     CALLED = enum.auto()  # its first call is open
     PRICED = enum.auto()  # bids are in; waits until a node that should have it has room
     DIVIDED = enum.auto()  # a session has named its node, and it waits until that has room (batches.py)
+    RESERVING = enum.auto()  # a gang whose slots are being reserved (gangs.py)
     PARKED = enum.auto()  # nobody bid; to be called again later
     AWARDED = enum.auto()
     ENDING = enum.auto()  # its holders are asked to decide on its end
@@ -49,11 +50,13 @@ QUEUE: Term = ("queue", 0.0)
 
 
 class Standing(NamedTuple):
-    """A bid as it stands: the seconds of all its terms but the queue; its terms, as they were told."""
+    """A bid as it stands: the seconds of all its terms but the queue; its terms, as they were told; how many members of
+    a gang the node could have."""
 
     own_s: float
     terms: tuple[Term, ...]
     basis: Basis | None
+    seats: int = 0
 
 
 class Contract:
@@ -61,8 +64,8 @@ class Contract:
 
     __slots__ = (
         "attempts", "auction", "baffled", "batch", "best_s", "bids", "blobs", "declines", "due", "ending", "epoch",
-        "follow", "given_back", "informed", "key", "lease_until", "losses", "lost", "number", "payload", "recall_s",
-        "revised", "running", "silent", "stage", "task", "told_bytes", "waits", "warrant", "winner",
+        "follow", "given_back", "informed", "key", "lease_until", "losses", "lost", "members", "number", "payload",
+        "recall_s", "revised", "running", "silent", "stage", "task", "told_bytes", "waits", "warrant", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +105,7 @@ class Contract:
         self.best_s: float | None = None  # and the best cost when they were asked last
         self.recall_s = RECALL_S
         self.winner: NodeId = ""
+        self.members: tuple[NodeId, ...] = ()  # of a gang that is awarded, the node of each, by rank
         self.number = 0  # of the award
         self.lease_until = 0.0
         self.lost: Reason | None = None  # why the last award came to nothing
@@ -114,7 +118,8 @@ class Contract:
         self.revised, self.best_s = 0, None
 
     def bid(self, node: NodeId, bid: Bid) -> None:
-        self.bids[node] = Standing(sum(dict(bid.terms[1:]).values()), bid.terms, bid.basis)
+        own_s = sum(dict(bid.terms[1:]).values())
+        self.bids[node] = Standing(own_s, bid.terms, bid.basis, bid.seats)
         self.declines.pop(node, None)
 
     def decline(self, node: NodeId, decline: Decline) -> None:
@@ -161,10 +166,18 @@ class Contract:
                 return State.RUNNING, f"done on {self.winner}; its holders are deciding so"
             case Stage.ENDING:
                 return State.OPEN, "its holders are deciding on its end"
+            case Stage.AWARDED if self.members:
+                return (State.RUNNING if self.running else State.AWARDED), f"{together(self.members)} at once"
             case Stage.AWARDED if self.running:
                 return State.RUNNING, f"runs on {self.winner}"
             case Stage.AWARDED:
                 return State.AWARDED, f"awarded to {self.winner}, to run now or next"
+            case Stage.RESERVING:
+                return State.OPEN, f"the slots of its {self.task.gang} members are being reserved"
+            case Stage.PARKED if self.task.gang and self.bids:
+                return State.OPEN, f"not all slots of its {self.task.gang} members could be had; called again soon"
+            case Stage.PARKED if self.declines and self.task.gang:
+                return State.OPEN, f"{unplaced_sentence(self.declines)}; it waits until they can"
             case Stage.PARKED if self.declines:
                 return State.OPEN, f"{unplaced_sentence(self.declines)}; it waits for one that can"
             case Stage.PARKED:
@@ -179,6 +192,16 @@ class Contract:
         if self.lost is not None:
             return State.OPEN, f"lost on {self.winner} ({self.lost}), to be awarded again"
         return State.OPEN, "its call comes when those before it are placed"
+
+
+def together(members: Sequence[NodeId]) -> str:
+    """Where the members of a gang are.
+
+    >>> together(("n1", "n1", "n4"))
+    'has 3 members, on n1 (2), n4 (1),'
+    """
+    where = ", ".join(f"{node} ({members.count(node)})" for node in dict.fromkeys(members))
+    return f"has {len(members)} members, on {where},"
 
 
 PLAIN_BYTES_MAX = 1024
@@ -254,23 +277,33 @@ class Replicas:
             del self._siblings[task.origin]
 
 
+REJECT_AFTER_S = 0.25
+"""Losers may wait this long, so that one message rejects many."""
+
+
 class Rejects:
-    """Who is to be told that a task went elsewhere: many at once, by call and reason."""
+    """Who is to be told that a task went elsewhere: a little later, many at once, by call and reason."""
 
     def __init__(self) -> None:
         self._tasks: dict[tuple[AuctionId, Reason], list[TaskId]] = {}
+        self.deadline: float | None = None
+        """When they are to be told."""
 
-    def add(self, contract: Contract, reason: Reason) -> None:
+    def add(self, contract: Contract, reason: Reason, now: float) -> None:
         self._tasks.setdefault((contract.auction, reason), []).append(contract.task.id)
+        if self.deadline is None:
+            self.deadline = now + REJECT_AFTER_S
 
-    def leave(self) -> list[Effect]:
-        """All of them, in as few messages as they fit in."""
+    def leave(self, now: float) -> list[Effect]:
+        """All of them, if it is time, in as few messages as they fit in."""
+        if self.deadline is None or self.deadline > now:
+            return []
         rejections: list[Effect] = [
             Publish(Rejection(auction, tuple(tasks[start : start + TASKS_PER_CALL_MAX]), reason))
             for (auction, reason), tasks in self._tasks.items()
             for start in range(0, len(tasks), TASKS_PER_CALL_MAX)
         ]
-        self._tasks = {}
+        self._tasks, self.deadline = {}, None
         return rejections
 
 
@@ -359,6 +392,7 @@ def awarded(
         reserve=reserve,
         number=contract.number,
         batch=contract.batch if divided else None,
+        members=contract.members,
     )
 
 

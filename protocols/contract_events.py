@@ -79,6 +79,7 @@ class AuctionAwarded(Event, frozen=True, kw_only=True):
 
     Under a rule that pays, `payment` is what the winner is paid, and `reserve` the most it could have been (0: no
     limit). `number` counts the awards of this initiator; an `auction.plan` tells which was made in which order.
+    `members`: of a gang, the node of each, by rank; the winner leads it.
     """
 
     name: ClassVar[str] = "auction.award"
@@ -98,6 +99,7 @@ class AuctionAwarded(Event, frozen=True, kw_only=True):
     reserve: float = 0.0
     number: int = 0
     batch: BatchLine | None = None
+    members: tuple[NodeId, ...] = ()
 
 
 class AuctionPlanned(Event, frozen=True, kw_only=True):
@@ -153,10 +155,13 @@ class TaskAccepted(Event, frozen=True, kw_only=True):
 
 
 class TaskStarted(Event, frozen=True, kw_only=True):
+    """An attempt begins here; a gang's is led from here, and its `members`, by rank, are on these nodes."""
+
     name: ClassVar[str] = "task.start"
     task: TaskId
     kind: str
     epoch: int
+    members: tuple[NodeId, ...] = ()
 
 
 class TaskEnded(Event, frozen=True, kw_only=True):

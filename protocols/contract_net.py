@@ -66,6 +66,8 @@ from .core import (
     Task,
     TaskId,
 )
+from .gang_words import Reserved, TellsLoad, Unreserved
+from .gangs import Gangs
 from .load import UNHEARD, Account, Outlook, Prospect
 from .open_cry import OpenCry
 from .performatives import (
@@ -95,8 +97,6 @@ PAUSE_S = 1.0
 """Woken later than this, it was we who slept: nobody else is late yet."""
 LOST_MAX = 8
 """A task so often lost with its node or its lease is taken for the cause of it."""
-REJECT_AFTER_S = 0.25
-"""Losers may wait this long, so that one message rejects many."""
 RECALL_MAX_S = 8.0
 DECISION_S = 10 * LEASE_S
 """So long the holders of a task that is done may take to decide so, while its winner lives, before a later epoch is
@@ -131,10 +131,10 @@ class Initiator:
         self._calls = Calls(self._prefix, rule, self._prospect, self._unbid, probes)
         self._batches = Batches(node, self._prefix, seed, policy, self._accounts, self._calls.withdraw)
         self._cries = OpenCry(node, self._prefix, rule)
+        self._gangs = Gangs(seed, self._may_award, self._award, self._reopen, self._park)
         self._awarded: dict[NodeId, dict[TaskId, Contract]] = {}
         self._replicas = Replicas()
         self._rejects = Rejects()
-        self._reject_at: float | None = None
         self._timers: Timers[TaskId] = Timers()  # leases to end, recalls
         self._due: float | None = None  # when to award and call; None: nothing has changed
 
@@ -180,9 +180,8 @@ class Initiator:
             contract.ending = (state, reason, detail)
             return [Send(contract.winner, Cancel(contract.auction, task, contract.epoch))]
         if contract.stage in (Stage.CALLED, Stage.PRICED, Stage.DIVIDED):
-            self._reject(contract, Reason.CANCELLED, now)
-        self._calls.remove(contract)
-        return self._commit(contract, state, now, error=detail, reason=reason)
+            self._rejects.add(contract, Reason.CANCELLED, now)
+        return [*self._withdraw(contract), *self._commit(contract, state, now, error=detail, reason=reason)]
 
     def __contains__(self, task: TaskId) -> bool:
         """It is here, and has not ended."""
@@ -235,6 +234,9 @@ class Initiator:
                 return self._available(message, sender, now)
             case NotUnderstood():
                 return self._not_understood(message, sender, now)
+            case Reserved() | Unreserved():
+                self._tell(sender, message, now)
+                return self._gangs.hear(message, sender, now)
             case KnockedDown():
                 return self._knocked_down(message, now)
             case PeerUp():
@@ -253,7 +255,8 @@ class Initiator:
     def deadline(self) -> float | None:
         if not (self._calls.waiting or self._batches.divides or self._cries.waiting):
             self._due = None  # whatever has changed, nothing waits for it
-        return earliest(self._timers.deadline, self._due, self._reject_at, self._calls.deadline, self._batches.deadline)
+        others = self._rejects.deadline, self._calls.deadline, self._batches.deadline, self._gangs.deadline
+        return earliest(self._timers.deadline, self._due, *others)
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
@@ -276,10 +279,7 @@ class Initiator:
             effects += self._cries.sell_next(self._calls.peers, now, self._may_award)
         effects += self._batches.wake(self._contracts.values(), self._calls.waiting, now)
         effects += self._calls.price_anew(now, self._batches.heads)
-        if self._reject_at is not None and self._reject_at <= now:
-            effects += self._rejects.leave()
-            self._reject_at = None
-        return effects
+        return [*effects, *self._gangs.wake(now), *self._rejects.leave(now)]
 
     # -- calling
 
@@ -305,10 +305,14 @@ class Initiator:
         if declines and not passing and not contract.waits:
             error, reason = unplaced_sentence(contract.declines), declines[0].reason
             return [failed, *self._commit(contract, State.UNPLACED, now, error=error, reason=reason)]
+        return [failed, *self._park(contract, now)]
+
+    def _park(self, contract: Contract, now: float) -> list[Effect]:
+        """It is to be called again, each time a little later."""
         contract.stage = Stage.PARKED
         self._timers.set(contract.task.id, now + contract.recall_s)
         contract.recall_s = min(2 * contract.recall_s, RECALL_MAX_S)
-        return [failed]
+        return []
 
     # -- awarding
 
@@ -321,6 +325,7 @@ class Initiator:
         for contract, offer, offers in self._batches.next(outlooks, self._may_award):
             effects += self._award(contract, offer, offers, PROTOCOL, self._seed, now)
         effects += self._batches.trade(outlooks, now)
+        self._gangs.expect(outlooks)
         roomy = {node for node, outlook in outlooks.items() if not outlook.full}
         kept: list[Contract] = []
         seen, made, record = 0, self._awards_made, PlanRecord(outlooks)
@@ -332,13 +337,20 @@ class Initiator:
                 kept.append(contract)  # nobody waits behind it
                 continue
             offers = self._offers(contract, outlooks)
-            if not offers:
+            if not offers or self._gangs.short(contract):
                 effects += self._unbid(contract, now) if contract.declines else self._reopen(contract, now)
+                continue
+            if contract.task.gang:  # in its turn: what is before it in line goes first
+                if self._may_award(contract) and not any(map(self._may_award, kept)):
+                    effects += self._gangs.begin(contract, offers, outlooks, now)
+                if contract.stage is not Stage.PRICED:
+                    break  # what its nodes tell then counts it
+                kept.append(contract)
                 continue
             seed = (self._seed + contract.key[-1] + contract.epoch) & 0xFFFFFFFF
             offer = self._rule.choose(offers, seed)
             outlook = outlooks[offer.node]
-            if 0.0 < self._reserve(contract) < offer.cost:
+            if 0.0 < self._rule.reserve(contract.task) < offer.cost:
                 kept.append(contract)  # it has to wait there too long
                 record.step(contract, offers, None)
                 continue
@@ -358,16 +370,12 @@ class Initiator:
 
     def _offers(self, contract: Contract, outlooks: Mapping[NodeId, Outlook]) -> list[Offer]:
         """The bids as they stand in the plan."""
-        contract.sift(self._replicas.sites(contract.task), self._reserve(contract))
+        contract.sift(self._replicas.sites(contract.task), self._rule.reserve(contract.task))
         return [
             Offer(node, outlook.ready_s, bid.own_s, outlook.free, outlook.speed)
             for node, outlook in outlooks.items()
             if (bid := contract.bids.get(node)) is not None
         ]
-
-    def _reserve(self, contract: Contract) -> float:
-        """The most that is paid for it; 0: no limit, or nothing is paid at all."""
-        return contract.task.conditions.reward if self._rule.pay is not None else 0.0
 
     def _knocked_down(self, end: KnockedDown, now: float) -> list[Effect]:
         """Sold in the open: its price binds, and is paid; or nobody does it for the reserve."""
@@ -408,22 +416,15 @@ class Initiator:
         self._accounts[winner].award(contract.number, offer.own_s)
         self._replicas.placed(task, winner)
         if len(offers) > 1:
-            self._reject(contract, Reason.OUTBID, now)
-        reserve = self._reserve(contract)
-        payment = self._rule.pay(offer, offers, reserve) if self._rule.pay is not None else None
+            self._rejects.add(contract, Reason.OUTBID, now)
+        payment, reserve = self._rule.paid(task, offer, offers), self._rule.reserve(task)
         effects: list[Effect] = [awarded(contract, offer, offers, rule, seed, payment, reserve)]
         if contract.lost is not None:
             effects.append(TaskReassigned(task=task.id, epoch=contract.epoch, peer=winner, reason=contract.lost))
         asked, number, follow = contract.asked(now), contract.number, contract.follow
-        what = contract.payload, follow, contract.blobs, payment, contract.warrant
+        what = contract.payload, follow, contract.blobs, payment, contract.warrant, contract.members
         effects.append(Send(winner, Award(contract.auction, asked, contract.epoch, LEASE_S, number, *what)))
         return effects
-
-    def _reject(self, contract: Contract, reason: Reason, now: float) -> None:
-        """Whoever has bid for it is told, a little later, that it went elsewhere."""
-        self._rejects.add(contract, reason)
-        if self._reject_at is None:
-            self._reject_at = now + REJECT_AFTER_S
 
     # -- what becomes of an award
 
@@ -557,7 +558,7 @@ class Initiator:
         contract.lost = reason
         self._reopen(contract, now)
         effects: list[Effect] = [TaskLost(task=task, epoch=contract.epoch, peer=winner, reason=reason)]
-        effects += self._let_go(contract)
+        effects += [*self._let_go(contract), *self._gangs.lost(contract)]
         if self._commitment is not None and not contract.given_back:
             effects += self._commitment.lost(task, now)  # silence gives nothing back
         contract.given_back = False
@@ -620,8 +621,7 @@ class Initiator:
         effects: list[Effect] = []
         if contract.stage is Stage.AWARDED and contract.informed is None:
             effects.append(Send(contract.winner, Cancel(contract.auction, task, contract.epoch)))
-        self._calls.remove(contract)
-        effects += self._let_go(contract)
+        effects += [*self._withdraw(contract), *self._let_go(contract)]
         return [*self._close(contract, outcome or Outcome(task, State.UNKNOWN)), *effects]
 
     def _overruled(self, task: TaskId) -> list[Effect]:
@@ -629,13 +629,18 @@ class Initiator:
         contract = self._contracts.get(task)
         if contract is None or self._commitment is None or self._commitment.stands_by(task):
             return []
-        self._calls.remove(contract)
+        effects = [*self._withdraw(contract), *self._let_go(contract)]
         self._forget(contract, State.UNKNOWN)
-        return self._let_go(contract)
+        return effects
+
+    def _withdraw(self, contract: Contract) -> list[Effect]:
+        """It is no longer to be awarded."""
+        self._calls.remove(contract)
+        return self._gangs.remove(contract)
 
     # -- who is there
 
-    def _tell(self, node: NodeId, message: Proposal | Refusal | Inform | Failure, now: float) -> None:
+    def _tell(self, node: NodeId, message: TellsLoad, now: float) -> None:
         if node in self._accounts:
             self._accounts[node].tell(message.load, message.heard, now)
             self._due = now
@@ -679,7 +684,7 @@ class Initiator:
             effects += self._lose(contract, Reason.VANISHED, now)
         self._awarded.pop(node, None)
         effects += [effect for contract in self._batches.gone(node, now) for effect in self._reopen(contract, now)]
-        return effects + self._calls.gone(node, now)
+        return [*effects, *self._calls.gone(node, now), *self._gangs.gone(node, now)]
 
     # -- time
 

@@ -81,6 +81,10 @@ References: TypeAlias = Annotated[tuple[Reference, ...], Meta(max_length=BLOBS_M
 # --- what is negotiated ----------------------------------------------------------------------------------------------
 
 
+GANG_MAX = 256
+"""So many members a gang has at most."""
+
+
 class Dividing(enum.StrEnum):
     """How it is decided who gets which of many tasks that wait together (`batches.py`)."""
 
@@ -93,12 +97,13 @@ class Conditions(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     """On which terms a task may be done; FIPA's "conditions".
 
     `needs`: tags that its node must have, all of them; `amounts`: how much of what it takes while it runs (one slot, if
-    it does not say more of SLOTS: a gang has its slots at once, or waits); `only`: it may go only where one of these
-    tags is; `prefers`: where this tag is not, it counts as so many seconds later. `deadline_s`: seconds that are left
-    for it. Higher `priority` goes first, then the higher `reward`, which is the reserve price where its initiator's
-    award rule pays. `about` is what bidders may know of it beyond that.
+    it does not say more of SLOTS: all of them of one node, at once); `only`: it may go only where one of these tags is;
+    `prefers`: where this tag is not, it counts as so many seconds later. `deadline_s`: seconds that are left for it.
+    Higher `priority` goes first, then the higher `reward`, which is the reserve price where its initiator's award rule
+    pays. `about` is what bidders may know of it beyond that.
     `at_most_once`: never started a second time, so that its end may remain unknown. `dividing`: from others that wait;
-    AUTO: as its desk does.
+    AUTO: as its desk does. `gang`: so many members, each of which takes what is said here, run at once, on whatever
+    nodes (0: it is one task).
     """
 
     needs: Annotated[tuple[Tag, ...], Meta(max_length=16)] = ()
@@ -114,6 +119,7 @@ class Conditions(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     at_most_once: bool = False
     dividing: Dividing = Dividing.AUTO
     prefers: Annotated[tuple[tuple[Tag, Seconds], ...], Meta(max_length=8)] = ()
+    gang: Annotated[int, Meta(ge=0, le=GANG_MAX)] = 0
 
 
 NO_CONDITIONS = Conditions()
@@ -150,12 +156,25 @@ class Task(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
         amounts = self.conditions.amounts
         if not amounts:
             return ONE_SLOT
-        return amounts if any(name == SLOTS for name, _ in amounts) else (*ONE_SLOT, *amounts)
+        if any(name == SLOTS for name, _ in amounts):  # none takes less than one, whatever is said
+            return tuple([(name, float(self.slots) if name == SLOTS else amount) for name, amount in amounts])
+        return (*ONE_SLOT, *amounts)
 
     @property
     def slots(self) -> int:
         """How many of its node it holds at once."""
         return max(round(dict(self.conditions.amounts).get(SLOTS, 1.0)), 1)
+
+    @property
+    def gang(self) -> int:
+        """So many members run at once; 0: it is one task."""
+        return self.terms.gang if self.terms is not None else 0
+
+    def member(self, rank: int) -> Task:
+        """What the member of this rank runs."""
+        assert self.terms is not None
+        terms = msgspec.structs.replace(self.terms, gang=0)
+        return msgspec.structs.replace(self, id=f"{self.id}~{rank}", terms=terms)
 
     @property
     def origin(self) -> TaskId:
@@ -259,16 +278,25 @@ class Record(Effect, frozen=True):
     entry: msgspec.Struct | None
 
 
+class Seat(msgspec.Struct, frozen=True, gc=False):
+    """Who a member of a gang is: its rank among the `nodes`, one per member; the first of them leads."""
+
+    gang: TaskId
+    rank: int
+    nodes: tuple[NodeId, ...]
+
+
 class Run(Effect, frozen=True):
     """Start the attempt `epoch` of a task on this node; it ends in one local `Finished`.
 
-    `follow`: somebody reads its output as it comes.
+    `follow`: somebody reads its output as it comes. `seat`: it is a member of a gang.
     """
 
     task: Task
     epoch: int
     payload: bytes
     follow: bool = False
+    seat: Seat | None = None
 
 
 class Resume(Effect, frozen=True):

@@ -27,12 +27,13 @@ from collections.abc import Iterable
 
 from .commitment_words import AwardEntry, Pledge
 from .core import Count, Effect, Local, Message, Record, Resume, Run, Send, Stop, TaskId
+from .gang_words import Lead
 from .performatives import Failure
 from .seeking import Sought
 
 ORDERED: frozenset[type[Message]] = frozenset({Pledge, Sought})
 """Messages that stand on whatever was recorded: who tells how a task has ended must not forget it."""
-GATED: frozenset[type[Effect]] = frozenset({Record, Send, Run, Resume, Stop})
+GATED: frozenset[type[Effect]] = frozenset({Record, Send, Run, Lead, Resume, Stop})
 """Effects that may have to wait, or are counted; all others pass."""
 
 
@@ -73,7 +74,7 @@ class Gate:
             return True
         if kind is Send:
             needed = self._needed_to_say(effect.message)  # type: ignore[attr-defined]
-        elif kind is Run:
+        elif kind is Run or kind is Lead:
             needed = self._answers.get(effect.task.id, 0)  # type: ignore[attr-defined]
         elif kind is Resume:
             needed = self._answers.get(effect.task, 0)  # type: ignore[attr-defined]

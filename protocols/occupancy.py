@@ -3,6 +3,7 @@
     wait(a)          a stands last in the row; each initiator has a queue of its own in it, of so many seconds
     start_next(now)  the first of the row, if its slots and all else that it takes are free: it runs
     leave(a)         what it held is free again, or its place in the row
+    lead(a)          a gang is led from here: that takes nothing, its members do
     load(to, now)    per slot, the seconds until all that was accepted is done; and what waits for this initiator
 
 Invariant: what runs takes no more than the node has, of slots and of all else; whoever waits is served in the order of
@@ -28,8 +29,8 @@ class Attempt:
     """One awarded attempt, waiting or running."""
 
     __slots__ = (
-        "auction", "begun", "blobs", "epoch", "follow", "here", "initiator", "lease_s", "overdue", "patient_until",
-        "payload", "run_s", "slots", "started", "task", "warrant",
+        "auction", "begun", "blobs", "epoch", "follow", "here", "initiator", "lease_s", "members", "overdue",
+        "patient_until", "payload", "run_s", "slots", "started", "task", "warrant",
     )  # fmt: skip
 
     def __init__(self, award: Award, initiator: NodeId, run_s: float, patient_until: float) -> None:
@@ -41,6 +42,7 @@ class Attempt:
         self.follow = award.follow
         self.blobs = award.blobs
         self.warrant = award.warrant
+        self.members = award.members  # of a gang, which is led from here
         self.begun = True  # False: to be done at most once, and its holders do not know yet that it begins
         self.here = not award.blobs  # all that its payload refers to is here
         self.initiator = initiator
@@ -86,6 +88,7 @@ class Occupancy:
         self._queues: dict[NodeId, _Queue] = {}  # of those that wait, per initiator
         self.running: dict[TaskId, Attempt] = {}
         self.waiting: OrderedDict[TaskId, Attempt] = OrderedDict()
+        self.leading: dict[TaskId, Attempt] = {}
 
     @property
     def free_slots(self) -> float:
@@ -99,6 +102,10 @@ class Occupancy:
     def fits(self, task: Task) -> bool:
         """All it takes is free."""
         return all(self._left.get(name, 0.0) >= amount for name, amount in task.takes)
+
+    def seats(self, task: Task) -> int:
+        """So many such could run at once, if nothing else did."""
+        return int(min([self._amounts.get(name, 0.0) // amount for name, amount in task.takes if amount], default=0.0))
 
     def wait(self, attempt: Attempt) -> None:
         """It stands last in the row."""
@@ -118,10 +125,28 @@ class Occupancy:
         self.running[attempt.task.id] = attempt
         return attempt
 
+    def lead(self, attempt: Attempt, now: float) -> None:
+        """It begins at once, whatever else runs."""
+        attempt.started = now
+        self.leading[attempt.task.id] = attempt
+
+    def rename(self, attempt: Attempt, task: Task) -> None:
+        """What a place that has its slot is for is known now; it takes no more and no less."""
+        del self.running[attempt.task.id]
+        attempt.task = task
+        self.running[task.id] = attempt
+
+    def overrun(self, now: float) -> None:
+        """Others have waited in vain for what runs longer than it was expected to."""
+        for running in self.running.values():
+            running.overdue = running.started is not None and now - running.started > running.run_s
+
     def leave(self, attempt: Attempt) -> None:
         """It has ended, or was given up."""
         if attempt.started is None:
             self._leave_queue(attempt)
+        elif attempt.members:
+            del self.leading[attempt.task.id]
         else:
             del self.running[attempt.task.id]
             self._take(attempt.task, -1)

@@ -37,8 +37,8 @@ class OpenCry:
         self._running: Contract | None = None
 
     def sells(self, contract: Contract) -> bool:
-        """Has it a reserve price, under a rule that sells in the open?"""
-        return self._rule.form is not None and contract.task.conditions.reward > 0.0
+        """Has it a reserve price, under a rule that sells in the open? Gangs, which several have, are not sold."""
+        return self._rule.form is not None and contract.task.conditions.reward > 0.0 and not contract.task.gang
 
     def add(self, contract: Contract) -> None:
         """To be sold, or sold again."""

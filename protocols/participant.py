@@ -9,6 +9,7 @@ The other half of `contract_net.py`, which opens with the whole sequence.
                 longer than was to be expected goes back to its initiator
     finished -> the next waiting task starts first; then Inform or Failure, with the load left behind
     idle     -> if others than that initiator have calls open here: Availability, published
+    gangs    -> reserved, enlisted, at work (reserves.py); one that is led from here takes nothing itself (leader.py)
     draining -> what waits goes back, what runs ends, nothing more is taken, but for this node's own if nobody else will
 
 What holds at any moment: what runs takes no more than this node has, of slots and of all else; of one task at most one
@@ -50,7 +51,8 @@ from .core import (
     TaskId,
 )
 from .epochs import Epoch
-from .load import RUN_S_MIN, WAITING_MAX, Outlook
+from .gang_words import Commence, Dismiss, Enlist, Lead, Prolong, Reserve, Withdraw
+from .load import RUN_S_MIN, WAITING_MAX, Load, Outlook
 from .occupancy import Attempt, Occupancy
 from .performatives import (
     AFFINITY,
@@ -78,6 +80,8 @@ from .performatives import (
     Renew,
     Term,
 )
+from .reserves import SEAT, Member, Reserves
+from .timers import earliest
 
 OFFERS_MAX = 65_536
 """How many bids are remembered; the oldest is forgotten first."""
@@ -137,6 +141,9 @@ class Participant:
         self._observed = observed
         self._held: dict[TaskId, Attempt] = {}  # running or waiting
         self._occupancy = Occupancy(slots, speed, amounts)
+        self._reserves = Reserves(
+            node, self._occupancy, self._judge, self._start_next, self._tell, self._leave_behind, observed
+        )
         self._heard: dict[NodeId, int] = {}  # the number of the last award, per initiator
         self._offers: OrderedDict[tuple[NodeId, TaskId], bool] = OrderedDict()  # our bids; are they open still?
         self._open: dict[NodeId, int] = {}  # how many of them are, per initiator
@@ -151,9 +158,16 @@ class Participant:
         self.draining = True
         effects: list[Effect] = []
         for attempt in list(self._occupancy.waiting.values()):
-            effects += self._drop([attempt], Reason.DRAINING, now)
-            effects.append(self._failure(attempt, Reason.DRAINING, now))
+            effects += self._send_back(attempt, Reason.DRAINING, now)
         return effects
+
+    def _send_back(self, attempt: Attempt, reason: Reason, now: float, detail: str = "") -> list[Effect]:
+        """It waits here, and is not to any longer: with it, all that is reserved for the same gang."""
+        if self._occupancy.waiting.get(attempt.task.id) is not attempt:
+            return []  # the place of another has let it start, or it went with another of its gang
+        if isinstance(attempt, Member):
+            return self._reserves.send_back(attempt, reason, now, detail)
+        return [*self._drop([attempt], reason, now), self._failure(attempt, reason, now, detail)]
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         match message:
@@ -178,13 +192,17 @@ class Participant:
             case Output(task, epoch, stream, data):
                 if sender != self._node:
                     raise PeerError(f"{sender} sent output to an agent, not to a client")
-                running = self._occupancy.running.get(task)
-                if running is None or running.epoch != epoch:
+                running = self._held.get(task)
+                if running is None:
+                    return self._reserves.printed(message)
+                if running.epoch != epoch:
                     return ()
                 return [Send(running.initiator, Printed(task, epoch, stream, data))]
             case Grant(task, epoch, size):
                 held = self._held_for(sender, task)
-                return [Resume(task, epoch, size)] if held and held.epoch == epoch else ()
+                if held is None:
+                    return self._reserves.granted(message, sender)
+                return [Resume(task, epoch, size)] if held.epoch == epoch else ()
             case Gathered(key, error):
                 return self._gathered(key, error, now)
             case Kept(task, epoch):
@@ -200,17 +218,21 @@ class Participant:
                 fenced = held is not None and held.epoch != epoch and held.warrant is None  # else its holders say so
                 return self._drop([held], Reason.LEASE, now) if held is not None and fenced else ()
             case PeerDown(node):
-                return self._orphaned(node, now)
+                return [*self._orphaned(node, now), *self._reserves.gone(node, now)]
+            case Reserve() | Withdraw() | Enlist() | Commence() | Prolong() | Dismiss():
+                return self._reserves.receive(message, sender, now)
         raise ProtocolError(f"a participant is not told {type(message).__name__}")
 
     @property
     def deadline(self) -> float | None:
-        return self._renew_at
+        kept = self._reserves.deadline
+        return self._renew_at if kept is None else earliest(self._renew_at, kept)
 
     def wake(self, now: float) -> Sequence[Effect]:
+        expired = self._reserves.wake(now)
         if self._renew_at is None or now < self._renew_at:
-            return ()
-        effects = self._give_back(now)
+            return expired
+        effects = [*expired, *self._give_back(now)]
         held: dict[NodeId, list[Attempt]] = {}
         for attempt in self._held.values():
             held.setdefault(attempt.initiator, []).append(attempt)
@@ -225,14 +247,12 @@ class Participant:
         in_vain = [attempt for attempt in self._occupancy.waiting.values() if attempt.patient_until < now]
         if not in_vain:
             return []
-        for running in self._occupancy.running.values():
-            running.overdue = running.started is not None and now - running.started > running.run_s
-        effects: list[Effect] = []
-        for attempt in in_vain:
-            if attempt.started is None:  # else the place of another has let it start
-                effects += self._drop([attempt], Reason.BUSY, now)
-                effects.append(self._failure(attempt, Reason.BUSY, now, "it has waited here in vain"))
-        return effects
+        self._occupancy.overrun(now)
+        return [
+            effect
+            for attempt in in_vain
+            for effect in self._send_back(attempt, Reason.BUSY, now, "it has waited here in vain")
+        ]
 
     # -- bidding
 
@@ -247,7 +267,8 @@ class Participant:
             event: Event
             if pricing.decline is None:
                 terms = pricing.terms
-                bids.append(Bid(task.id, terms, pricing.basis))
+                seats = min(self._occupancy.seats(task), task.gang) if task.gang else 0
+                bids.append(Bid(task.id, terms, pricing.basis, seats))
                 self._offer(sender, task.id)
                 cost = sum([term[1] for term in terms])
                 basis = pricing.basis
@@ -312,6 +333,15 @@ class Participant:
             return Decline(task.id, Reason.BUSY, "have work for now and next")
         return cost
 
+    def _judge(self, task: Task, owner: NodeId, now: float) -> tuple[Reason, str] | float:
+        """How long a member of this gang takes here, in seconds; or why it is not taken."""
+        if (owner, task.id) not in self._offers:
+            return Reason.BUSY, "a reservation without a standing bid of mine"
+        pricing = self._price(Asked(task, owner), 0.0, now)
+        if pricing.decline is not None:
+            return pricing.decline, pricing.detail
+        return max(sum([seconds for name, seconds in pricing.terms if name not in (AFFINITY, "resources")]), RUN_S_MIN)
+
     def column(self, tasks: Sequence[Task], initiator: NodeId, now: float) -> Priced:
         """What each of a batch would cost here, the queue not counted, each a bid that stands; and our load."""
         costs: list[float | None] = []
@@ -360,6 +390,8 @@ class Participant:
         load = self._occupancy.load(sender, now)
         space = len(self._occupancy.waiting) < WAITING_MAX
         room = space and Outlook(load.ready_s, load.waiting, load.waiting_s).room(run_s)
+        if award.members:
+            room = self._reserves.stands(task.id, award.auction)
         wait_s = max(load.ready_s[0], self._occupancy.resources_s(task, now) if task.conditions.amounts else 0.0)
         attempt = Attempt(award, sender, run_s, now + max(PATIENCE * wait_s, PATIENCE_S))
         leaves = self.draining and sender != self._node
@@ -368,11 +400,14 @@ class Participant:
             return [*effects, *self._declined(award, now), self._failure(attempt, reason, now, pricing.detail)]
         self._withdraw(sender, task.id)
         self._held[task.id] = attempt
-        starts = not self._occupancy.waiting and self._occupancy.fits(task)
+        starts = bool(award.members) or (not self._occupancy.waiting and self._occupancy.fits(task))
         effects.append(TaskAccepted(task=task.id, epoch=award.epoch, peer=sender, waiting=not starts))
         renew_at = now + attempt.lease_s / 4
         self._renew_at = renew_at if self._renew_at is None else min(self._renew_at, renew_at)
         effects += self._accepted(attempt, now)
+        if award.members:
+            self._occupancy.lead(attempt, now)
+            return effects + self._start(attempt) if attempt.begun else effects
         self._occupancy.wait(attempt)
         if attempt.blobs:  # they come while it waits; if it need not wait, its slot does
             effects.append(Send(self._node, Gather(_key("run", attempt), attempt.blobs, (sender,))))
@@ -383,11 +418,21 @@ class Participant:
         while (attempt := self._occupancy.start_next(now)) is not None:
             if attempt.begun:
                 effects += self._start(attempt)
+            elif isinstance(attempt, Member):
+                effects += self._reserves.kept(attempt, now)
         return effects
 
     def _start(self, attempt: Attempt) -> list[Effect]:
-        """It has its slot, and may begin."""
-        started = TaskStarted(task=attempt.task.id, kind=attempt.task.kind, epoch=attempt.epoch)
+        """It has its slot, and may begin. What a gang's payload refers to is fetched by its members."""
+        task, epoch, members = attempt.task, attempt.epoch, attempt.members
+        started = TaskStarted(task=task.id, kind=task.kind, epoch=epoch, members=members)
+        if members:
+            payload, follow, of = attempt.payload, attempt.follow, attempt.initiator
+            (attempt.payload, attempt.blobs), blobs = (b"", ()), attempt.blobs
+            lead = Lead(
+                task, epoch, payload, follow, auction=attempt.auction, members=members, blobs=blobs, source=of
+            )
+            return [started, lead]
         return [started, self._run(attempt)] if attempt.here else [started]
 
     @staticmethod
@@ -396,8 +441,10 @@ class Participant:
         return Run(attempt.task, attempt.epoch, payload, attempt.follow)
 
     def _finished(self, finished: Finished, now: float) -> list[Effect]:
-        attempt = self._occupancy.running.get(finished.task)
-        if attempt is None or attempt.epoch != finished.epoch:
+        attempt = self._held.get(finished.task)
+        if attempt is None:
+            return [*self._reserves.finished(finished, now), *self._tell_idle(None, now)]
+        if attempt.epoch != finished.epoch or attempt.started is None:
             return []  # it was given up in the meantime
         del self._held[finished.task]
         self._occupancy.leave(attempt)
@@ -405,12 +452,13 @@ class Participant:
         reason, detail = finished.reason, finished.error
         effects: list[Effect] = [TaskEnded(task=task, epoch=epoch, seconds=seconds, reason=reason, detail=detail)]
         if finished.blobs:
-            effects += self._leave_behind(attempt, finished.blobs)
+            effects += self._leave_behind(_key("left", attempt), attempt.initiator, finished.blobs)
         effects += self._release(attempt)
         effects += self._start_next(now)
         if reason is None:
-            self._observed(attempt.task, seconds, now)
-            load, heard = self._occupancy.load(attempt.initiator, now), self._heard.get(attempt.initiator, 0)
+            if not attempt.members:
+                self._observed(attempt.task, seconds, now)
+            load, heard = self._tell(attempt.initiator, now)
             decided = self._done(attempt, finished, now)
             value = finished.value if attempt.warrant is None else b""  # which its holders tell
             inform = Inform(attempt.auction, task, epoch, value, seconds, load, heard, finished.blobs)
@@ -488,18 +536,20 @@ class Participant:
         self, attempt: Attempt, reason: Reason, now: float, detail: str = "", seconds: float = 0.0, value: bytes = b""
     ) -> Send:
         to, task, epoch = attempt.initiator, attempt.task.id, attempt.epoch
-        load, heard = self._occupancy.load(to, now), self._heard.get(to, 0)
+        load, heard = self._tell(to, now)
         return Send(to, Failure(attempt.auction, task, epoch, reason, detail, seconds, load, heard, value))
 
     def _too_late(self, auction: AuctionId, task: TaskId, epoch: int, to: NodeId, now: float) -> Send:
         """What is not held cannot be cancelled: its end is on the way already."""
-        load, heard = self._occupancy.load(to, now), self._heard.get(to, 0)
+        load, heard = self._tell(to, now)
         return Send(to, Failure(auction, task, epoch, Reason.LATE, "it has ended here already", 0.0, load, heard))
 
     # -- what is large
 
     def _gathered(self, key: Key, error: str, now: float) -> list[Effect]:
         """All that an attempt's payload refers to is here: it may run. Or it cannot be had."""
+        if key[0] == SEAT:
+            return self._reserves.gathered(key, error, now)
         attempt = self._held.get(key[1])
         if attempt is None or _key("run", attempt) != key:
             return [Send(self._node, Release(key))]
@@ -511,10 +561,9 @@ class Participant:
     def _release(self, attempt: Attempt) -> list[Effect]:
         return [Send(self._node, Release(_key("run", attempt)))] if attempt.blobs else []
 
-    def _leave_behind(self, attempt: Attempt, blobs: References) -> list[Effect]:
-        """What its result refers to is kept until its initiator has it, or is gone."""
-        key = _key("left", attempt)
-        self._left_behind[key] = attempt.initiator
+    def _leave_behind(self, key: Key, to: NodeId, blobs: References) -> list[Effect]:
+        """What a result refers to is kept until whoever it goes to has it, or is gone."""
+        self._left_behind[key] = to
         effects: list[Effect] = [Send(self._node, Gather(key, blobs))]
         if len(self._left_behind) > LEFT_BEHIND_MAX:
             oldest, initiator = next(iter(self._left_behind.items()))
@@ -526,6 +575,11 @@ class Participant:
         for key in mine:
             del self._left_behind[key]
         return [Send(self._node, Release(key)) for key in mine]
+
+    @property
+    def leading(self) -> int:
+        """How many gangs are led from here."""
+        return len(self._occupancy.leading)
 
     @property
     def left_behind(self) -> int:
@@ -564,6 +618,10 @@ class Participant:
     def load(self) -> tuple[int, int, float]:
         """How many attempts run, how many wait, and the seconds of work that wait."""
         return self._occupancy.counts
+
+    def _tell(self, to: NodeId, now: float) -> tuple[Load, int]:
+        """The load as this initiator is told it, and the number of its last award that is counted in it."""
+        return self._occupancy.load(to, now), self._heard.get(to, 0)
 
     def _held_for(self, initiator: NodeId, task: TaskId) -> Attempt | None:
         attempt = self._held.get(task)

@@ -16,7 +16,21 @@ import msgspec
 from msgspec import Meta
 
 from .commitment_words import Warrant
-from .core import AuctionId, Count, Local, Message, NodeId, Outcome, Payload, References, Seconds, Task, TaskId, Text
+from .core import (
+    GANG_MAX,
+    AuctionId,
+    Count,
+    Local,
+    Message,
+    NodeId,
+    Outcome,
+    Payload,
+    References,
+    Seconds,
+    Task,
+    TaskId,
+    Text,
+)
 from .load import SLOTS_MAX, WAITING_MAX, Load
 
 TASKS_PER_CALL_MAX = 256
@@ -75,12 +89,14 @@ class Basis(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 class Bid(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The price of a task here: `terms` in seconds until done, the first of them "queue"; they sum to the cost.
 
-    `basis` is what the seconds of the run were estimated from; None: from the task's own words alone.
+    `basis` is what the seconds of the run were estimated from; None: from the task's own words alone. `seats`: so many
+    members of a gang this node could hold at once; when, its load says.
     """
 
     task: TaskId
     terms: Annotated[tuple[Term, ...], Meta(min_length=1, max_length=TERMS_MAX)]
     basis: Basis | None = None
+    seats: Annotated[int, Meta(ge=0, le=GANG_MAX)] = 0
 
 
 class Decline(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -93,6 +109,10 @@ Tasks: TypeAlias = Annotated[tuple[Task, ...], Meta(min_length=1, max_length=TAS
 TaskIds: TypeAlias = Annotated[tuple[TaskId, ...], Meta(min_length=1, max_length=TASKS_PER_CALL_MAX)]
 Bids: TypeAlias = Annotated[tuple[Bid, ...], Meta(max_length=TASKS_PER_CALL_MAX)]
 Declines: TypeAlias = Annotated[tuple[Decline, ...], Meta(max_length=TASKS_PER_CALL_MAX)]
+
+
+Members: TypeAlias = Annotated[tuple[NodeId, ...], Meta(max_length=GANG_MAX)]
+"""The node of each member of a gang, by rank."""
 
 
 class CallForProposals(Message, frozen=True, array_like=True):
@@ -131,7 +151,8 @@ class Award(Message, frozen=True, array_like=True):
 
     `number` rises with each award of this initiator, so that loads can say what they count. `blobs` are what the
     payload refers to: the initiator's node has them. `payment`: what the winner is paid, under a rule that pays.
-    `warrant`: who decides about its end (`commitment.py`).
+    `warrant`: who decides about its end (`commitment.py`). `members`: of a gang, the node of each, by rank; the first
+    is the one that this goes to, and leads (`gangs.py`).
     """
 
     auction: AuctionId
@@ -144,6 +165,7 @@ class Award(Message, frozen=True, array_like=True):
     blobs: References = ()
     payment: Seconds | None = None
     warrant: Warrant | None = None
+    members: Members = ()
 
 
 class Rejection(Message, frozen=True, array_like=True):

@@ -23,12 +23,28 @@ from parley.protocols.core import (
     Outcome,
     PeerDown,
     PeerUp,
+    Protocol,
     Publish,
     Run,
     Send,
     Stop,
     Task,
 )
+from parley.protocols.gang_words import (
+    Commence,
+    Dismiss,
+    Enlist,
+    Enlisted,
+    Lead,
+    Prolong,
+    Prolonged,
+    Reserve,
+    Reserved,
+    Returned,
+    Unreserved,
+    Withdraw,
+)
+from parley.protocols.leader import Leader
 from parley.protocols.participant import Asked, Participant, Pricing, Valuation
 from parley.protocols.performatives import (
     Availability,
@@ -47,8 +63,14 @@ from parley.protocols.performatives import (
     Renew,
 )
 
-TO_INITIATOR = (Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, PeerUp, PeerDown)
-TO_PARTICIPANT = (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, PeerDown)
+TO_INITIATOR = (
+    Proposal, Refusal, Inform, Failure, Renew, Availability, NotUnderstood, Reserved, Unreserved, PeerUp, PeerDown,
+)  # fmt: skip
+TO_PARTICIPANT = (
+    CallForProposals, Award, Rejection, Cancel, Fenced, Finished, Reserve, Withdraw, Enlist, Commence, Prolong, Dismiss,
+    PeerDown,
+)  # fmt: skip
+TO_LEADER = (Enlisted, Prolonged, Returned, Unreserved, PeerDown)
 
 
 def by_speed(speed: float) -> Valuation:
@@ -71,6 +93,8 @@ class Node:
         self.life = life
         self.initiator = Initiator(name, life, 7, rule)
         self.participant = Participant(name, slots, speed, value, lambda task, seconds, now: None)
+        self.leader = Leader(name, b" ".join)
+        self.roles: tuple[Protocol, ...] = (self.initiator, self.participant, self.leader)
         self.running: set[tuple[str, int]] = set()
         self.wake_at: float | None = None
 
@@ -144,20 +168,20 @@ class World:
                 node = self.nodes.get(to)
                 if node is None or (life and node.life != life):
                     continue
-                if isinstance(message, Finished):
+                if isinstance(message, Finished) and running[0]:  # else a leader has said so
                     if running not in node.running:
                         continue
                     node.running.discard(running)
                 self._deliver(node, message, sender)
             else:
                 node = self.nodes[wake[1]]
-                for role in (node.initiator, node.participant):
+                for role in node.roles:
                     if role.deadline is not None and role.deadline <= self.now:
                         self._perform(node, role.wake(self.now))
 
     @staticmethod
     def _deadline(node: Node) -> float | None:
-        deadlines = (node.initiator.deadline, node.participant.deadline)
+        deadlines = (role.deadline for role in node.roles)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def _deliver(self, node: Node, message: Message, sender: NodeId) -> None:
@@ -167,6 +191,8 @@ class World:
             self._perform(node, node.initiator.receive(message, sender, self.now))
         if isinstance(message, TO_PARTICIPANT):
             self._perform(node, node.participant.receive(message, sender, self.now))
+        if isinstance(message, TO_LEADER):
+            self._perform(node, node.leader.receive(message, sender, self.now))
 
     def _post(self, sender: NodeId, to: NodeId, message: Message, published: bool) -> None:
         if (sender, to) in self.deaf or (published and sender != to and self.random.random() < self.loss):
@@ -192,6 +218,10 @@ class World:
                     self.said.append((self.now, node.name, "all", message))
                     for to in sorted(self.nodes):
                         self._post(node.name, to, message, True)
+                case Lead():
+                    self._perform(node, node.leader.perform(effect, self.now))
+                case Stop(task_id, epoch) if node.leader.leads(task_id, epoch):
+                    self._perform(node, node.leader.perform(effect, self.now))
                 case Run(task, epoch, _):
                     self.starts[task.id, epoch, node.name, node.life] += 1
                     node.running.add((task.id, epoch))

@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 import commitment_mistakes
+import gang_mistakes
 import msgspec
 import pytest
 
@@ -295,6 +296,16 @@ def promises_forgotten(patch: pytest.MonkeyPatch) -> None:
 @bug("no orphans: a holder sees to nothing that nobody stands by", "L1", "L2", "L5", first=4)
 def no_orphans(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Holder, "_orphan", lambda self, register, now, slept: None)
+
+
+# --- gangs -----------------------------------------------------------------------------------------------------------
+
+bug("reserved for ever: what is kept for a gang does not expire", "G1", "K1", "L4", first=53)(
+    gang_mistakes.reserved_for_ever
+)
+bug("awarded too soon: before all slots of a gang are held", "K2", first=10)(gang_mistakes.awarded_too_soon)
+bug("left alone: when one member is lost, the others work on", "K1", "L4", "G1", first=51)(gang_mistakes.left_alone)
+bug("kept for nobody: the slots of a gang are given to others too", "S6", first=13)(gang_mistakes.kept_for_nobody)
 
 
 # --- the participant -------------------------------------------------------------------------------------------------

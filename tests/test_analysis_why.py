@@ -19,6 +19,7 @@ from parley.launch.analysis.why import Why, why
 from parley.protocols.award_rules import RULES
 from parley.protocols.batch_words import PROTOCOL
 from parley.protocols.core import State
+from parley.protocols.gangs import GANG
 from parley.protocols.performatives import Reason
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("why_*.txt"))
@@ -152,7 +153,7 @@ def test_clocks_that_differ_do_not_make_time_run_backwards(tmp_path: Path) -> No
 
 def test_every_reason_and_rule_has_words() -> None:
     assert words.REASONS.keys() == set(Reason)
-    assert words.RULES.keys() == {*RULES, PROTOCOL}
+    assert words.RULES.keys() == {*RULES, PROTOCOL, GANG}
     assert words.rule_words("of a newer parley") == "of a newer parley"
 
 

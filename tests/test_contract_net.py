@@ -13,9 +13,9 @@ from contract_world import World
 
 from parley.protocols.award_rules import RULES
 from parley.protocols.calls import BID_LIFE_S, PRICED_LOW, REVISED_S
-from parley.protocols.contract import RECALL_S
+from parley.protocols.contract import RECALL_S, REJECT_AFTER_S
 from parley.protocols.contract_events import AuctionAwarded, AuctionFailed, MessageDropped, TaskLost, TaskReassigned
-from parley.protocols.contract_net import LEASE_S, LOST_MAX, REJECT_AFTER_S, Initiator
+from parley.protocols.contract_net import LEASE_S, LOST_MAX, Initiator
 from parley.protocols.core import (
     Conditions,
     Effect,

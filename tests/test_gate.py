@@ -5,6 +5,7 @@ from __future__ import annotations
 from parley.protocols.commitment_words import Answer, AwardEntry, Hold, Learnt, Pledge, Spec, Talk, TombEntry
 from parley.protocols.core import Effect, Outcome, Record, Run, Send, State, Stop, Task
 from parley.protocols.epochs import Epoch
+from parley.protocols.gang_words import Lead
 from parley.protocols.gate import Gate
 from parley.protocols.seeking import Sought, ended
 from parley.protocols.swim_words import Ack
@@ -57,6 +58,15 @@ def test_an_attempt_waits_for_the_answer_to_its_own_award_only() -> None:
     assert list(gate.recorded(1)) == []
     assert passed(gate, answered("T"), mine, other) == [answered("T"), other]
     assert list(gate.recorded(2)) == [mine]
+
+
+def test_a_gang_is_led_when_its_award_is_answered_on_disk() -> None:
+    gate = Gate(True)
+    lead = Lead(TASK, 1, b"", auction="a.1.1", members=("n1", "n2"), blobs=(), source="n2")
+    assert passed(gate, answered("T"), lead) == [answered("T")]
+    assert list(gate.recorded(1)) == [lead]
+    assert passed(gate, answered("T"), lead, Stop("T", 1)) == [answered("T")]
+    assert list(gate.recorded(2)) == []
 
 
 def test_what_is_given_up_before_it_could_start_never_starts() -> None:

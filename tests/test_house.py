@@ -27,6 +27,7 @@ VOCABULARY = {
     "bid.submit", "bid.decline",
     "msg.send", "msg.recv", "msg.drop", "node.load", "gossip.merge", "round.end", "trade.meet", "price.round",
     "batch.open", "batch.column", "batch.divided", "batch.drop", "batch.move",
+    "gang.reserve", "gang.break", "reserve.hold", "reserve.end", "member.start", "member.end",
     "metric.objective", "task.hold", "task.move", "epoch.open", "epoch.fence",
 }  # fmt: skip
 

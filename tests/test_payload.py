@@ -398,3 +398,25 @@ def test_a_whole_in_a_whole_is_refused(store: BlobFolder) -> None:
         payload.unpack(
             msgpack.packb(msgpack.ExtType(LIFTED_CODE, msgpack.packb(["whole", outer.hash, outer.size]))), store
         )
+
+
+# --- the values of a gang --------------------------------------------------------------------------------------------
+
+
+@given(st.lists(PLAIN, max_size=20))
+def test_values_that_are_joined_are_their_list(values: list[object]) -> None:
+    assert payload.unpack(payload.joined([payload.pack(value) for value in values])) == values
+
+
+def test_nothing_joins_as_none_and_what_is_too_large_together_is_refused() -> None:
+    assert payload.unpack(payload.joined([b"", payload.pack(1)])) == [None, 1]
+    large = payload.pack(b"x" * (BYTES_MAX // 2))
+    with pytest.raises(PayloadError, match="cannot travel"):
+        payload.joined([large, large])
+
+
+def test_wholes_beside_each_other_come_back(store: BlobFolder) -> None:
+    values = [["x" * 100] * 60_000, ["y" * 100] * 60_000]
+    lifted = [payload.lift(value, store) for value in values]
+    assert [len(blobs) for _, blobs in lifted] == [1, 1]
+    assert payload.unpack(payload.joined([data for data, _ in lifted]), store) == values

@@ -36,17 +36,25 @@ def test_a_line_says_what_it_is_and_on_which_terms() -> None:
     line = {
         "kind": "train:shard", "args": {"shard": 3}, "id": "s3", "work": 1.5, "need": ["gpu", "vram=8GiB"],
         "only": ["site=lab"], "prefer": "gpu:5s", "priority": 2, "reward": 5, "deadline_s": 60, "timeout_s": 30,
-        "after": ["s1", "s2"], "replicas": 2, "gang": 2, "bytes": 1_000_000, "at_most_once": True,
+        "after": ["s1", "s2"], "replicas": 2, "bytes": 1_000_000, "at_most_once": True,
     }  # fmt: skip
     said = submission(json.dumps(line).encode(), FLAGS)
     assert said == Submission(
-        "train:shard", {"shard": 3}, label="s3", work=1.5, need=("gpu", "vram=8GiB", "slots=2"),
+        "train:shard", {"shard": 3}, label="s3", work=1.5, need=("gpu", "vram=8GiB"),
         only=("site=lab",), prefer=("gpu:5s",),
         priority=2, reward=5.0, deadline_s=60.0, timeout_s=30.0, after=("s1", "s2"), replicas=2, about={"bytes": 1e6},
         at_most_once=True,
     )  # fmt: skip
     first, second = said.submits()
     assert (first.label, second.label, first.after) == ("s3.1", "s3.2", ("s1", "s2"))
+
+
+def test_a_gang_is_members_anywhere_and_slots_are_of_one_node() -> None:
+    gang = submission(b'{"kind": "echo", "args": {}, "gang": 3, "need": ["slots=2"]}', FLAGS)
+    assert gang == Submission("echo", {}, gang=3, need=("slots=2",))
+    [submit] = gang.submits()
+    assert (submit.task.gang, submit.task.slots) == (3, 2)
+    assert submission(b'{"kind": "echo", "args": {}}', Terms(gang=4)).gang == 4
 
 
 def test_what_a_line_does_not_say_the_flags_do() -> None:
@@ -98,7 +106,7 @@ BAD = [
     ("a need that is none", b'{"kind": "echo", "args": {}, "need": ["vram<8GiB"]}', r"'vram<8GiB' is no need"),
     ("needs with a number", b'{"kind": "echo", "args": {}, "need": [1]}', r"need\[0\] is text, not a whole number"),
     ("a label with a space", b'{"kind": "echo", "args": {}, "id": "a b"}', r"'a b' is no label"),
-    ("a gang of none", b'{"kind": "echo", "args": {}, "gang": 0}', r"gang is 1 or more slots of one node, not 0"),
+    ("a gang of none", b'{"kind": "echo", "args": {}, "gang": 0}', r"gang is a whole number from 1 to 256, not 0"),
     ("bytes below zero", b'{"kind": "echo", "args": {}, "bytes": -1}', r"bytes is 0 or more, not -1"),
     ("no replicas", b'{"kind": "echo", "args": {}, "replicas": 0}', r"replicas is a whole number from 1 to 64"),
     ("not UTF-8", b'{"kind": "\xff", "args": {}}', r"not UTF-8"),

@@ -19,11 +19,12 @@ attempt that takes longer than `task.timeout_s` ends with the reason TIMEOUT.
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from ...protocols.core import Tag, Task
 from ...protocols.performatives import Finished, Output, Term
+from ..seats import NO_SEAT
 
 Tell: TypeAlias = Callable[[Finished | Output], None]
 Attempt: TypeAlias = tuple[str, int]
@@ -43,8 +44,18 @@ class Executor(typing.Protocol):
     def price(self, task: Task) -> Sequence[Term] | None:
         """The terms of the task's cost here in seconds, the queue apart; None: let the estimator say."""
 
-    def start(self, task: Task, epoch: int, payload: bytes, tell: Tell, *, follow: bool = False) -> None:
-        """Begin an attempt. Raises ProtocolError if it runs already, or if no slot is free for it: our own bug."""
+    def start(
+        self,
+        task: Task,
+        epoch: int,
+        payload: bytes,
+        tell: Tell,
+        *,
+        follow: bool = False,
+        env: Mapping[str, str] = NO_SEAT,
+    ) -> None:
+        """Begin an attempt, which finds `env` in its environment, if it has one. Raises ProtocolError if it runs
+        already, or if no slot is free for it: our own bug."""
 
     def resume(self, task: str, epoch: int, size: int) -> None:
         """So many bytes of its output were read. One that has ended is no error."""

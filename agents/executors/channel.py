@@ -17,6 +17,8 @@ msgpack only: workers must start quickly.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 import msgpack
@@ -42,6 +44,7 @@ class Request(NamedTuple):
     """One attempt: call `function` ("pkg.mod:func") with the packed `arguments`.
 
     `own`: the function is allowed by a pattern, so it must be one that its module defines, not one that it imports.
+    `env`: what it finds in its environment, beside its task and epoch.
     """
 
     task: str
@@ -49,6 +52,7 @@ class Request(NamedTuple):
     function: str
     own: bool
     arguments: bytes
+    env: Mapping[str, str] = MappingProxyType({})
 
 
 class Reply(NamedTuple):
@@ -69,7 +73,8 @@ class Reply(NamedTuple):
 
 def encode_request(request: Request) -> Frame:
     """What is to be written, one after the other."""
-    return _encode(request[:-1], request.arguments)
+    task, epoch, function, own, arguments, env = request
+    return _encode((task, epoch, function, own, dict(env)), arguments)
 
 
 def encode_reply(reply: Reply) -> Frame:
@@ -86,8 +91,8 @@ def _encode(parts: tuple[object, ...], payload: bytes) -> Frame:
 def decode_request(frame: Frame) -> Request:
     head, arguments = frame
     match _decode(head):
-        case [str(task), int(epoch), str(function), bool(own)]:
-            return Request(task, epoch, function, own, arguments)
+        case [str(task), int(epoch), str(function), bool(own), dict(env)]:
+            return Request(task, epoch, function, own, arguments, env)
     raise ChannelError("the agent sent a frame that is no request")
 
 

@@ -45,6 +45,7 @@ from ...protocols.performatives import Finished, Reason, Stream, Term
 from ..blob_folder import BlobError, BlobFolder
 from ..blobs import references
 from ..payload import Blob, PayloadError, pack, unpack
+from ..seats import NO_SEAT
 from .attempts import Attempts
 from .base import Tell
 from .guarded import Child, Guard, GuardLostError, RefusedError
@@ -344,8 +345,17 @@ class CommandExecutor:
     def price(self, task: Task) -> Sequence[Term] | None:
         return None
 
-    def start(self, task: Task, epoch: int, payload: bytes, tell: Tell, *, follow: bool = False) -> None:
-        self._attempts.start(task, epoch, tell, follow, lambda window: self._run(task, epoch, payload, window))
+    def start(
+        self,
+        task: Task,
+        epoch: int,
+        payload: bytes,
+        tell: Tell,
+        *,
+        follow: bool = False,
+        env: Mapping[str, str] = NO_SEAT,
+    ) -> None:
+        self._attempts.start(task, epoch, tell, follow, lambda window: self._run(task, epoch, payload, window, env))
 
     def resume(self, task: str, epoch: int, size: int) -> None:
         self._attempts.resume(task, epoch, size)
@@ -361,13 +371,17 @@ class CommandExecutor:
         if self._guard:
             await self._guard.close()
 
-    async def _run(self, task: Task, epoch: int, payload: bytes, window: Window) -> Finished:
+    async def _run(
+        self, task: Task, epoch: int, payload: bytes, window: Window, env: Mapping[str, str]
+    ) -> Finished:
         clock = asyncio.get_running_loop().time
         began = clock()
-        reason, error, value, blobs = await self._attempt(task, epoch, payload, window)
+        reason, error, value, blobs = await self._attempt(task, epoch, payload, window, env)
         return Finished(task.id, epoch, reason, value, error, clock() - began, references(blobs))
 
-    async def _attempt(self, task: Task, epoch: int, payload: bytes, window: Window) -> _End:
+    async def _attempt(
+        self, task: Task, epoch: int, payload: bytes, window: Window, env: Mapping[str, str]
+    ) -> _End:
         until = asyncio.get_running_loop().time() + task.timeout_s
         if self._closed:
             return _End(Reason.DIED, "this node is shutting down", b"")
@@ -378,7 +392,8 @@ class CommandExecutor:
             command = Command.read(payload, self._blobs)
             if command.has_files:
                 place, command = await self._placed(command)
-            running = _Running(self._living_guard(), command, self._environment(task, epoch, command), window, place)
+            found = self._environment(task, epoch, command, env)
+            running = _Running(self._living_guard(), command, found, window, place)
         except (PayloadError, BlobError, OSError) as error:
             if place is not None:
                 self._remove_later(place)
@@ -455,8 +470,11 @@ class CommandExecutor:
             self._guard = Guard()
         return self._guard
 
-    def _environment(self, task: Task, epoch: int, command: Command) -> dict[bytes, bytes]:
+    def _environment(
+        self, task: Task, epoch: int, command: Command, env: Mapping[str, str]
+    ) -> dict[bytes, bytes]:
         own = {b"PARLEY_TASK": task.id.encode(), b"PARLEY_EPOCH": b"%d" % epoch}
+        own |= {name.encode(): value.encode() for name, value in env.items()}
         return {**os.environb, **own, **self._env, **command.env}
 
 

@@ -22,7 +22,7 @@ stopped. While OUTPUT_UNREAD_MAX bytes of an answer are told and not read, nothi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from ...protocols.core import ProtocolError, Tag, Task
 from ...protocols.performatives import OUTPUT_BYTES_MAX, OUTPUT_UNREAD_MAX, Finished, Output, Reason, Stream, Term
 from ..blob_folder import BlobError, BlobFolder
 from ..payload import BYTES_MAX, PayloadError, pack, unpack
+from ..seats import NO_SEAT
 from .base import Attempt, Tell
 from .http_connection import Connection
 from .http_models import Models, parse
@@ -190,7 +191,16 @@ class HttpExecutor:
             terms.append(("server_queue", min(queue.ahead * run_s / queue.parallel, SECONDS_MAX)))
         return terms
 
-    def start(self, task: Task, epoch: int, payload: bytes, tell: Tell, *, follow: bool = False) -> None:
+    def start(
+        self,
+        task: Task,
+        epoch: int,
+        payload: bytes,
+        tell: Tell,
+        *,
+        follow: bool = False,
+        env: Mapping[str, str] = NO_SEAT,
+    ) -> None:
         attempt = (task.id, epoch)
         named = parse(task.kind)
         if named is None:

@@ -35,6 +35,7 @@ from ...protocols.performatives import Finished, Reason, Stream, Term
 from ..blob_folder import BlobError, BlobFolder
 from ..blobs import references
 from ..payload import Blob, PayloadError, lift, pack, unpack
+from ..seats import NO_SEAT
 from .attempts import Attempts
 from .base import Tell
 from .window import Window
@@ -48,7 +49,8 @@ NAME_CHARS_MAX = 32
 
 @dataclass(frozen=True)
 class Job:
-    """What the owner's code is told of a task; `arguments` are None while it is only priced."""
+    """What the owner's code is told of a task; `arguments` are None while it is only priced. `env`: of a member of a
+    gang, what a command would find in its environment (`PARLEY_RANK`, ...)."""
 
     id: str
     kind: str
@@ -57,6 +59,7 @@ class Job:
     work: float | None
     about: Mapping[str, float | str]
     timeout_s: float
+    env: Mapping[str, str] = field(default_factory=lambda: NO_SEAT)
     _window: Window | None = field(default=None, repr=False)
 
     def print(self, text: str) -> None:
@@ -111,8 +114,17 @@ class OwnExecutor:
             return None
         return terms if all(math.isfinite(cost) and 0.0 <= cost <= SECONDS_MAX for _, cost in terms) else None
 
-    def start(self, task: Task, epoch: int, payload: bytes, tell: Tell, *, follow: bool = False) -> None:
-        self._attempts.start(task, epoch, tell, follow, lambda window: self._run(task, epoch, payload, window))
+    def start(
+        self,
+        task: Task,
+        epoch: int,
+        payload: bytes,
+        tell: Tell,
+        *,
+        follow: bool = False,
+        env: Mapping[str, str] = NO_SEAT,
+    ) -> None:
+        self._attempts.start(task, epoch, tell, follow, lambda window: self._run(task, epoch, payload, window, env))
 
     def resume(self, task: str, epoch: int, size: int) -> None:
         self._attempts.resume(task, epoch, size)
@@ -125,14 +137,16 @@ class OwnExecutor:
         if close := getattr(self._own, "close", None):
             await close()
 
-    async def _run(self, task: Task, epoch: int, payload: bytes, window: Window) -> Finished:
+    async def _run(
+        self, task: Task, epoch: int, payload: bytes, window: Window, env: Mapping[str, str]
+    ) -> Finished:
         clock = asyncio.get_running_loop().time
         began = clock()
         reason, value, error = Reason.ERROR, b"", ""
         try:
             arguments = await self._arguments(task, payload)
             async with asyncio.timeout(task.timeout_s) as limit:
-                value, blobs = await self._value(await self._own.run(_job(task, epoch, arguments, window)))
+                value, blobs = await self._value(await self._own.run(_job(task, epoch, arguments, window, env)))
             return Finished(task.id, epoch, value=value, seconds=clock() - began, blobs=references(blobs))
         except PayloadError as failure:
             error = str(failure)
@@ -159,9 +173,11 @@ class OwnExecutor:
         return await asyncio.to_thread(lift, value, self._blobs)
 
 
-def _job(task: Task, epoch: int, arguments: object, window: Window | None) -> Job:
+def _job(
+    task: Task, epoch: int, arguments: object, window: Window | None, env: Mapping[str, str] = NO_SEAT
+) -> Job:
     about = dict(task.conditions.about)
-    return Job(task.id, task.kind, epoch, arguments, task.work, about, task.timeout_s, window)
+    return Job(task.id, task.kind, epoch, arguments, task.work, about, task.timeout_s, env, window)
 
 
 def _told(error: Exception) -> str:

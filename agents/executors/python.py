@@ -33,6 +33,7 @@ from ...protocols.core import ProtocolError, Tag, Task
 from ...protocols.performatives import Finished, Reason, Term
 from ..blobs import references
 from ..resources import allows
+from ..seats import NO_SEAT
 from .attempts import Attempts
 from .base import Tell
 from .channel import Request
@@ -108,10 +109,19 @@ class PythonExecutor:
     def price(self, task: Task) -> Sequence[Term] | None:
         return None
 
-    def start(self, task: Task, epoch: int, payload: bytes, tell: Tell, *, follow: bool = False) -> None:
+    def start(
+        self,
+        task: Task,
+        epoch: int,
+        payload: bytes,
+        tell: Tell,
+        *,
+        follow: bool = False,
+        env: Mapping[str, str] = NO_SEAT,
+    ) -> None:
         if len(self._attempts) >= self._slots:
             raise ProtocolError(f"{task.id} was started without one of {self._slots} slots free")
-        self._attempts.start(task, epoch, tell, follow, lambda window: self._run(task, epoch, payload, window))
+        self._attempts.start(task, epoch, tell, follow, lambda window: self._run(task, epoch, payload, window, env))
 
     def resume(self, task: str, epoch: int, size: int) -> None:
         self._attempts.resume(task, epoch, size)
@@ -129,7 +139,9 @@ class PythonExecutor:
         if self._workers:
             await asyncio.wait([worker.gone for worker in self._workers], timeout=CLOSE_S)
 
-    async def _run(self, task: Task, epoch: int, payload: bytes, window: Window) -> Finished:
+    async def _run(
+        self, task: Task, epoch: int, payload: bytes, window: Window, env: Mapping[str, str]
+    ) -> Finished:
         clock = asyncio.get_running_loop().time
         began = clock()
         until = began + task.timeout_s
@@ -138,7 +150,7 @@ class PythonExecutor:
         if not self.offers(task.kind):
             error = f"this node does not run {task.kind}: start it with --allow {task.kind}"
             return Finished(task.id, epoch, Reason.ERROR, error=error)
-        request = Request(task.id, epoch, task.kind, task.kind not in self._allow, payload)
+        request = Request(task.id, epoch, task.kind, task.kind not in self._allow, payload, dict(env))
         reason, warm = Reason.DIED, False
         worker: WorkerProcess | None = None
         try:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -24,6 +24,7 @@ from ...protocols.core import ProtocolError, Tag, Task
 from ...protocols.performatives import Finished, Reason, Term
 from ..blobs import references
 from ..payload import PayloadError, blobs_of, pack, unpack
+from ..seats import NO_SEAT
 from .base import Attempt, Tell
 
 KINDS = ("echo", "sleep", "work")
@@ -97,7 +98,16 @@ class SimulatedExecutor:
     def price(self, task: Task) -> Sequence[Term] | None:
         return None
 
-    def start(self, task: Task, epoch: int, payload: bytes, tell: Tell, *, follow: bool = False) -> None:
+    def start(
+        self,
+        task: Task,
+        epoch: int,
+        payload: bytes,
+        tell: Tell,
+        *,
+        follow: bool = False,
+        env: Mapping[str, str] = NO_SEAT,
+    ) -> None:
         key = (task.id, epoch)
         if key in self._ends:
             raise ProtocolError(f"attempt {key} was started twice")

@@ -40,6 +40,7 @@ from typing import BinaryIO
 
 from ..blob_folder import BlobError, BlobFolder
 from ..payload import PayloadError, lift, pack, unpack
+from ..seats import NAMES
 from . import channel
 from .channel import ERROR_CHARS_MAX, Reply, Request
 
@@ -120,7 +121,9 @@ def answer(request: Request, slowdown: float, blobs: BlobFolder | None = None) -
 
     Large arguments are taken from `blobs`, large results put there; None: there are none.
     """
-    os.environ.update(PARLEY_TASK=request.task, PARLEY_EPOCH=str(request.epoch))
+    for name in NAMES:  # of the gang that the former was a member of
+        os.environ.pop(name, None)
+    os.environ.update(request.env, PARLEY_TASK=request.task, PARLEY_EPOCH=str(request.epoch))
     try:
         function = _find(request.function, request.own)
         positional, named = _arguments(request, blobs)

@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...protocols.core import Tag, Task
 from ...protocols.performatives import Finished, Output, Reason, Term
 from ..blob_folder import BlobFolder
+from ..seats import NO_SEAT
 from .base import Attempt, Executor, Tell
 from .own import OwnExecutor
 
@@ -44,7 +45,16 @@ class Workshop:
         executor = self._executor(task.kind)
         return executor.price(task) if executor is not None else None
 
-    def start(self, task: Task, epoch: int, payload: bytes, tell: Tell, *, follow: bool = False) -> None:
+    def start(
+        self,
+        task: Task,
+        epoch: int,
+        payload: bytes,
+        tell: Tell,
+        *,
+        follow: bool = False,
+        env: Mapping[str, str] = NO_SEAT,
+    ) -> None:
         executor = self._executor(task.kind)
         if executor is None:  # it was offered when it was priced, and no longer is
             error = f"this node does not offer the kind {task.kind} any more"
@@ -59,7 +69,7 @@ class Workshop:
                 self._running.pop(attempt, None)
             tell(message)
 
-        executor.start(task, epoch, payload, told, follow=follow)
+        executor.start(task, epoch, payload, told, follow=follow, env=env)
 
     def resume(self, task: str, epoch: int, size: int) -> None:
         if executor := self._running.get((task, epoch)):

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from ...protocols.contract_events import BatchLine, BidLine, DeclineLine
 from ...protocols.core import State
 from ...protocols.performatives import Reason
-from .why import Award, Loss, Step, Why
+from .why import Award, Loss, Step, Why, where
 from .words import BY_COST, REASONS, clean, duration, evidence, listed, rule_words
 
 BIDS_SHOWN = 10
@@ -119,6 +119,8 @@ class _Card:
         yield from self._wrap(rule_words(award.rule))
         if award.batch is not None:
             yield from self._wrap(_batch_words(award.batch))
+        if award.members:
+            yield from self._wrap(f"members  {where(award.members)}; rank 0, on {award.winner}, leads")
         if award.payment is not None:
             most = f", of at most {duration(award.reserve)}" if award.reserve > 0.0 else ""
             yield from self._wrap(f"{award.winner} is paid {duration(award.payment)}{most}")
@@ -241,6 +243,9 @@ class _Card:
 
 def _verdict(award: Award) -> str:
     """Who won and by how much, in words."""
+    if award.members:
+        nodes = len(set(award.members))
+        return f"a gang of {len(award.members)} on {'1 node' if nodes == 1 else f'{nodes} nodes'}; {award.winner} leads"
     winner, second, margin = award.winner, award.runner_up, award.margin
     if second is None or margin is None:
         return f"{winner} wins, the only one to bid"

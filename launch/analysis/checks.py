@@ -17,11 +17,13 @@ from ...protocols.contract_events import (
     StepLine,
 )
 from ...protocols.core import Event, Task
+from ...protocols.gangs import GANG
 from ...protocols.load import Outlook
 from ...protocols.open_cry import lot_of
 from ...protocols.performatives import Reason
 from .divisions import check_share
 from .evidence import Evidence, Place
+from .gangs import check_gang
 
 JUDGED = frozenset({Reason.BUSY, Reason.REPLICA, Reason.RESERVE, Reason.OUTBID})
 """Why an initiator itself counts a bidder as declining: its node has logged no such thing."""
@@ -76,7 +78,10 @@ def check_award(evidence: Evidence, place: Place, event: Event) -> bool:
     for decline in award.declines:
         _decline_as_logged(evidence, place, award, decline)
     step = evidence.steps.get((place.file, place.life, award.number))
-    if step is None:
+    if award.rule == GANG:  # the plan goes on without it, until its nodes have told what they keep
+        _seed_of_its_node(evidence, place, award)
+        check_gang(evidence, place, award)
+    elif step is None:
         if not award.number:
             evidence.cannot("awards of an older Parley, without their plan: their order was not recomputed")
         elif evidence.gaps or place.line > evidence.last_plan.get((place.file, place.life), 0):
@@ -95,7 +100,7 @@ def _award_itself(evidence: Evidence, place: Place, award: AuctionAwarded) -> No
         if total != bid.cost:
             evidence.differs(place, f"bids[{bid.node}].cost", bid.cost, total)
     rule = RULES.get(award.rule)
-    if rule is None:
+    if rule is None and award.rule != GANG:
         evidence.differs(place, "rule", award.rule, list(RULES))
         return
     offers = [
@@ -105,11 +110,15 @@ def _award_itself(evidence: Evidence, place: Place, award: AuctionAwarded) -> No
     if not offers:
         evidence.differs(place, "bids", [], "at least the winner's")
         return
-    best = rule.choose(offers, award.seed)
+    if rule is None:  # a gang's: who leads it, `check_gang` looks at
+        best = next((offer for offer in offers if offer.node == award.winner), offers[0])
+    else:
+        best = rule.choose(offers, award.seed)
+    pay = rule.pay if rule is not None else None
     second = min(
         [offer for offer in offers if offer is not best], key=lambda offer: (offer.cost, offer.node), default=None
     )
-    payment = rule.pay(best, offers, award.reserve) if rule.pay is not None else None
+    payment = pay(best, offers, award.reserve) if pay is not None else None
     told = {
         "winner": (award.winner, best.node),
         "cost": (award.cost, best.cost),
@@ -120,7 +129,7 @@ def _award_itself(evidence: Evidence, place: Place, award: AuctionAwarded) -> No
     for field, (logged, recomputed) in told.items():
         if logged != recomputed:
             evidence.differs(place, field, logged, recomputed)
-    if rule.pay is None and award.reserve != 0.0:
+    if pay is None and award.reserve != 0.0:
         evidence.differs(place, "reserve", award.reserve, 0.0)
     if 0.0 < award.reserve < best.cost:
         evidence.differs(place, "reserve", award.reserve, f"at least {best.cost}")

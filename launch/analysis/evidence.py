@@ -20,6 +20,7 @@ from ...protocols.contract_events import (
     StepLine,
 )
 from ...protocols.core import Event
+from ...protocols.gang_words import GangReserving
 from .logfile import Gap
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ class Evidence:
         self.tables: dict[tuple[str, int], Table | None] = {}  # by session and members; None: a column is missing
         self.bounds: dict[tuple[str, int], float] = {}  # the same: the best that the price rounds so far prove
         self.capacity: dict[str, set[tuple[int, float]]] = {}  # slots and speed, of each life of a node
+        self.reserving: dict[tuple[str, str, str], tuple[Place, GangReserving]] = {}  # by file, auction and task
+        self.reserved: dict[tuple[str, str, str], int] = {}  # members, by node, auction and task
+        self.members: defaultdict[tuple[str, int], set[tuple[str, ...]]] = defaultdict(set)  # by task and epoch
         self.traded: set[tuple[str, str, str]] = set()  # session, task, and to whom it went afterwards
         self.to_check: list[tuple[Place, Event]] = []
         self.differences: list[Difference] = []
@@ -99,6 +103,8 @@ class Evidence:
     def award_made(self, place: Place, award: AuctionAwarded) -> None:
         self.awards.setdefault((place.file, place.life, award.number), (place, award))
         self.awarded.setdefault(award.task, []).append((place, award.epoch))
+        if award.members:
+            self.members[award.task, award.epoch].add(award.members)
         self._awards_of[place.file, place.life] += 1
         self.numbers[place] = self._awards_of[place.file, place.life]
         if award.number:

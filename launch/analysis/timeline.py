@@ -1,6 +1,6 @@
 """What happened when, for pictures: one pass over the logs of a run gives attempts, tasks, awards, loads, members.
 
-    task.start ... task.end in one node's log           an Attempt, in a slot of that node
+    task.start ... task.end in one node's log           an Attempt, in a slot of that node; member.start likewise
     task.submit, auction.award, task.lost, task.commit  a TaskTold
     node.start, node.load, node.stop, peer.state        a NodeTold, with the moments at which others knew of it
 
@@ -32,6 +32,7 @@ from ...protocols.contract_events import (
     TaskStarted,
 )
 from ...protocols.core import Event, State
+from ...protocols.gang_words import MemberEnded, MemberStarted
 from ...protocols.performatives import TRANSIENT
 from ...protocols.service import TaskSubmitted
 from ...protocols.swim_words import PeerState, Presence
@@ -57,6 +58,7 @@ class Attempt(msgspec.Struct, gc=False):
     reason: str
     slot: int = 0
     seconds: float = 0.0
+    rank: int | None = None  # of a gang's member
 
 
 class AwardTold(msgspec.Struct, gc=False):
@@ -174,13 +176,14 @@ class Timeline(msgspec.Struct):
 
     @property
     def committed(self) -> list[Attempt]:
-        """The attempts that count: one for each task that is done."""
+        """The attempts that count: one for each task that is done, or for each member of a gang that is."""
         return [
             attempt
             for attempt in self.attempts
             if not attempt.reason
             and (task := self.tasks[attempt.task]).state == State.DONE
-            and (task.epoch, task.node) == (attempt.epoch, attempt.node)
+            and task.epoch == attempt.epoch
+            and (attempt.rank is not None or task.node == attempt.node)
         ]
 
 
@@ -203,7 +206,7 @@ class _Reading:
         self._nodes: dict[str, NodeTold] = {}
         self._tasks: dict[str, TaskTold] = {}
         self._attempts: list[Attempt] = []
-        self._under_way: dict[str, dict[tuple[str, int], Attempt]] = {}
+        self._under_way: dict[str, dict[tuple[str, int, int | None], Attempt]] = {}
         self._awards: list[AwardTold] = []
         self._opened: dict[str, float] = {}
         self._opened_here: dict[tuple[str, str], float] = {}  # sessions, by their members
@@ -266,9 +269,13 @@ class _Reading:
     def _note(self, head: Head, event: Event, at: float, node: NodeTold) -> None:
         match event:
             case TaskStarted():
-                self._start(event, at, node)
-            case TaskEnded():
-                attempt = self._under_way[node.node].pop((event.task, event.epoch), None)
+                if not event.members:  # else it is led from here, and takes no slot
+                    self._start(event.task, event.kind, event.epoch, None, at, node)
+            case MemberStarted():
+                self._start(event.task, event.kind, event.epoch, event.rank, at, node)
+            case TaskEnded() | MemberEnded():
+                rank = event.rank if isinstance(event, MemberEnded) else None
+                attempt = self._under_way[node.node].pop((event.task, event.epoch, rank), None)
                 if attempt is not None:
                     attempt.end_s = max(at, attempt.start_s)  # a wall clock may be set back
                     attempt.reason = str(event.reason or "")
@@ -335,12 +342,12 @@ class _Reading:
             event.certificate,
         )
 
-    def _start(self, event: TaskStarted, at: float, node: NodeTold) -> None:
-        attempt = Attempt(event.task, event.epoch, node.node, event.kind, at, at, CUT)
+    def _start(self, name: str, kind: str, epoch: int, rank: int | None, at: float, node: NodeTold) -> None:
+        attempt = Attempt(name, epoch, node.node, kind, at, at, CUT, rank=rank)
         self._attempts.append(attempt)
-        self._under_way[node.node][event.task, event.epoch] = attempt
-        task = self._task(event.task)
-        task.kind = task.kind or event.kind
+        self._under_way[node.node][name, epoch, rank] = attempt
+        task = self._task(name)
+        task.kind = task.kind or kind
 
     def _cut(self, node: NodeTold) -> None:
         """It was started again: what ran before ended at the latest with the last load it told before."""

@@ -50,7 +50,7 @@ def events(line: Timeline) -> Iterator[dict[str, object]]:
         color = DONE_COLOR if not attempt.reason else LOST_COLOR if attempt.reason == "cut" else FAILED_COLOR
         name = f"{attempt.kind.rpartition(':')[2]} {attempt.task}"
         yield {"ph": "X", "cat": "run", "name": name, **place, "dur": length, "cname": color, "args": args}
-        if (attempt.task, attempt.epoch, attempt.node) in arrows:
+        if (attempt.task, attempt.epoch, attempt.node) in arrows and not attempt.rank:
             yield {**_arrow("f", attempt.task, attempt.epoch), "bp": "e", **place}
     spans = [((one.initiator, AWARDS), _us(one.at_s), AWARD_US) for one in line.awards]
     for award, length in zip(line.awards, _lengths(spans), strict=True):

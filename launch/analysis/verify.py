@@ -7,6 +7,7 @@
                    must be those that the bids of the next were made on, with room where it went
     auction.close  the prices called must give this winner at this price
     price.round, batch.divided, trade.meet    see `divisions.py`
+    gang.reserve, member.start                see `gangs.py`
     metric.objective                          see `reckonings.py`
 
 The code that recomputes is the protocols' own (`award_rules`, `load`, `auctions`), so a difference is one of the
@@ -41,11 +42,13 @@ from ...protocols.contract_events import (
     TaskStarted,
 )
 from ...protocols.core import Event
+from ...protocols.gang_words import GangReserving, MemberStarted, ReserveHeld
 from ...protocols.reckoning import ObjectiveReached
 from ...protocols.service import TaskSubmitted
 from .checks import check_award, check_bid, check_close, check_plan
 from .divisions import check_column, check_division, check_meeting, check_price
 from .evidence import Difference, Evidence, Place
+from .gangs import check_member, check_reserving
 from .logfile import Gap
 from .reckonings import Reckoned, check_capacity
 from .run import KNOWN, open_run, understand
@@ -78,6 +81,8 @@ CHECKS: Mapping[type[Event], Callable[[Evidence, Place, Event], bool]] = {
     BatchDivided: check_division,
     TradeMet: check_meeting,
     ObjectiveReached: check_capacity,
+    GangReserving: check_reserving,
+    MemberStarted: check_member,
 }
 """Each answers whether it could compare; what it finds it leaves in the evidence."""
 
@@ -138,6 +143,10 @@ def _keep(evidence: Evidence, place: Place, event: Event) -> None:
         case TaskCommitted():
             evidence.epochs.setdefault(event.task, set()).add(event.epoch)
             evidence.committed.add(event.task)
+        case GangReserving():
+            evidence.reserving[place.file, event.auction, event.task] = (place, event)
+        case ReserveHeld():
+            evidence.reserved[place.node, event.auction, event.task] = event.members
         case PriceTried():
             evidence.prices.setdefault(event.auction, []).append((place, event))
         case AuctionClosed():

@@ -9,7 +9,7 @@ Nothing is recomputed: an `auction.award` line holds all that its award was made
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -32,6 +32,7 @@ from ...protocols.contract_events import (
     TaskStarted,
 )
 from ...protocols.core import Event, State
+from ...protocols.gang_words import GangBroken, GangReserving, MemberEnded, MemberStarted, ReserveEnded, ReserveHeld
 from ...protocols.performatives import Reason
 from ...protocols.service import TaskSubmitted
 from ...protocols.swim_words import PeerState, Presence
@@ -43,6 +44,13 @@ OPENED = {
     "orphan": "whoever had it is silent",
     "cancel": "its end is wanted, whoever works at it",
     "move": "one of them is dead",
+}
+RELEASED: dict[Reason, str] = {
+    Reason.LEASE: "expired, for nobody asked for them again",
+    Reason.CANCELLED: "they are not wanted any more",
+    Reason.ORPHANED: "whoever wanted them is gone",
+    Reason.BUSY: "they have been waited for in vain",
+    Reason.DRAINING: "the node is about to leave",
 }
 UNKNOWN = "unknown"
 """The state of a task if the one log that would tell it is missing."""
@@ -70,8 +78,8 @@ class Loss(msgspec.Struct, frozen=True):
 class Award(msgspec.Struct, frozen=True):
     """One award, and all it was made from. Costs, terms and margin are seconds until done; under a rule that pays,
     `payment` is what the winner is paid, in the same unit, and `reserve` the most it could have been (0: no limit).
-    `batch`: a session has named the winner. `what_if` is what would have changed it; `lost`: it came to nothing, and
-    the task was offered again."""
+    `batch`: a session has named the winner. `members`: of a gang, which the winner leads, the node of each, by rank.
+    `what_if` is what would have changed it; `lost`: it came to nothing, and the task was offered again."""
 
     epoch: int
     winner: str
@@ -89,6 +97,7 @@ class Award(msgspec.Struct, frozen=True):
     what_if: tuple[Change, ...] = ()
     lost: Loss | None = None
     batch: BatchLine | None = None
+    members: tuple[str, ...] = ()
 
 
 class Unbid(msgspec.Struct, frozen=True):
@@ -261,6 +270,7 @@ class _Story:
                 payment=event.payment,
                 reserve=event.reserve,
                 batch=event.batch,
+                members=event.members,
                 what_if=what_if(event.rule, event.winner, bids, event.declines, event.silent),
             )
         )
@@ -296,13 +306,30 @@ class _Story:
                 return f"{sold} in an {form} auction" if form.falls else f"{sold} in a {form} auction"
             case AuctionAwarded():
                 again = "awarded again, to" if event.epoch > 1 else "awarded to"
-                return f"{again} {event.winner} (award {event.epoch})"
+                along = f", with {len(event.members)} members on {where(event.members)}" if event.members else ""
+                return f"{again} {event.winner} (award {event.epoch}){along}"
             case AuctionFailed():
                 return f"nobody bid: {len(event.declines)} declined, {len(event.silent)} silent"
             case TaskAccepted():
                 return "accepted, to run next" if event.waiting else "accepted, to run now"
             case TaskStarted():
-                return f"started (award {event.epoch})"
+                return f"started (award {event.epoch})" if not event.members else f"leads it (award {event.epoch})"
+            case GangReserving():
+                asked = ", ".join(f"{line.node} ({line.members})" for line in event.places if line.members)
+                return f"reserves slots for its {event.size} members, one node after the other: {asked}"
+            case GangBroken():
+                why = _reason(event.reason, event.detail)
+                return f"not all slots could be had, so none are kept: {event.peer}: {why}"
+            case ReserveHeld():
+                waited = f", after {duration(event.waited_s)}" if event.waited_s else ""
+                return f"keeps the slots of {_members(event.members)}{waited}"
+            case ReserveEnded():
+                return f"lets the slots of {_members(event.members)} go: {RELEASED.get(event.reason, event.reason)}"
+            case MemberStarted():
+                return f"rank {event.rank} started (award {event.epoch})"
+            case MemberEnded():
+                how = _reason(event.reason, event.detail)
+                return f"rank {event.rank} ended after {duration(event.seconds)}: {how}"
             case TaskEnded():
                 return f"ended after {duration(event.seconds)}: {_reason(event.reason, event.detail)}"
             case TaskLost():
@@ -314,6 +341,19 @@ class _Story:
             case PeerState():
                 return f"{event.peer} counts as {event.state}{_detail(event.reason)}"
         return None
+
+
+def where(members: Sequence[str]) -> str:
+    """The nodes of the members of a gang, and how many are on each.
+
+    >>> where(("n1", "n1", "n4"))
+    'n1 (2), n4 (1)'
+    """
+    return ", ".join(f"{node} ({members.count(node)})" for node in dict.fromkeys(members))
+
+
+def _members(count: int) -> str:
+    return "1 member" if count == 1 else f"{count} members"
 
 
 def _reason(reason: Reason | None, detail: str) -> str:

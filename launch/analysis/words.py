@@ -40,6 +40,7 @@ RULES = {
     "prices": "one of a batch, whose tasks all nodes have divided at prices that they agreed on",
     "most-free": "first come, first served, to the node with the most free slots",
     "longest-heaviest": "the longest task first, to the heaviest node that is free",
+    "gang": "members at once, where all could end soonest, on the fewest nodes; the first of them leads",
     "random": "first come, first served, to any bidder with equal chance",
 }
 BY_COST = frozenset({"contract-net", "first-price", "vickrey", "english", "dutch", "iterated"})

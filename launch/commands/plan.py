@@ -50,6 +50,8 @@ def plan(
     far that is from the optimum at most.
     """
     terms = task_options.Terms(**flags)
+    if terms.gang is not None:
+        raise Problem("a plan is made for one task on one node; a gang goes where its slots come free", Exit.USAGE)
     if path is not None:
         if words or arguments is not None:
             raise Problem("either a task, or --file, whose lines say the tasks", Exit.USAGE)

@@ -39,6 +39,7 @@ class TaskOptions(TypedDict, total=False):
     timeout_s: float
     attempts: int
     after: Sequence[object]
+    gang: int | None
     at_most_once: bool
     about: Mapping[str, float | str]
     label: str

@@ -163,7 +163,7 @@ class Submission:
     def _conditions(self) -> Conditions | None:
         _check_whole("priority", self.priority, -PRIORITY_MAX, PRIORITY_MAX)
         _check_number("reward", self.reward, 0.0, NUMBER_MAX)
-        asks = self.need or self.only or self.prefer or self.priority or self.reward or self.at_most_once
+        asks = self.need or self.only or self.prefer or self.priority or self.reward or self.at_most_once or self.gang
         plain = self.about == {} and self.deadline_s is None and self.protocol == Dividing.AUTO
         if plain and not asks and self.kind != "command":
             return None  # as most are

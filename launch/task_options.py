@@ -133,7 +133,7 @@ def flags(*, timeout_s: float = TIMEOUT_S, many: bool = True) -> Callable[[F], F
             type=click.IntRange(1, ATTEMPTS_MAX),
             default=3,
             show_default=True,
-            help="How often it is tried if its node dies or it takes too long.",
+            help="How often it is tried if it dies or takes too long; the loss of its node does not count.",
         ),
         click.option("--after", multiple=True, metavar="TASK", help="Not before this task (id or label) is done."),
         click.option("--at-most-once", is_flag=True, help="Never start it twice; then its end may remain unknown."),

@@ -83,6 +83,8 @@ References: TypeAlias = Annotated[tuple[Reference, ...], Meta(max_length=BLOBS_M
 
 GANG_MAX = 256
 """So many members a gang has at most."""
+GANG_ID_MAX = 60
+"""So many characters the id of a gang has at most: those of its members are a few longer."""
 
 
 class Dividing(enum.StrEnum):

@@ -28,6 +28,7 @@ from .commitment_words import Chosen, HeldFast, Overruled, Permitted, Spec
 from .contract_net import Initiator
 from .core import (
     BLOBS_MAX,
+    GANG_ID_MAX,
     Effect,
     Event,
     Message,
@@ -300,6 +301,8 @@ class Service:
         task = submit.task
         if len(submit.payload) != task.payload_bytes:
             return f"its argument has {len(submit.payload)} bytes and not the {task.payload_bytes} it declares"
+        if task.gang and len(task.id) > GANG_ID_MAX:
+            return f"the id of a gang has {GANG_ID_MAX} characters at most, and this one {len(task.id)}"
         if self.draining:
             return "this agent is about to leave; try another"
         if self.refusing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from parley.protocols.commitment import Commitment
 from parley.protocols.commitment_words import Choice, KeptEntry
 from parley.protocols.contract_net import Initiator
 from parley.protocols.core import (
+    GANG_ID_MAX,
     Conditions,
     Effect,
     Message,
@@ -112,6 +114,17 @@ def test_a_task_must_be_what_it_says() -> None:
     service, _ = desk()
     (refused,) = answers(service, Submit(T, b"more than that"))
     assert refused == Refused("t", "its argument has 14 bytes and not the 4 it declares")
+
+
+def test_the_members_of_a_gang_must_have_ids_that_can_be_said() -> None:
+    service, _ = desk()
+    gang = Conditions(gang=256)
+    [refused] = answers(service, Submit(Task("i" * (GANG_ID_MAX + 1), "x", terms=gang), b""))
+    assert refused == Refused("i" * 61, "the id of a gang has 60 characters at most, and this one 61")
+    longest = Task("i" * GANG_ID_MAX, "x", terms=gang)
+    assert not any(isinstance(answer, Refused) for answer in answers(service, Submit(longest, b"")))
+    word = Grant(longest.member(255).id, 1, 1)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(word), type=Grant) == word
 
 
 def test_what_is_held_and_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

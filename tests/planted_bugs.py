@@ -99,7 +99,7 @@ def same_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Commitment, "lost", lost)
 
 
-@bug("forgotten: what a dead node held is not called again", "L1", first=14)
+@bug("forgotten: what a dead node held is not called again", "L1", first=48)
 def forgotten(patch: pytest.MonkeyPatch) -> None:
     peer_down = Initiator._peer_down
 
@@ -114,7 +114,7 @@ def forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Initiator, "_peer_down", down)
 
 
-@bug("eternal lease: nobody looks whether it was renewed", "L1", "L2", "L4", profile="harsh", first=13)
+@bug("eternal lease: nobody looks whether it was renewed", "L1", "L2", "L4", profile="harsh", first=195)
 def eternal_lease(patch: pytest.MonkeyPatch) -> None:
     expire = Initiator._expire
 
@@ -181,7 +181,7 @@ bug("a promise falls: a holder promises whatever it was asked for last", "S4", "
 bug("not adopted: an opener does as it likes, whatever was accepted before", "S1", "S7", "S4", first=10)(
     commitment_mistakes.accepted_not_adopted
 )
-bug("begun again: what is to be done at most once is awarded again after it was begun", "S3", first=51)(
+bug("begun again: what is to be done at most once is awarded again after it was begun", "S3", first=139)(
     commitment_mistakes.started_not_heeded
 )
 bug("no majority: one holder is enough", "S8", "S1", "S10")(commitment_mistakes.no_majority)
@@ -372,7 +372,7 @@ def no_renewal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "deadline", property(lambda self: None))
 
 
-@bug("fence unheeded: work that counts no more runs on", "L4", "G1", "S11", profile="harsh")
+@bug("fence unheeded: work that counts no more runs on", "L4", "G1", "S11", profile="harsh", first=33)
 def fence_unheeded(patch: pytest.MonkeyPatch) -> None:
     receive = Participant.receive
 
@@ -503,7 +503,7 @@ def flood(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Link, "acknowledge", kept)
 
 
-@bug("late: whoever sees to a task is not told why it is to end", "S14", first=12)
+@bug("late: whoever sees to a task is not told why it is to end", "S14", first=553)
 def late(patch: pytest.MonkeyPatch) -> None:
     end = Service._end
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..protocols.core import Effect, Message, NodeId, Outcome, Send, TaskId
-from ..protocols.holders import holders_among
+from ..protocols.holders import Candidates
 from ..protocols.requests import (
     UNREAD_MAX,
     AskNodes,
@@ -141,7 +141,7 @@ class Client:
 
     def _hand_in(self, submit: Submit, me: NodeId | None) -> Submit:
         task = submit.task.id
-        chosen = holders_among(task, me, self._lines, self._holders)
+        chosen = Candidates(me, self._lines, self._holders).holders(task)
         self.submits[task] = Submit(submit.task, submit.payload, holders=chosen)
         self.open[task] = None
         return self.submits[task]

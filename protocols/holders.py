@@ -65,11 +65,6 @@ class Candidates:
         return holders_of(task, self._first, self._living, self._count, self._dead)
 
 
-def holders_among(task: TaskId, entry: NodeId | None, lines: Sequence[NodeLine], count: int) -> tuple[NodeId, ...]:
-    """Whom a client chooses, of the fleet as the agent `entry` tells it; nobody, if that holds nothing."""
-    return Candidates(entry, lines, count).holders(task)
-
-
 def holder_id(node: NodeId, nonce: str) -> NodeId:
     """A node as a holder: its name, and the nonce of its journal."""
     return f"{node}#{nonce}"

@@ -199,3 +199,10 @@ def on_fleet(
     fleet.run(until=until, while_=lambda: not all(speaker.done for speaker in speakers.values()))
     fleet.run(until=fleet.now + 5.0)
     return fleet, running
+
+
+def assert_silent(fleet: SimulatedFleet, roles: Sequence[Starting]) -> None:
+    """Nobody says anything more."""
+    spoken = [role.spoken for role in roles]
+    fleet.run(until=fleet.now + 10.0)
+    assert [role.spoken for role in roles] == spoken

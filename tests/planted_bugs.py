@@ -36,7 +36,7 @@ from parley.protocols.core import SLOTS, Effect, Message, NodeId, Outcome, Recor
 from parley.protocols.epochs import Epoch
 from parley.protocols.gate import Gate
 from parley.protocols.holder import Holder
-from parley.protocols.holders import holders_among
+from parley.protocols.holders import Candidates
 from parley.protocols.membership import Membership
 from parley.protocols.occupancy import Attempt, Occupancy
 from parley.protocols.participant import Participant
@@ -232,7 +232,7 @@ def holders_anew(patch: pytest.MonkeyPatch) -> None:
 
     def gone_on(self: Client, me: NodeId | None, now: float) -> list[Effect]:
         for task, submit in self.submits.items():
-            chosen = holders_among(task, me, self._lines, self._holders)
+            chosen = Candidates(me, self._lines, self._holders).holders(task)
             self.submits[task] = msgspec.structs.replace(submit, holders=chosen)
         return go_on(self, me, now)
 

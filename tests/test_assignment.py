@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from consensus_world import cheapest, data, graph, on_fleet, persons_of
+from consensus_world import assert_silent, cheapest, data, graph, on_fleet, persons_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -133,9 +133,7 @@ def test_on_the_simulated_fleet(mode: str, seed: int) -> None:
     fleet, roles = on_fleet(persons, graph("ring", 7, 0), drive, seed=seed, faults=faults)
     assert total(costs, persons) == cheapest(costs)
     assert not fleet.garbage
-    spoken = [role.spoken for role in roles]
-    fleet.run(until=fleet.now + 10.0)
-    assert [role.spoken for role in roles] == spoken
+    assert_silent(fleet, roles)
 
 
 def test_an_instance_of_the_or_library() -> None:

@@ -536,22 +536,28 @@ class Links:
         if bulletin.sender_incarnation < known:
             self.counters.drops["stale"] += 1
             return
-        if heard is None or heard.incarnation < bulletin.sender_incarnation:
-            heard = self._heard[sender] = Heard(bulletin.sender_incarnation, bulletin.seq)
+        heard = self._hearing(sender, bulletin.sender_incarnation, bulletin.seq)
         if not heard.hear(bulletin.seq, now):
             self.counters.duplicates += 1
             return
-        if heard.pull_at is not None:
-            self._due = min(self._due, heard.pull_at)
+        self._pull_later(heard)
         self._clock.update(bulletin.hlc)
         self._deliver(bulletin.items, sender, bulletin.seq, received, now, published=True)
 
     def _heard_published(self, link: Link, seq: int, now: float) -> None:
         """This is the last it has published: what we lost of it is asked for."""
-        heard = self._heard.get(link.peer)
-        if heard is None or heard.incarnation < link.incarnation:
-            self._heard[link.peer] = heard = Heard(link.incarnation, seq + 1)
+        heard = self._hearing(link.peer, link.incarnation, seq + 1)
         heard.told(seq, now)
+        self._pull_later(heard)
+
+    def _hearing(self, node: NodeId, incarnation: int, first: int) -> Heard:
+        """What has come of the bulletins of this life, or a later one, which for us begins with the number `first`."""
+        heard = self._heard.get(node)
+        if heard is None or heard.incarnation < incarnation:
+            heard = self._heard[node] = Heard(incarnation, first)
+        return heard
+
+    def _pull_later(self, heard: Heard) -> None:
         if heard.pull_at is not None:
             self._due = min(self._due, heard.pull_at)
 

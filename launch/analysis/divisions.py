@@ -37,13 +37,13 @@ def _table(evidence: Evidence, session: str, size: int) -> Table | None:
     from ...protocols.columns import table
 
     if (session, size) not in evidence.tables:
-        columns = {node: said for node, (_, said) in evidence.columns.get(session, {}).items()}
+        columns = evidence.columns.get(session, {})
         divided = next(iter(evidence.divided.get(session, {}).values()), None)
         sharing = {share.node for share in divided.shares} if divided is not None else set()
         nodes = sharing if len(sharing) == size else columns.keys()
-        sound = all(evidence.is_sound(place) for place, _ in evidence.columns.get(session, {}).values())
-        fits = sound and len(nodes) == size and nodes <= columns.keys()
-        evidence.tables[session, size] = table({node: _column(columns[node]) for node in nodes}) if fits else None
+        fits = len(nodes) == size and nodes <= columns.keys()
+        fits = fits and all(evidence.is_sound(columns[node][0]) for node in nodes)
+        evidence.tables[session, size] = table({node: _column(columns[node][1]) for node in nodes}) if fits else None
     return evidence.tables[session, size]
 
 

@@ -172,7 +172,7 @@ class Membership:
         self._turn: list[NodeId] = []  # who is pinged next, from its end
         self._version = 0
         self._reported = NO_STATUS
-        self._report_again = True
+        self._newly_heard = True
         self._compared = 0
         self._ping_at = now
         self._report_at = now
@@ -485,14 +485,15 @@ class Membership:
         return effects
 
     def _report(self) -> list[Effect]:
-        """What this node tells of itself, if it is new; and once more, so that whoever lost it notices the hole."""
+        """What this node tells of itself, if it is new, or somebody listens now who has not heard it."""
         status = self._status()
-        changed = status != self._reported
-        if changed:
+        if status != self._reported:
             self._version += 1
             self._reported = status
-        again, self._report_again = self._report_again, changed
-        return [Publish(Report(self._version, status))] if changed or again else []
+        elif not self._newly_heard:
+            return []
+        self._newly_heard = False
+        return [Publish(Report(self._version, status))]
 
     def _reported_by(self, node: NodeId, version: int, status: Status) -> list[Effect]:
         peer = self._peers.get(node)
@@ -545,7 +546,7 @@ class Membership:
         return self._merge(Rumour(peer.contact, max(refuted, peer.refuted), Presence.LEFT), now)
 
     def _subscribe(self, node: NodeId, now: float) -> list[Effect]:
-        self._report_again = True
+        self._newly_heard = True
         self._report_at = min(self._report_at, now + REPORT_SOON_S)
         peer = self._peers.get(node)
         if peer is None:

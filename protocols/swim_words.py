@@ -217,7 +217,8 @@ class Delta(Message, frozen=True, array_like=True):
 
 
 class Report(Message, frozen=True, array_like=True):
-    """Published when it changes, at most once a second, and once again."""
+    """Published when it changes, at most once a second, and when somebody new listens. What is lost of it shows in
+    pings, and when views are compared."""
 
     version: Count
     status: Status

@@ -22,7 +22,6 @@ from parley.transport.link import (
     HOLE_TOLD_MAX,
     LINK_BYTES_MAX,
     LINK_ITEMS_MAX,
-    QUICK_EARLY,
     QUICK_S,
 )
 from parley.transport.links import AGAIN_TIMES, LINKS_MAX, SILENCE_S_MAX, Cause, Drop, Links
@@ -42,7 +41,7 @@ def pair() -> tuple[Links, Links]:
 def calm_pair() -> tuple[Links, Links]:
     """Two nodes that have talked for a while, at time 0, and have lost nothing."""
     a, b = pair()
-    for number in range(max(QUICK_EARLY, EARLY)):
+    for number in range(EARLY):
         a.send("b", Say(number), 0.0)
         hear(b, frames(a))
         b.send("a", Say(number), 0.0)
@@ -205,6 +204,35 @@ def test_a_hole_is_told_again_for_what_tells_of_it_may_be_lost_too_and_not_for_e
     while b.deadline is not None and b.deadline < 100.0:
         told += len(frames(b, b.deadline))
     assert told == 1 + HOLE_TOLD_MAX
+
+
+def test_what_went_again_by_a_way_known_only_now_is_no_loss() -> None:
+    """Both copies come, and the peer says twice what it has: no bulletin is doubled for that."""
+    a, b = pair()
+    a.send("b", Say(1), 0.0)
+    first = frames(a)
+    a.connect("b", 1, "other way to b", 0.0)
+    again = frames(a)
+    assert again == first
+    a.send("b", Say(2), 0.001)
+    second = frames(a, 0.001)
+    assert hear(b, [*first, *second], 0.001) == [Say(1), Say(2)]
+    hear(a, frames(b, 0.001 + QUICK_S), 0.01)
+    a.send("b", Say(3), 0.01)
+    third = frames(a, 0.01)
+    assert hear(b, again, 0.01) == []
+    echo = frames(b, 0.01)
+    assert [CODEC.decode_packet(frame).ack for frame in echo] == [2]
+    hear(a, echo, 0.011)
+    assert frames(a, 0.04) == []
+    hear(a, frames(b, 0.04), 0.04)
+    hear(b, third, 0.04)
+    a.publish(Say(0), 0.05)
+    published = []
+    while a.deadline is not None and a.deadline < 100.0:
+        published += [frame for route, frame in a.flush(max(a.deadline, 0.05)) if route is None]
+        hear(a, frames(b, 0.05 + QUICK_S), 0.05 + QUICK_S)
+    assert len(published) == 1
 
 
 def test_a_packet_that_was_only_overtaken_is_no_hole() -> None:

@@ -467,7 +467,7 @@ def test_lag_is_believed() -> None:
     assert (one.health.score, one.health.lag_s) == (3, 0.4)
 
 
-def test_a_report_is_published_when_it_changes_and_once_more() -> None:
+def test_a_report_is_published_when_it_changes_or_somebody_new_listens() -> None:
     running = [0]
     one = Membership(contact("a"), 0.0, lambda: Status(running=running[0]))
 
@@ -479,7 +479,9 @@ def test_a_report_is_published_when_it_changes_and_once_more() -> None:
     assert [len(reports(now)) for now in times] == [1, *[0] * 12]
     running[0] = 1
     found = [report for step in range(13) for report in reports(4.0 + step * REPORT_S / 4)]
-    assert found == [Report(1, Status(running=1))] * 2
+    assert found == [Report(1, Status(running=1))]
+    one.receive(Subscribed("b"), "a", 8.0)
+    assert [report for step in range(5) for report in reports(8.0 + step * REPORT_S / 4)] == found
 
 
 def test_the_dead_and_those_who_left_are_forgotten_in_time() -> None:

@@ -33,7 +33,7 @@ import msgspec
 
 from ..protocols.core import NodeId
 from .codec import ITEMS_MAX, SHARED_BYTES_MAX, Item, Items, Packet
-from .repeats import Repeats
+from .repeats import EARLY, Repeats
 
 Route: TypeAlias = Hashable
 """Where the mover of frames can put one down: an object of its own, which we only compare."""
@@ -49,9 +49,8 @@ QUICK_S = 0.005
 QUICK_PACKETS = 512
 """After a hole so many packets are acknowledged within QUICK_S, so that the peer knows soon what has come,"""
 QUICK_AGAIN = 32
-"""and so many after one that has come twice, as its acknowledgement was lost, or late."""
-QUICK_EARLY = 16
-"""So many, where a loss is only to be feared: other links have lost something, or nothing is known of this one."""
+"""and so many after one that has come twice, as its acknowledgement was lost, or late; or where other links have lost
+something."""
 RESEND_PACKETS_MAX = 64
 RESEND_OLDEST = 4
 """So many of the oldest packets are sent again when one is likely to be lost; the others may be on the shelf."""
@@ -91,7 +90,7 @@ class Link:
     """The numbers of both directions. It makes no packets and knows no names but its peer's: `links.py` does that."""
 
     __slots__ = (
-        "ack", "ack_at", "acked", "bytes", "excused", "heard", "heard_at", "holes", "incarnation", "items", "peer",
+        "ack", "ack_at", "acked", "bytes", "echoes", "excused", "heard", "heard_at", "holes", "incarnation", "items", "peer",
         "pinned", "queue", "quick", "repeated", "repeats", "resend_at", "route", "seq", "shelf", "shelf_bytes",
         "stream", "suspect", "unanswered", "under_way",
     )  # fmt: skip
@@ -119,7 +118,9 @@ class Link:
         self.repeated = 0
         """The highest number that was sent again."""
         self.excused = 0
-        """Up to this number any was sent again because its way was not known before."""
+        """Up to this number any was sent again because its way was not known before;"""
+        self.echoes = 0
+        """so many of these may have come twice, of which the peer says so."""
         self.suspect = 0
         """Up to this number any may be lost: it was sent before others were."""
         self.resend_at: float | None = None
@@ -132,7 +133,7 @@ class Link:
         self.ack = 0
         self.ack_at: float | None = None
         self.unanswered = 0
-        self.quick = QUICK_EARLY
+        self.quick = EARLY
         self.holes = 0  # how often the present one was told of again
         self.shelf: dict[int, Packet] = {}
         self.shelf_bytes = 0
@@ -166,13 +167,14 @@ class Link:
         """There is a way to the peer, perhaps only now: what it has not acknowledged is sent again at once."""
         self.resend_at = now
         self.excused = self.seq
+        self.echoes = len(self.under_way)
         self.repeats.begin()
 
     def rough(self) -> None:
         """Others lose packets: so will this one."""
         if not self.repeats.lossy:
             self.repeats.lost()
-        self.quick = max(self.quick, QUICK_EARLY)
+        self.quick = max(self.quick, QUICK_AGAIN)
 
     def told(self, now: float) -> None:
         """A bare acknowledgement has left. While there is a hole it is said again, a few times."""
@@ -210,15 +212,19 @@ class Link:
         return again
 
     def says_again(self, packet: Packet) -> bool:
-        """It brings nothing but the acknowledgement that we have had before."""
+        """It brings nothing but the acknowledgement that we have had before. (Where nothing was acknowledged, what came
+        first may have overtaken what was sent first.)"""
         if packet.seq or packet.items or packet.heard != self.stream:
             return False
-        return packet.ack == self.acked and packet.stream > 0
+        return packet.ack == self.acked > 0 and packet.stream > 0
 
     def missed(self, now: float) -> bool:
-        """The peer says again what it has acknowledged: it has a hole there. True: the oldest packet is sent again
-        soon."""
-        if not self.under_way or self.acked < self.excused:
+        """The peer says again what it has acknowledged: it has a hole there, unless that is the echo of what was sent
+        again without need. True: the oldest packet is sent again soon."""
+        if self.echoes:
+            self.echoes -= 1
+            return False
+        if not self.under_way:
             return False
         self.repeats.lost()
         self.suspect = self.seq
@@ -255,7 +261,7 @@ class Link:
             self.queue.extendleft(reversed(sent.items))
         self.under_way.clear()
         self.stream = stream
-        self.seq = self.acked = self.repeated = self.excused = self.suspect = 0
+        self.seq = self.acked = self.repeated = self.excused = self.echoes = self.suspect = 0
         self.resend_at = None
         self.repeats.begin()
 

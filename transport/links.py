@@ -49,7 +49,7 @@ LOST_S = 5.0
 ROUGH_BULLETINS = 128
 """when it is lost twice within LOST_S, so many."""
 AGAIN_S = 0.002
-AGAIN_TIMES = 3
+AGAIN_TIMES = 2
 """So often, after so long and then ever later: a hole is only seen when something comes after it."""
 AGAIN_MAX = 64
 AGAIN_BYTES_MAX = 65_536

@@ -28,7 +28,7 @@ SLACK_EACH = 1.5
 SLACK_MAX = 16.0
 CALM = 128
 """So many packets in a row that were acknowledged without a repeat: the link is not lossy any more."""
-EARLY = 12
+EARLY = 4
 """So few, where nothing is known of it yet: the peer answers its first packets soon, in any case."""
 NEWEST = 0.125
 NEWEST_VARY = 0.25

@@ -90,9 +90,9 @@ class Link:
     """The numbers of both directions. It makes no packets and knows no names but its peer's: `links.py` does that."""
 
     __slots__ = (
-        "ack", "ack_at", "acked", "bytes", "echoes", "excused", "heard", "heard_at", "holes", "incarnation", "items", "peer",
-        "pinned", "queue", "quick", "repeated", "repeats", "resend_at", "route", "seq", "shelf", "shelf_bytes",
-        "stream", "suspect", "unanswered", "under_way",
+        "ack", "ack_at", "acked", "bytes", "echoes", "excused", "heard", "heard_at", "holes", "incarnation", "items",
+        "peer", "pinned", "queue", "quick", "repeated", "repeats", "resend_at", "route", "seq", "shelf",
+        "shelf_bytes", "stream", "suspect", "unanswered", "under_way",
     )  # fmt: skip
 
     def __init__(self, peer: NodeId, incarnation: int, route: Route, stream: int, now: float, pinned: bool) -> None:

@@ -241,6 +241,14 @@ class Promises:
             raise Violation("S1", f"{task} is done by {outcome.node}, which has no such result")
 
     def _called_decided(self, holder: NodeId, task: TaskId, move: int, choice: Choice) -> None:
-        known = self.chosen.get(task) if choice.outcome is not None else self.decided.get((task, move))
-        if known != (choice.outcome if choice.outcome is not None else choice):
+        """Of a move a holder may have heard later than of the next: where the task is, not which way it went."""
+        if choice.moved is None:
+            known = self.chosen.get(task) == choice.outcome
+        else:
+            known = any(
+                decided.moved is not None and decided.moved.holders == choice.moved.holders
+                for (moved, at), decided in self.decided.items()
+                if moved == task and at >= move
+            )
+        if not known:
             raise Violation("S10", f"{holder} calls {task} decided, which no majority has voted for")

@@ -172,7 +172,7 @@ class Commitment:
         self._dead: Timers[NodeId] = Timers()
         self._replaced: set[NodeId] = set()  # dead for so long that others take their place
         self.proposer = Proposer(node, self._say, self._tell, self._moved, self._won, self._late)
-        self.opener = Opener(node, incarnation, chance, self._say, self._tell, self.proposer, self._opened)
+        self.opener = Opener(node, incarnation, chance, self._say, self._tell, self.proposer, self._opened, self._heirs)
         self.holder = Holder(
             node,
             self._living,
@@ -538,20 +538,16 @@ class Commitment:
             left = True
             if next(iter(holder for holder in holders if holder in self._living), "") != self.node:
                 continue
-            gone = [holder for holder in holders if holder not in self._living]
-            to = replaced(register.task, holders, gone, self._living)
-            if to != list(holders):
-                self.opener.prepare(
-                    register.spec,
-                    register.move,
-                    register.promised,
-                    Why.MOVE,
-                    now,
-                    to=to,
-                    started=register.started is not None,
-                )
+            if self._heirs(register.spec) != list(holders):
+                started = register.started is not None
+                self.opener.prepare(register.spec, register.move, register.promised, Why.MOVE, now, started=started)
         if left:
             self._dead.set(dead, now + self._move_after_s)
+
+    def _heirs(self, spec: Spec) -> list[NodeId]:
+        """The holders of a task, each that does not live replaced, as far as others do."""
+        gone = [holder for holder in spec.holders if holder not in self._living]
+        return replaced(spec.task.id, spec.holders, gone, self._living)
 
 
 def _weight(word: AnyWord) -> int:

@@ -217,10 +217,11 @@ class Holder:
         return register
 
     def _ended(self, task: TaskId, move: int, sender: NodeId) -> bool:
-        """It is not a register any more: say what is left of it."""
-        if (kept := self.kept.get(task)) is not None:
+        """It is not a register any more: say what is left of it. (Where it went once says nothing of later moves.)"""
+        kept = self.kept.get(task)
+        if kept is not None and (kept.choice.moved is None or move <= kept.move):
             self._say(sender, Decided(task, move, kept.choice))
-        elif self.kept.buried(task):
+        elif kept is None and self.kept.buried(task):
             self._say(sender, Gone(task))
         else:
             return False

@@ -81,7 +81,6 @@ class _Opening:
         self.stage = stage
         self.why = Why.ORPHAN
         self.ending: Outcome | None = None  # wanted
-        self.to: Sequence[NodeId] = ()  # where it is to move
         self.fast = False  # a majority holds it, and its client was told
         self.awarded = False  # this hop is out, and has not come back
         self.installs: Epoch | None = None  # holders that have not answered are asked to keep it, and to promise this
@@ -96,9 +95,15 @@ class _Opening:
         self.since: float | None = None  # when it was first asked for, in whatever epoch
         self.asked = 0  # so many times
 
+    @property
+    def wants_more(self) -> bool:
+        """Not only that it moves: to award it again, or that it ends."""
+        return self.stage is Stage.PREPARING and self.why is not Why.MOVE
+
 
 class Opener:
-    """All tasks that this node stands by. `opened` hears of every later epoch."""
+    """All tasks that this node stands by. `opened` hears of every later epoch; `heirs(spec)` are the holders that a
+    task which moves has then: whoever has come back, or died, since that was wanted counts as it is."""
 
     def __init__(
         self,
@@ -109,8 +114,10 @@ class Opener:
         tell: Tell,
         proposer: Proposer,
         opened: Callable[[TaskId, Epoch, Why], None] = lambda task, epoch, why: None,
+        heirs: Callable[[Spec], Sequence[NodeId]] = lambda spec: spec.holders,
     ) -> None:
         self._opened = opened
+        self._heirs = heirs
         self._node = node
         self._incarnation = incarnation
         self._chance = chance
@@ -148,24 +155,23 @@ class Opener:
         why: Why,
         now: float,
         ending: Outcome | None = None,
-        to: Sequence[NodeId] = (),
         started: bool = False,
     ) -> None:
-        """Open a later epoch than any that was seen; `ending` is the end that is wanted, `to` where it is to move;
-        `started`: it is to be done at most once, and somebody has begun it."""
+        """Open a later epoch than any that was seen; `ending` is the end that is wanted; `started`: it is to be done
+        at most once, and somebody has begun it."""
         task = spec.task.id
         former = self._openings.get(task)
         if former is not None:
             if why is Why.MOVE and former.stage is not Stage.OWNED and former.why is not Why.MOVE:
                 return
-            if why is Why.MOVE and former.stage is Stage.PREPARING and list(former.to) == list(to):
+            if why is Why.MOVE and former.stage is Stage.PREPARING and not former.others:
                 return  # it is being asked for
             seen = max(seen, former.epoch, *former.others.values())
             ending = ending if ending is not None else former.ending
             started = started or former.started
             self._end(former)
         opening = _Opening(spec, move, seen.later(self._node, self._incarnation), Stage.PREPARING)
-        opening.why, opening.ending, opening.to, opening.started = why, ending, to, started
+        opening.why, opening.ending, opening.started = why, ending, started
         opening.fast = former.fast if former is not None else True
         opening.since = former.since if former is not None and former.stage is not Stage.OWNED else now
         if former is not None and why is Why.MOVE:
@@ -359,7 +365,7 @@ class Opener:
     def _retry(self, opening: _Opening, now: float) -> None:
         others = list(opening.others.values())
         if opening.stage is Stage.PREPARING and others:
-            self.prepare(opening.spec, opening.move, max(others), opening.why, now, to=opening.to)
+            self.prepare(opening.spec, opening.move, max(others), opening.why, now)
         elif opening.stage is Stage.HOLDING and others and opening.asked > 1:
             # no epoch has a majority, or whoever has it is not known to live: ask for a later one
             self.prepare(opening.spec, opening.move, max(others), Why.ORPHAN, now)
@@ -408,7 +414,8 @@ class Opener:
             self._propose(opening, Choice(opening.ending), now)
         elif opening.why is Why.MOVE:
             floor = opening.floor or opening.epoch
-            self._propose(opening, Choice(moved=Moved(tuple(opening.to), floor, opening.started)), now)
+            moved = Moved(tuple(self._heirs(spec)), floor, opening.started)
+            self._propose(opening, Choice(moved=moved), now)
         elif opening.started:
             error = "it was begun, may have been done, and is not to be done twice"
             self._propose(opening, Choice(Outcome(opening.task, State.UNKNOWN, error=error)), now)
@@ -437,15 +444,17 @@ class Opener:
             self._tell(Overruled(opening.task, opening.epoch))
 
     def _decided(self, opening: _Opening, choice: Choice, sender: NodeId, now: float) -> None:
+        holders, preparing = opening.spec.holders, opening.stage is Stage.PREPARING
         if choice.outcome is not None:
             self._end(opening)
-            if opening.stage is Stage.PREPARING:  # whoever has promised, or will, counts on us
-                holders, epoch = opening.spec.holders, opening.epoch
-                self._proposer.teach(opening.task, opening.move, holders, choice, epoch, now, sender)
-            elif self._node in opening.spec.holders:  # it may have been away, and nobody else would teach it
+            if preparing:  # whoever has promised, or will, counts on us
+                self._proposer.teach(opening.task, opening.move, holders, choice, opening.epoch, now, sender)
+            if not preparing or self._node not in holders:  # it may have been away, and nobody else would teach it
                 self._say(self._node, Learn(opening.task, opening.move, choice))
             self._tell(Chosen(opening.task, choice.outcome))
         elif choice.moved is not None:
+            if self._node not in choice.moved.holders:  # nor this, which a holder that was taken for dead must know
+                self._say(self._node, Learn(opening.task, opening.move, choice))
             self._follow(opening, choice.moved, now)
 
     def _follow(self, opening: _Opening, moved: Moved, now: float) -> None:
@@ -457,7 +466,7 @@ class Opener:
             there = _moved(going_on, spec, move, opening.ending)
             there.started = moved.started
             self._go_on(there, now)
-        elif opening.stage is Stage.PREPARING and opening.why is not Why.MOVE:
+        elif opening.wants_more:
             self._openings[opening.task] = opening  # what it wants goes on
             self._watched.update(opening.spec.holders)
             self.prepare(spec, move, max(opening.epoch, moved.floor), opening.why, now, started=moved.started)
@@ -473,9 +482,12 @@ class Opener:
     def moved(self, spec: Spec, move: int, moved: Moved, now: float) -> None:
         """A register of `spec` is decided to go on elsewhere: its new holders are asked until they hold it."""
         former = self._openings.get(spec.task.id)
+        if former is not None and former.move > move:
+            return
+        if former is not None and former.wants_more:
+            self._follow(former, moved, now)
+            return
         if former is not None:
-            if former.move > move:
-                return
             self._end(former)
         spec = msgspec.structs.replace(spec, holders=moved.holders)
         going_on = former.former or former if former is not None else None

@@ -229,6 +229,8 @@ class Proposer:
     def _go_on_elsewhere(self, proposal: _Proposal, now: float) -> None:
         moved = proposal.choice.moved
         assert moved is not None
+        for holder in sorted(proposal.votes.difference(moved.holders)):  # it lives, and holds it no more
+            self._say(holder, Learn(proposal.task, proposal.move, proposal.choice))
         self._drop(proposal)
         self._moved(proposal.task, proposal.move, moved, now)
 

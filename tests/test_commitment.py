@@ -9,9 +9,25 @@ from commitment_mistakes import PATCHES, SWITCHES, Plant
 from commitment_world import Violation, World
 
 from parley.protocols.commitment import ENTRUSTED_S, Commitment
-from parley.protocols.commitment_words import Hold, Pledge, Spec, Talk, Vote, Warrant
+from parley.protocols.commitment_words import (
+    AnyWord,
+    Choice,
+    Decided,
+    Held,
+    Hold,
+    Learn,
+    Moved,
+    Pledge,
+    Prepare,
+    Spec,
+    Talk,
+    Unheld,
+    Vote,
+    Warrant,
+    Why,
+)
 from parley.protocols.contract_events import TaskCommitted
-from parley.protocols.core import Event, Outcome, PeerDown, PeerUp, State, Task
+from parley.protocols.core import Event, Outcome, PeerDown, PeerUp, Send, State, Task
 from parley.protocols.epochs import Epoch
 
 SEEDS = 60
@@ -83,3 +99,23 @@ def test_a_winner_tells_the_log_what_an_owner_that_is_killed_may_not_have_writte
     winner.receive(Pledge((Vote("T", 0, owned, start=False),), "w", "w"), "w", 0.0)
     effects = winner.receive(PeerDown("o"), "w", died_at)
     assert [isinstance(effect, TaskCommitted) for effect in effects if isinstance(effect, Event)] == [True] * told
+
+
+def test_where_a_task_went_once_says_nothing_of_later_moves() -> None:
+    """It went away from this holder, and is to come back in its third move."""
+    here = Commitment("h", 1, random.Random(1), 0.0)
+    owned, later = Epoch(0, "a", 1), Epoch(1, "a", 1)
+    spec = Spec(Task("T", "k"), b"", ("a", "h", "b"))
+    away = Choice(moved=Moved(("a", "b", "c"), owned))
+
+    def says(*words: AnyWord) -> list[AnyWord]:
+        here.receive(Talk(words, "a", "h"), "a", 0.0)
+        sent = [effect.message for effect in here.wake(0.0) if isinstance(effect, Send) and effect.to == "a"]
+        return [word for message in sent if isinstance(message, Pledge | Talk) for word in message.words]
+
+    assert [type(word) for word in says(Hold(spec, owned, 0, False))] == [Held]
+    says(Learn("T", 0, away))
+    assert here.holder.undecided == []
+    assert says(Prepare("T", 0, later, Why.ORPHAN)) == [Decided("T", 0, away)]
+    assert says(Prepare("T", 2, later, Why.ORPHAN)) == [Unheld("T", 2)]
+    assert says(Hold(spec, later, 2, False)) == [Held("T", 2, later)]

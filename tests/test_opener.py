@@ -51,6 +51,7 @@ class Desk:
         self.words: list[tuple[NodeId, Word]] = []
         self.locals: list[Local] = []
         self.moves: list[Moved] = []
+        self.heirs: tuple[NodeId, ...] = HOLDERS
         self.proposer = Proposer(
             "n1",
             lambda to, word: self.words.append((to, word)),
@@ -64,6 +65,7 @@ class Desk:
             lambda to, word: self.words.append((to, word)),
             lambda message: self.locals.append(message),
             self.proposer,
+            heirs=lambda spec: self.heirs,
         )
 
     def said(self) -> list[tuple[NodeId, Word]]:
@@ -196,7 +198,8 @@ def test_a_move_keeps_the_latest_promise_that_was_none_and_is_told_who_is_to_ins
     desk = Desk()
     desk.owns()
     desk.opener.award("T")
-    desk.opener.prepare(SPEC, 0, E0, Why.MOVE, 1.0, to=("n1", "n4", "n3"))
+    desk.heirs = ("n1", "n4", "n3")
+    desk.opener.prepare(SPEC, 0, E0, Why.MOVE, 1.0)
     assert desk.opener.award("T") is None
     desk.said()
     desk.hear(Promise("T", 0, E1, E0, None, False), "n1", "n3")
@@ -209,6 +212,67 @@ def test_a_move_keeps_the_latest_promise_that_was_none_and_is_told_who_is_to_ins
     assert desk.said() == [(holder, Hold(there, E0, 1)) for holder in moved.holders]
     assert desk.opener.back("T", E0)  # the award stood all the while
     assert desk.opener.award("T") == (E0.next_hop, 1)
+
+
+def test_who_comes_back_while_a_move_is_asked_for_stays_a_holder() -> None:
+    """Else the task might move to nodes that have died meanwhile."""
+    desk = Desk()
+    desk.heirs = ("n4", "n2", "n3")
+    desk.opener.prepare(SPEC, 0, E0, Why.MOVE, 1.0)
+    desk.heirs = HOLDERS
+    desk.said()
+    desk.hear(Promise("T", 0, E1, E0, None, False), "n1", "n2")
+    assert desk.said()[0] == ("n1", Commit("T", 0, E1, Choice(moved=Moved(HOLDERS, E0))))
+
+
+def test_a_move_that_is_fenced_by_few_is_asked_for_in_a_later_epoch() -> None:
+    desk = Desk()
+    desk.opener.prepare(SPEC, 0, E0, Why.MOVE, 0.0)
+    desk.said()
+    desk.hear(Fence("T", 0, E1, Epoch(9, "n3", 1)), "n3")
+    desk.opener.wake(9.0)
+    assert {word.epoch for _, word in desk.said() if isinstance(word, Prepare)} == {Epoch(10, "n1", 7)}
+
+
+def test_what_is_wanted_of_a_task_while_it_moves_is_wanted_at_its_new_holders() -> None:
+    """Its winner falls silent when the move is proposed already."""
+    desk = Desk()
+    desk.owns()
+    desk.opener.award("T")
+    desk.heirs = ("n1", "n4", "n3")
+    desk.opener.prepare(SPEC, 0, E0, Why.MOVE, 1.0)
+    desk.hear(Promise("T", 0, E1, E0, None, False), "n1", "n3")
+    desk.opener.lost("T", 2.0)
+    desk.said()
+    desk.hear(Vote("T", 0, E1), "n1", "n3")
+    [moved] = desk.moves
+    desk.opener.moved(SPEC, 0, moved, 2.1)
+    there, later = Spec(SPEC.task, SPEC.payload, moved.holders), Epoch(3, "n1", 7)
+    assert desk.said() == [(holder, Prepare("T", 1, later, Why.ORPHAN)) for holder in moved.holders]
+    desk.hear(Unheld("T", 1), "n4")
+    assert desk.said() == [("n4", Hold(there, later, 1))]
+    desk.hear(Promise("T", 1, later, later, None, False), "n1", "n4")
+    assert desk.told() == [Permitted(there, later, 1)]
+
+
+def test_a_holder_that_votes_for_its_own_replacement_is_told_where_the_task_went() -> None:
+    desk = Desk()
+    moved = Choice(moved=Moved(("n1", "n4", "n3"), E0))
+    desk.proposer.propose("T", 0, HOLDERS, E1, moved, 0.0)
+    desk.said()
+    desk.hear(Vote("T", 0, E1), "n2", "n3")
+    assert desk.said() == [("n2", Learn("T", 0, moved))]
+
+
+@pytest.mark.parametrize("choice", [Choice(moved=Moved(("n4", "n2", "n3"), E0)), DONE])
+def test_what_an_opener_hears_of_a_task_is_told_to_what_holds_it_here(choice: Choice) -> None:
+    """It may be a holder of former days, which nobody else would tell."""
+    elsewhere = Spec(SPEC.task, SPEC.payload, ("n2", "n3", "n4"))
+    desk = Desk()
+    desk.opener.prepare(elsewhere, 0, E0, Why.ORPHAN, 0.0)
+    desk.said()
+    desk.hear(Decided("T", 0, choice), "n2")
+    assert [word for to, word in desk.said() if to == "n1"] == [Learn("T", 0, choice)]
 
 
 def test_who_is_fenced_by_too_many_gives_way() -> None:
@@ -258,7 +322,7 @@ def test_what_no_majority_promises_for_a_lease_is_stalled_also_where_it_is_asked
     assert desk.opener.stalled("T", 1.1)
     desk.hear(Promise("T", 0, E1, E0, None, False), *HOLDERS[:2])
     assert not desk.opener.stalled("T", 9.0)
-    desk.opener.prepare(SPEC, 0, E1, Why.MOVE, 9.0, to=("n1", "n2", "n4"))
+    desk.opener.prepare(SPEC, 0, E1, Why.MOVE, 9.0)
     assert not desk.opener.stalled("T", 9.5)
     assert desk.opener.stalled("T", 10.5)
     assert desk.opener.stalled("unknown", 0.0)
@@ -267,7 +331,7 @@ def test_what_no_majority_promises_for_a_lease_is_stalled_also_where_it_is_asked
 def test_a_move_that_is_being_asked_for_is_not_asked_for_in_another_epoch() -> None:
     desk = Desk()
     for _ in range(3):
-        desk.opener.prepare(SPEC, 0, E0, Why.MOVE, 0.0, to=("n1", "n2", "n4"))
+        desk.opener.prepare(SPEC, 0, E0, Why.MOVE, 0.0)
     assert {word.epoch for _, word in desk.words if isinstance(word, Prepare)} == {E1}
 
 

@@ -271,7 +271,7 @@ class Membership:
             case Disconnected(node):
                 return self._disconnected(node, now)
             case Lag(seconds):
-                self.health.lagged(seconds)
+                self.health.lagged(seconds, now)
                 return []
         raise ProtocolError(f"a membership is not told {type(message).__name__}")
 
@@ -297,7 +297,8 @@ class Membership:
         if now < self._due:
             return ()
         if now - self._due > PAUSE_S:
-            self._excuse(now - self._due)
+            self._excuse(now - self._due, now)
+        self.health.pass_to(now)
         effects, missed = self._probes.wake(now)
         for node in missed:
             effects += self._doubt(node, "no answer to a ping, nor to those of others", now)
@@ -314,16 +315,15 @@ class Membership:
             effects += self._forget_old(now)
         if soon >= self._report_at:
             self._report_at = max(now, self._report_at) + REPORT_S
-            self.health.pass_to(now)
             effects += self._report()
         if now >= self._gossip_at:
             effects += self._gossip(now)
         self._plan()
         return effects
 
-    def _excuse(self, seconds: float) -> None:
+    def _excuse(self, seconds: float, now: float) -> None:
         """We slept: what would have refuted a doubt may be waiting to be read."""
-        self.health.lagged(seconds)
+        self.health.lagged(seconds, now)
         self._probes.excuse(seconds)
         for suspicion in self._suspicions.values():
             suspicion.excuse(seconds)

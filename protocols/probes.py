@@ -115,6 +115,7 @@ class Probes:
     def excuse(self, seconds: float) -> None:
         """For so long we did not listen: answers may be waiting to be read."""
         for probe in self._probes.values():
+            probe.sent_at += seconds
             probe.until += seconds
         for relay in self._relays.values():
             relay.until += seconds

@@ -110,9 +110,13 @@ def test_one_that_was_given_up_is_not_waited_for() -> None:
 
 
 def test_what_we_slept_is_not_their_silence() -> None:
-    one, _ = probes("b")
-    one.ping("t", 0.0)
+    one, health = probes("b")
+    [ping] = one.ping("t", 0.0)
+    assert isinstance(ping, Datagram)
+    assert isinstance(ping.message, Ping)
     one.asked(PingReq(7, "u", 0.5), "a", 0.0)
     one.excuse(5.0)
     assert one.wake(5.0) == ([], [])
     assert one.deadline == 5.0 + ACK_TIMEOUT_S
+    one.acked(ping.message.number, "t", 5.01)
+    assert health.ack_timeout_s == ACK_TIMEOUT_S  # 0.01 s is what the way took

@@ -83,6 +83,7 @@ class World:
         self._rest = Rest(self.fleet, self.agents, self.invariants, len(scenario.tasks))
         for name in scenario.nodes:
             self._start(name)
+        self.fleet.at(scenario.faults.over_at, self._help_the_lonely)
         self.clients = {entry: self._client(entry) for entry in scenario.entries}
         for entry in self.clients:
             self.fleet.at(CLIENTS_FROM_S, partial(self._connect, entry))
@@ -139,13 +140,22 @@ class World:
             holders=self.scenario.holders,
             policy=self.scenario.policy,
         )
-        links = fleet.add(name, agent, self._executor(name), life, journal)
+        fleet.add(name, agent, self._executor(name), life, journal)
         self._begin_journal(name, agent, journal)
-        listed = list(self.scenario.nodes)[: None if former is not None else JOIN_MAX]
+        self._join(name, list(self.scenario.nodes)[: None if former is not None else JOIN_MAX])
+
+    def _join(self, name: NodeId, listed: Sequence[NodeId]) -> None:
+        fleet, now = self.fleet, self.fleet.clock(name)
         for other in listed:
             if other != name:
-                links.open(alias_of(other), other, now)
-                fleet.perform(name, agent.join(alias_of(other), now))
+                fleet.links(name).open(alias_of(other), other, now)
+                fleet.perform(name, self.agents[name].join(alias_of(other), now))
+
+    def _help_the_lonely(self) -> None:
+        """Where all that a node was to join through have died before they answered, a person names others."""
+        for name in self.fleet.alive():
+            if name in self.agents and len(self.agents[name].membership.members) == 1:
+                self._join(name, list(self.scenario.nodes))
 
     def _begin_journal(self, name: NodeId, agent: Agent, journal: SimulatedJournal) -> None:
         fleet, promises, holder = self.fleet, self.invariants.promises, agent.commitment.node

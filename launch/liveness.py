@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ..protocols.contract_net import LEASE_S
 from ..protocols.core import NodeId, State, TaskId
 from ..protocols.swim_words import LIVING, Contact, Presence
+from ..transport.faults import Faults
 from ..transport.link import LINK_ITEMS_MAX
 from ..transport.simulated import SimulatedFleet
 from .invariants import Invariants
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 SETTLE_S = 6.0
 """So long after the last fault, and the last death, all living nodes know who lives: exchanges of views, a second or so
 apart, of which some meet the dead; then a suspicion at its longest. 5.1 s was the most in 20,000 seeds."""
+ROUGH = 0.1
+RECOVER_S = 12.0
+"""So much longer where more frames than that were lost: a node that missed many answers doubts itself, pings nine times
+as seldom, and needs as many answers to be quick again. Those who live were seen to know of a death after 10 s."""
 AUCTION_S = 1.0
 SLACK_S = 5.0
 GO_OVER_S = GONE_S + PROBE_EVERY_S + 4 * DIAL_S
@@ -57,6 +62,11 @@ def limit_s(scenario: Scenario) -> float:
         times * (handed.task.work or 0.0) / slowest for times, handed in zip(attempts, scenario.tasks, strict=True)
     )
     return quiet_from(scenario) + 2 * LEASE_S + AUCTION_S + SLACK_S + work_s
+
+
+def settled_at(faults: Faults) -> float:
+    """When all who live know who lives, at the latest."""
+    return faults.over_at + SETTLE_S + (RECOVER_S if faults.loss > ROUGH else 0.0)
 
 
 class Rest:

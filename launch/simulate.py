@@ -30,7 +30,7 @@ from ..transport.disk import DiskError
 from ..transport.faults import RESTART_S, Crash, Left
 from ..transport.simulated import SimulatedFleet
 from .invariants import Invariants
-from .liveness import GO_OVER_S, SETTLE_S, Rest, limit_s, quiet_from
+from .liveness import GO_OVER_S, Rest, limit_s, quiet_from, settled_at
 from .scenario import CLIENTS_FROM_S, Handed, Scenario, client_of
 from .simulated_client import Client, alias_of
 from .violation import Violation
@@ -192,7 +192,7 @@ class World:
         """Until all has ended and all know who lives. Raises Violation, or whatever an agent raises."""
         scenario, fleet, rest = self.scenario, self.fleet, self._rest
         quiet, limit = quiet_from(scenario), limit_s(scenario)
-        settled = scenario.faults.over_at + SETTLE_S
+        settled = settled_at(scenario.faults)
         while True:
             fleet.run(until=fleet.now + LOOK_EVERY_S)
             rest.look()

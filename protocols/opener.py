@@ -57,6 +57,10 @@ from .patience import LEAST_S, Patience
 from .proposer import Ears, Proposer, Say, Tell
 from .timers import Timers, earliest
 
+STUCK_S = 2 * LEASE_S
+"""What is proposed, and not decided for so long, is proposed in a later epoch: whoever keeps its holders from voting,
+as they have promised it a move, may be dead."""
+
 
 class Stage(enum.Enum):
     HOLDING = enum.auto()  # handed in here; its holders are asked to keep it
@@ -301,7 +305,8 @@ class Opener:
     def replaced(self, node: NodeId, now: float) -> None:
         """It is dead, and another takes its place: what waits for its answer goes on elsewhere, and asks soon where."""
         for opening in self._openings.values():
-            if node in opening.spec.holders and opening.task in self._timers:
+            asked = opening.task in self._timers and opening.stage is not Stage.PROPOSED
+            if asked and node in opening.spec.holders:
                 self._timers.set(opening.task, now + LEAST_S * (1.0 + self._chance.random()))
 
     @property
@@ -364,7 +369,9 @@ class Opener:
 
     def _retry(self, opening: _Opening, now: float) -> None:
         others = list(opening.others.values())
-        if opening.stage is Stage.PREPARING and others:
+        if opening.stage is Stage.PROPOSED:
+            self.prepare(opening.spec, opening.move, opening.epoch, opening.why, now)
+        elif opening.stage is Stage.PREPARING and others:
             self.prepare(opening.spec, opening.move, max(others), opening.why, now)
         elif opening.stage is Stage.HOLDING and others and opening.asked > 1:
             # no epoch has a majority, or whoever has it is not known to live: ask for a later one
@@ -426,6 +433,7 @@ class Opener:
 
     def _propose(self, opening: _Opening, choice: Choice, now: float) -> None:
         opening.stage = Stage.PROPOSED
+        self._timers.set(opening.task, now + STUCK_S)
         self._proposer.propose(opening.task, opening.move, opening.spec.holders, opening.epoch, choice, now)
 
     def _fenced(self, opening: _Opening, promised: Epoch, sender: NodeId, now: float) -> None:

@@ -33,7 +33,7 @@ from parley.protocols.commitment_words import (
 )
 from parley.protocols.core import Local, NodeId, Outcome, State, Task
 from parley.protocols.epochs import Epoch
-from parley.protocols.opener import Opener
+from parley.protocols.opener import STUCK_S, Opener
 from parley.protocols.proposer import Proposer
 
 HOLDERS = ("n1", "n2", "n3")
@@ -253,6 +253,22 @@ def test_what_is_wanted_of_a_task_while_it_moves_is_wanted_at_its_new_holders() 
     assert desk.said() == [("n4", Hold(there, later, 1))]
     desk.hear(Promise("T", 1, later, later, None, False), "n1", "n4")
     assert desk.told() == [Permitted(there, later, 1)]
+
+
+def test_what_is_proposed_and_never_voted_for_is_proposed_in_a_later_epoch() -> None:
+    """Two of its holders have promised it a move, and do not vote; whoever was to move it is dead."""
+    desk = Desk()
+    desk.owns()
+    desk.opener.end(CANCELLED, 0.0)
+    assert [word for _, word in desk.said()] == [Commit("T", 0, E0, Choice(CANCELLED))] * 3
+    desk.hear(Vote("T", 0, E0), "n1")
+    desk.opener.wake(STUCK_S)
+    assert desk.said()[-3:] == [(holder, Prepare("T", 0, E1, Why.CANCEL)) for holder in HOLDERS]
+    desk.hear(Promise("T", 0, E1, E1, (E0, Choice(CANCELLED)), False), "n1")
+    desk.hear(Promise("T", 0, E1, E1, None, False), "n2")
+    assert [word for _, word in desk.said()] == [Commit("T", 0, E1, Choice(CANCELLED))] * 3
+    desk.hear(Vote("T", 0, E1), "n1", "n2")
+    assert not desk.proposer.busy
 
 
 def test_a_holder_that_votes_for_its_own_replacement_is_told_where_the_task_went() -> None:

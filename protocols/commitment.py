@@ -30,9 +30,10 @@ on disk.
 Sources: Lamport 1998, 2001; Gray and Cheriton 1989; Lamport, Malkhi and Zhou 2009 (moving).
 
 **Moving.** A holder that is dead for MOVE_AFTER_S is replaced: the first living holder opens an epoch for a move, and
-proposes, where nothing is accepted, that the register goes on elsewhere, with the latest promise that was not given for
-a move as its floor. A move fences nobody: the winner of that epoch commits at the new holders. A register whose
-majority died within that time waits for them, and is never run again behind their backs.
+proposes, where nothing is accepted, that the register goes on at those who live when a majority has promised, with the
+latest promise that was not given for a move as its floor. A move fences nobody: the winner of that epoch commits at
+the new holders. A register whose majority died within that time waits for them, and is never run again behind their
+backs.
 
 Invariants: at most one value is chosen per task; promised and accepted never fall, restarts included; every award has a
 recorded majority behind it; one winner per epoch; the bytes of a chosen outcome are on a majority; nothing starts after

@@ -173,7 +173,7 @@ def test_between_processes_it_is_as_on_the_simulated_fleet(protocol: str, mode: 
 
 
 def test_a_generator_is_named_as_it_was_written() -> None:
-    assert "assign:100:5 " in bench("assign:100:5", "--protocol=random", "--seed=0").output.replace("\n", " ")
+    assert "assign:12:5 " in bench("assign:12:5", "--protocol=random", "--seed=0").output.replace("\n", " ")
 
 
 def test_a_picture(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:

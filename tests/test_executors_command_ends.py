@@ -338,8 +338,12 @@ async def test_commands_end_with_their_agent(how: signal.Signals) -> None:
             assert len(pids) == 6
             assert all(map(lives, pids))
             [guard] = psutil.Process(agent.pid).children()
-            os.kill(agent.pid, how)
-            assert agent.wait(PATIENCE_S) != 0
+            guard.suspend()  # it comes to its work after its agent has gone, however slowly that goes
+            try:
+                os.kill(agent.pid, how)
+                assert agent.wait(PATIENCE_S) != 0
+            finally:
+                guard.resume()
             await gone(guard.pid, *pids)
         finally:
             with suppress(ProcessLookupError):

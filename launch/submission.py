@@ -16,7 +16,8 @@ import math
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, MISSING, dataclass, field
+from operator import attrgetter
 from pathlib import PurePath
 from tempfile import gettempdir
 from types import MappingProxyType
@@ -163,9 +164,7 @@ class Submission:
     def _conditions(self) -> Conditions | None:
         _check_whole("priority", self.priority, -PRIORITY_MAX, PRIORITY_MAX)
         _check_number("reward", self.reward, 0.0, NUMBER_MAX)
-        asks = self.need or self.only or self.prefer or self.priority or self.reward or self.at_most_once or self.gang
-        plain = self.about == {} and self.deadline_s is None and self.protocol == Dividing.AUTO
-        if plain and not asks and self.kind != "command":
+        if _asked(self) == _NOTHING and self.kind != "command":
             return None  # as most are
         if self.deadline_s is not None:
             _check_number("deadline_s", self.deadline_s, 0.0, units.SECONDS_MAX, above=True)
@@ -188,6 +187,11 @@ class Submission:
 
 OPTIONS = frozenset(one.name for one in dataclasses.fields(Submission) if one.init) - {"kind", "arguments"}
 """What may be said of a task beside what it is."""
+_NO_TERMS = {"work", "timeout_s", "attempts", "after", "replicas", "label", "waits", "follow"}
+"""Those that its conditions do not depend on. Whatever is not named here is a term, and looked at."""
+_TERMS = [one for one in dataclasses.fields(Submission) if one.name in OPTIONS - _NO_TERMS]
+_asked = attrgetter(*[one.name for one in _TERMS])
+_NOTHING = tuple([one.default if one.default_factory is MISSING else one.default_factory() for one in _TERMS])
 
 
 def _dividing(name: str) -> Dividing:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import psutil
 from running_attempts import PATIENCE_S, Running, descriptors, lives
 
+from parley.agents.executors.base import Attempt
 from parley.agents.executors.command import KIND, CommandExecutor
 from parley.agents.payload import pack, unpack
 from parley.protocols.core import Task
@@ -57,7 +58,7 @@ class Node:
         self._count += 1
         task = Task(id=f"t{self._count}", kind=KIND, timeout_s=timeout_s)
         running = RunningCommand(self.executor, task.id, 3, reads)
-        self.executor.start(task, 3, payload, running.tell, follow=follow)
+        self.executor.start(Attempt(task, 3, payload, follow), running.tell)
         assert not running.end.done(), "nothing is told from within start"
         return running
 

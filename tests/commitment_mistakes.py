@@ -141,9 +141,9 @@ PATCHES: tuple[tuple[Plant, dict[str, bool], int], ...] = (
     (epoch_0_is_shared, {}, 0),
     (forgets_too_early, {}, 0),
     (answers_are_forgotten, {}, 0),
-    (a_move_without_floor, {"dies": True}, 170),
+    (a_move_without_floor, {"dies": True}, 400),
     (nothing_waits_for_the_disk, {}, 0),
 )
 """With the seed to begin with: some violate in one run of hundreds."""
-SWITCHES = (("loses_journal", 0), ("awards_again", 0), ("hops_on_silence", 0), ("chooses_holders_anew", 200))
+SWITCHES = (("loses_journal", 0), ("awards_again", 0), ("hops_on_silence", 0), ("chooses_holders_anew", 440))
 """Mistakes of those around the roles: of the disk, of owners, of clients."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from openai_server import ModelServer, running
 
+from parley.agents.executors.base import Attempt
 from parley.agents.executors.http import HttpExecutor
 from parley.agents.executors.http_words import MESSAGE_CHARS_MAX
 from parley.agents.payload import pack, unpack
@@ -50,7 +51,7 @@ class Node:
             else:
                 end.set_result(message)
 
-        self.executor.start(task, epoch, payload, tell, follow=follow)
+        self.executor.start(Attempt(task, epoch, payload, follow), tell)
         assert not end.done(), "nothing is told from within start"
         return task.id, end
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import warm_commands
 
 from parley.launch.client import Connection
 from parley.launch.fleet import LocalFleet
@@ -111,12 +112,4 @@ def parley(
     *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, timeout_s: float = 60.0
 ) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    return subprocess.run(
-        [*PARLEY, *arguments],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    return warm_commands.run(arguments, cwd=cwd, env={**os.environ, **(env or {})}, timeout_s=timeout_s)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from local_fleets import PARLEY
+from local_fleets import parley
 from test_analysis_run import HEAD, append, award, submit, write_run
 
 from parley.launch.analysis.logs import Wanted, follow, for_people, logs, named
@@ -153,9 +153,7 @@ def test_a_line_for_people_is_on_one_line_and_commands_no_terminal(tmp_path: Pat
 def test_the_command_prints_lines_and_tells_notes_on_stderr(tmp_path: Path) -> None:
     write_run(tmp_path, STORY)
     append(tmp_path / "n2.jsonl", b"{")
-    done = subprocess.run(
-        [*PARLEY, "logs", str(tmp_path), "--event", "task.start", "--jsonl"], capture_output=True, text=True, check=True
-    )
+    done = parley("logs", str(tmp_path), "--event", "task.start", "--jsonl")
     assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == ["task.start"]
     assert done.stderr == "note: n2.jsonl ends within a line: its node was killed, or writes still\n"
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from local_fleets import PARLEY
+from local_fleets import parley
 from simulated_runs import simulated_run, tasks_of
 from test_analysis_run import append, award, submit, write_run
 from test_analysis_timeline import COMMIT, KILLED, START
@@ -63,12 +62,12 @@ def test_a_run_with_a_death(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     append(write_run(tmp_path, KILLED) / "n1.jsonl", b"{")
-    words = [*PARLEY, "tasks", f"--run={tmp_path}", "--json"]
-    done = subprocess.run([*words, "B"], capture_output=True, text=True, check=True)
+    words = ["tasks", f"--run={tmp_path}", "--json"]
+    done = parley(*words, "B")
     [line] = json.loads(done.stdout)
     assert (line["task"], line["state"], line["node"], line["attempts"]) == ("B1", "done", "n1", 2)
     assert done.stderr == "note: n1.jsonl ends within a line: its node was killed, or writes still\n"
-    none = subprocess.run([*words, "--state=failed"], capture_output=True, text=True, check=True)
+    none = parley(*words, "--state=failed")
     assert json.loads(none.stdout) == []
 
 

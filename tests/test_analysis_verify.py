@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
-from local_fleets import PARLEY
+from local_fleets import parley
 from simulated_runs import simulated_run, tasks_of
 from test_analysis_run import append, award, submit, write_run
 
@@ -246,17 +245,17 @@ def test_whoever_hears_a_call_may_bid_and_two_may_award_epochs_of_one_number(tmp
 
 
 def test_the_command_says_what_differs_and_ends_with_5(lines: Lines) -> None:
-    done = subprocess.run([*PARLEY, "verify", str(lines.copy)], capture_output=True, text=True, check=True)
+    done = parley("verify", str(lines.copy))
     assert done.stdout.endswith("awards among them: all as logged\n")
     name, number = lines.of("auction.award")[3]
     fields = json.loads(lines.lines[name][number])
     fields["cost"] += 0.5
     path = lines.copy / name
     path.write_bytes(path.read_bytes().replace(lines.lines[name][number], json.dumps(fields).encode()))
-    found = subprocess.run([*PARLEY, "verify", str(lines.copy)], capture_output=True, text=True, check=False)
+    found = parley("verify", str(lines.copy))
     assert found.returncode == 5
     assert found.stdout.startswith(f"{name}:{number + 1}: cost is {fields['cost']!r}, recomputed ")
-    told = subprocess.run([*PARLEY, "verify", str(lines.copy), "--json"], capture_output=True, check=False)
+    told = parley("verify", str(lines.copy), "--json")
     assert told.returncode == 5
     verdict = msgspec.json.decode(told.stdout)
     assert verdict.keys() >= {"events", "awards", "checked", "differences", "gaps"}

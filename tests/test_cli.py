@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
+import warm_commands
 from local_fleets import PARLEY, agent, at_home, family, parley
 
 from parley.launch.cli import COMMANDS
@@ -452,16 +453,8 @@ GOOD = [
 def typed(row: Row, folder: Path, address: str, home: Path) -> subprocess.CompletedProcess[str]:
     for name, text in row.files.items():
         (folder / name).write_text(text)
-    return subprocess.run(
-        [*PARLEY, *(word.replace("AGENT", address).replace("HERE", str(folder)) for word in row.words)],
-        cwd=folder,
-        env=at_home(home),
-        input=row.stdin,
-        capture_output=True,
-        text=True,
-        timeout=90.0,
-        check=False,
-    )
+    words = [word.replace("AGENT", address).replace("HERE", str(folder)) for word in row.words]
+    return warm_commands.run(words, cwd=folder, env=at_home(home), stdin=row.stdin, timeout_s=90.0)
 
 
 def check(row: Row, ended: subprocess.CompletedProcess[str]) -> None:

@@ -39,8 +39,11 @@ def packet(*items: tuple[str, bytes]) -> bytes:
 
 
 def refused(name: str, item: bytes) -> None:
-    with pytest.raises(PeerError):
-        CODEC.decode_message((name, msgspec.Raw(item)))
+    try:
+        taken = CODEC.decode_message((name, msgspec.Raw(item)))
+    except PeerError:
+        return
+    raise AssertionError(f"it is taken for {taken!r:.200}")
 
 
 # --- every field is bounded ------------------------------------------------------------------------------------------
@@ -167,17 +170,18 @@ def test_no_type_takes_it(bytes_: bytes) -> None:
 
 
 @pytest.mark.parametrize("filling", FILLINGS.values(), ids=FILLINGS.keys())
-@pytest.mark.parametrize("name", NAMES)
-def test_no_field_takes_it(name: str, filling: object) -> None:
-    """An array of it, of every length that the type may have."""
+def test_no_field_takes_it(filling: object) -> None:
+    """An array of it, of every length that a type may have."""
     for length in range(1, 13):
-        refused(name, raw([filling] * length))
+        item = raw([filling] * length)
+        for name in NAMES:
+            refused(name, item)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_too_few_fields_are_refused(name: str) -> None:
-    kind = {one.__name__: one for one in TYPES}[name]
-    if any(field.required for field in msgspec.structs.fields(kind)):
+def test_too_few_fields_are_refused() -> None:
+    needy = [one.__name__ for one in TYPES if any(field.required for field in msgspec.structs.fields(one))]
+    assert needy
+    for name in needy:
         refused(name, raw([]))
 
 
@@ -232,7 +236,8 @@ def test_a_long_message_has_a_frame_of_its_own() -> None:
 # --- what nobody has thought of --------------------------------------------------------------------------------------
 
 TARGET = Target()
-MORE = settings(max_examples=300, deadline=None)
+MORE = settings(max_examples=100, deadline=None)
+"""`make fuzz` does more."""
 
 
 @MORE

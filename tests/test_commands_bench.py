@@ -173,7 +173,29 @@ def test_between_processes_it_is_as_on_the_simulated_fleet(protocol: str, mode: 
 
 
 def test_a_generator_is_named_as_it_was_written() -> None:
-    assert "assign:100:5 " in bench("assign:100:5", "--protocol=random", "--seed=0").output.replace("\n", " ")
+    assert "assign:12:5 " in bench("assign:12:5", "--protocol=random", "--seed=0").output.replace("\n", " ")
+
+
+def test_a_flag_that_is_given_again_adds_to_what_was_said() -> None:
+    words = ("--protocol=random", "--protocol=batched,random", "--mode=gossip", "--mode=rounds", "--seed=0")
+    told = lines("hcsp:9x3:u_c_lolo:1", *words)
+    assert [(line["protocol"], line["mode"]) for line in told] == [
+        ("random", "gossip"), ("random", "rounds"), ("batched", "gossip"), ("batched", "rounds"),
+    ]  # fmt: skip
+
+
+def test_without_prices_the_best_run_is_the_reference() -> None:
+    words = ("hcsp:30x4:u_i_hihi:1", "--protocol=batched,random", "--seed=0", "--by=markdown")
+    [row] = bench(*words).stdout.splitlines()[2:]
+    _, best, worse = row.strip(" |").split(" | ")
+    assert (best, float(worse) > 1.5) == ("1.000", True)
+
+
+def test_where_nothing_counts_there_is_no_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    ended = bench("gap:3x12:c:1", "--protocol=batched", "--seed=0", f"--plot={tmp_path / 'p.svg'}")
+    assert "there is nothing to draw" in str(ended.exception)
+    assert not (tmp_path / "p.svg").exists()
 
 
 def test_a_picture(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:

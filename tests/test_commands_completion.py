@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from local_fleets import PARLEY, agent, at_home, parley
+import warm_commands
+from local_fleets import agent, at_home, parley
 
 from parley.launch.cli import COMMANDS
 
@@ -18,9 +19,7 @@ def completed(line: str, home: Path) -> list[str]:
     """What bash is told for this line, the cursor at its end."""
     words = line.split(" ")
     env = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_PARLEY_COMPLETE": "bash_complete"}
-    said = subprocess.run(
-        [*PARLEY], env=at_home(home, env), cwd=home, capture_output=True, text=True, timeout=60, check=False
-    )
+    said = warm_commands.run([], cwd=home, env=at_home(home, env))
     assert said.stderr == ""
     return [item.partition(",")[2] for item in said.stdout.splitlines() if item]
 

@@ -8,19 +8,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from local_fleets import PARLEY, at_home
+import warm_commands
+from local_fleets import at_home
 
 
 def run(home: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PARLEY, *arguments],
-        cwd=home,
-        env=at_home(home, env),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return warm_commands.run(arguments, cwd=home, env=at_home(home, env))
 
 
 def own(home: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_fleets import PARLEY, Agent, agent, at_home, parley
+from local_fleets import Agent, agent, at_home, parley
 from test_commands_up import LIMIT_S, ended, line_of, pair, sleep, until, until_draining
 
 from parley.launch.client import Connection
@@ -143,9 +143,7 @@ def one(home: Path) -> Iterator[Agent]:
     ],
 )
 def test_what_it_refuses(flags: list[str], code: int, sentence: str, one: Agent, home: Path) -> None:
-    refused = subprocess.run(
-        [*PARLEY, "drain", *flags], env=at_home(home), capture_output=True, text=True, timeout=60, check=False
-    )
+    refused = parley("drain", *flags, env=at_home(home))
     assert (refused.returncode, refused.stdout) == (code, "")
     assert refused.stderr.startswith("parley: ")
     assert sentence in refused.stderr

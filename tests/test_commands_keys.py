@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import warm_commands
 from local_fleets import PARLEY, Agent, agent, at_home, parley
 
 from parley.transport.security import Ring
@@ -28,10 +29,7 @@ class Machine:
         self.keys = home.joinpath(*OWN)
 
     def parley(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PARLEY, *words], env=at_home(self.home, env), cwd=self.home, capture_output=True, text=True, timeout=60,
-            check=False,
-        )  # fmt: skip
+        return warm_commands.run(words, cwd=self.home, env=at_home(self.home, env))
 
     def new(self, name: str) -> str:
         made = self.parley("keys", "new", f"--name={name}")

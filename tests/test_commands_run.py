@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import warm_commands
 from local_fleets import PARLEY, Agent, agent, at_home, parley
 
 UNTIL_S = 30.0
@@ -32,10 +33,7 @@ def node(home: Path) -> Iterator[Agent]:
 
 def run(home: Path, *words: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
     """To its end: exit code, stdout, stderr."""
-    command = [*PARLEY, "run", *words]
-    ended = subprocess.run(
-        command, env=at_home(home), cwd=home, input=stdin, capture_output=True, timeout=60.0, check=False
-    )
+    ended = warm_commands.run_bytes(["run", *words], cwd=home, env=at_home(home), stdin=stdin)
     return ended.returncode, ended.stdout, ended.stderr
 
 

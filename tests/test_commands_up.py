@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import warm_commands
 from local_fleets import PARLEY, Agent, agent, at_home, parley
 
 from parley.launch import machine
@@ -274,16 +275,8 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
 
 @pytest.mark.parametrize(("flags", "code", "sentence"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_what_it_refuses(flags: list[str], code: int, sentence: str, busy: Agent, home: Path) -> None:
-    refused = subprocess.run(
-        [*PARLEY, "up", *(flag.replace("BUSY", busy.address) for flag in flags)],
-        cwd=home,
-        env=at_home(home),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TAKEN_S + LIMIT_S,
-        check=False,
-    )
+    words = ["up", *(flag.replace("BUSY", busy.address) for flag in flags)]
+    refused = warm_commands.run(words, cwd=home, env=at_home(home), timeout_s=TAKEN_S + LIMIT_S)
     assert (refused.returncode, refused.stdout) == (code, "")
     assert refused.stderr.startswith("parley: ")
     assert refused.stderr.count("\n") == 1, refused.stderr

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from command_nodes import node
 
+from parley.agents.executors.base import Attempt
 from parley.agents.executors.command import NAME_CHARS_MAX, TAIL_BYTES_MAX, CommandExecutor, Tail
 from parley.agents.payload import pack
 from parley.protocols.core import ProtocolError, Task
@@ -366,9 +367,9 @@ async def test_an_attempt_that_runs_cannot_begin_again() -> None:
         running = n.begin("sleep", "1000")
         task = Task(id=running.task, kind="command")
         with pytest.raises(ProtocolError):
-            n.executor.start(task, running.epoch, b"", running.tell)
+            n.executor.start(Attempt(task, running.epoch, b""), running.tell)
         another: asyncio.Future[Finished | Output] = asyncio.get_running_loop().create_future()
-        n.executor.start(task, running.epoch + 1, pack({"argv": ["true"]}), another.set_result)
+        n.executor.start(Attempt(task, running.epoch + 1, pack({"argv": ["true"]})), another.set_result)
         assert isinstance(await another, Finished)
         running.stop()
 

@@ -16,6 +16,7 @@ from command_nodes import Node, RunningCommand, node
 from running_attempts import PATIENCE_S, gone, lives
 
 from parley.agents.executors import command
+from parley.agents.executors.base import Attempt
 from parley.agents.payload import pack
 from parley.protocols.core import Task
 from parley.protocols.performatives import OUTPUT_UNREAD_MAX, Reason
@@ -118,7 +119,7 @@ async def test_a_stopped_attempt_may_begin_again() -> None:
         running.stop()
         again = RunningCommand(n.executor, running.task, running.epoch, True)
         task = Task(id=running.task, kind="command")
-        n.executor.start(task, running.epoch, pack({"argv": ["echo", "again"]}), again.tell)
+        n.executor.start(Attempt(task, running.epoch, pack({"argv": ["echo", "again"]})), again.tell)
         assert (await again.result()).out == "again\n"
         await gone(*pids)
 
@@ -309,6 +310,7 @@ async def test_a_guard_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 AGENT = f"""
 import asyncio
+from parley.agents.executors.base import Attempt
 from parley.agents.executors.command import CommandExecutor
 from parley.agents.payload import pack
 from parley.protocols.core import Task
@@ -320,7 +322,7 @@ async def main():
     executor = CommandExecutor()
     for i, argv in enumerate(({FAMILY!r}, {STUBBORN!r})):
         task = Task(id=str(i), kind="command")
-        executor.start(task, 0, pack({{"argv": argv}}), show, follow=True)
+        executor.start(Attempt(task, 0, pack({{"argv": argv}}), follow=True), show)
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -338,8 +340,12 @@ async def test_commands_end_with_their_agent(how: signal.Signals) -> None:
             assert len(pids) == 6
             assert all(map(lives, pids))
             [guard] = psutil.Process(agent.pid).children()
-            os.kill(agent.pid, how)
-            assert agent.wait(PATIENCE_S) != 0
+            guard.suspend()  # it comes to its work after its agent has gone, however slowly that goes
+            try:
+                os.kill(agent.pid, how)
+                assert agent.wait(PATIENCE_S) != 0
+            finally:
+                guard.resume()
             await gone(guard.pid, *pids)
         finally:
             with suppress(ProcessLookupError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from parley.agents.executors.base import Attempt
 from parley.agents.executors.own import Job, OwnExecutor
 from parley.agents.executors.simulated import SimulatedExecutor
 from parley.agents.executors.workshop import ExecutorError, Workshop, load_executor
@@ -61,7 +62,7 @@ class Bench:
             else:
                 end.set_result(message)
 
-        self.executor.start(Task("t", kind, timeout_s=timeout_s), 3, pack(arguments), tell, follow=follow)
+        self.executor.start(Attempt(Task("t", kind, timeout_s=timeout_s), 3, pack(arguments), follow), tell)
         return end
 
 

@@ -17,6 +17,7 @@ import pytest
 from running_attempts import PATIENCE_S, Running, descriptors, gone, lives
 
 from parley.agents.executors import channel
+from parley.agents.executors.base import Attempt
 from parley.agents.executors.channel import ERROR_CHARS_MAX, Request
 from parley.agents.executors.lines import DROPPED, LINE_BYTES_MAX, LINES_MAX
 from parley.agents.executors.python import PythonExecutor, worker_command
@@ -41,7 +42,7 @@ class Node:
         self._count += 1
         task = Task(id=f"t{self._count}", kind=kind, timeout_s=timeout_s)
         running = Running(self.executor, task.id, 1, reads)
-        self.executor.start(task, 1, payload, running.tell, follow=follow)
+        self.executor.start(Attempt(task, 1, payload, follow), running.tell)
         assert not running.end.done(), "nothing is told from within start"
         return running
 

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from parley.agents.executors.base import Attempt
 from parley.agents.executors.simulated import SLEEP_BYTES_MAX, SimulatedExecutor, attempt, duration
 from parley.agents.payload import PayloadError, pack
 from parley.protocols.core import ProtocolError, Task
@@ -58,8 +59,8 @@ def test_too_long_an_attempt_ends_at_its_timeout() -> None:
 
 async def test_it_tells_the_end_when_it_comes_and_never_before_start_returns() -> None:
     executor, ends = SimulatedExecutor(speed=2.0), asyncio.Queue[Finished | Output]()
-    executor.start(task(work=0.04), 1, b"", ends.put_nowait)
-    executor.start(task("echo"), 2, pack("x"), ends.put_nowait)
+    executor.start(Attempt(task(work=0.04), 1, b""), ends.put_nowait)
+    executor.start(Attempt(task("echo"), 2, pack("x")), ends.put_nowait)
     assert ends.empty()
     async with asyncio.timeout(5.0):
         first, second = await ends.get(), await ends.get()
@@ -72,12 +73,12 @@ async def test_it_tells_the_end_when_it_comes_and_never_before_start_returns() -
 
 async def test_a_stopped_attempt_says_nothing_and_may_begin_again() -> None:
     executor, ends = SimulatedExecutor(), asyncio.Queue[Finished | Output]()
-    executor.start(task("echo"), 1, pack("stopped"), ends.put_nowait)
+    executor.start(Attempt(task("echo"), 1, pack("stopped")), ends.put_nowait)
     executor.stop("t", 1)
     executor.stop("t", 1)
-    executor.start(task("echo"), 1, pack("again"), ends.put_nowait)
+    executor.start(Attempt(task("echo"), 1, pack("again")), ends.put_nowait)
     with pytest.raises(ProtocolError):
-        executor.start(task("echo"), 1, pack("twice"), ends.put_nowait)
+        executor.start(Attempt(task("echo"), 1, pack("twice")), ends.put_nowait)
     async with asyncio.timeout(5.0):
         again = await ends.get()
     assert isinstance(again, Finished)
@@ -87,7 +88,7 @@ async def test_a_stopped_attempt_says_nothing_and_may_begin_again() -> None:
 
 async def test_nothing_ends_after_close() -> None:
     executor, ends = SimulatedExecutor(), asyncio.Queue[Finished | Output]()
-    executor.start(task("echo"), 1, pack("x"), ends.put_nowait)
+    executor.start(Attempt(task("echo"), 1, pack("x")), ends.put_nowait)
     await executor.close()
     turn = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_later(0.0, turn.set_result, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import itertools
 import os
@@ -487,7 +488,11 @@ def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     assert process.stdout is not None
     pids = [int(word) for word in process.stdout.readline().split()]
     assert len(pids) >= 4, "two agents, two workers"
-    return [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    living: list[psutil.Process] = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):  # the program goes on meanwhile, and may have ended them
+            living.append(psutil.Process(pid))
+    return living
 
 
 def all_end(process: subprocess.Popen[str], family: list[psutil.Process]) -> tuple[str, str]:

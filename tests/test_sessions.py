@@ -150,7 +150,7 @@ def test_the_bound_of_busy_nodes_is_never_above_the_optimum_whatever_the_prices(
 
 @pytest.mark.parametrize("mode", ["rounds", "gossip"])
 async def test_between_processes_a_batch_is_divided_told_and_verified(mode: str, tmp_path: Path) -> None:
-    costs = matrix(3, 30, 1, 2.0 if mode == "rounds" else 4.0)
+    costs = matrix(3, 30, 1, 4.0)  # on a machine that is busy a session takes long, too, and must not outlast the work
     await run_in(tmp_path, costs, Dividing.PRICES, ("--holders=1", f"--mode={mode}"))
     summary = summarise(tmp_path)
     assert (summary.done, summary.lost, summary.committed_twice) == (30, 0, 0)

@@ -227,3 +227,19 @@ def test_a_changed_submission_is_checked_again() -> None:
 def test_the_options_are_those_of_the_form() -> None:
     assert {"need", "work", "after", "waits"} <= OPTIONS
     assert not {"kind", "arguments", "terms"} & OPTIONS
+
+
+ASKED = {
+    "need": ["gpu"], "only": ["a"], "prefer": ["gpu:5s"], "priority": 1, "reward": 2.0, "deadline_s": 60.0, "gang": 2,
+    "at_most_once": True, "protocol": "prices", "about": {"shelf": 7},
+}  # fmt: skip
+BESIDE = {
+    "work": 1.0, "timeout_s": 5.0, "attempts": 2, "after": ["x"], "replicas": 2, "label": "mine", "waits": True,
+    "follow": Follow.OUTPUT,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_whatever_is_asked_of_nodes_is_in_the_terms_and_nothing_else_is(name: str) -> None:
+    said = {**ASKED, **BESIDE}[name]
+    assert (Submission("echo", [1], **{name: said}).terms is not None) == (name in ASKED)  # type: ignore[arg-type]

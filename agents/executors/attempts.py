@@ -12,12 +12,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TypeAlias
 
-from ...protocols.core import ProtocolError, Task
+from ...protocols.core import ProtocolError
 from ...protocols.performatives import Finished
-from .base import Attempt, Tell
+from .base import Attempt, Key, Tell
 from .window import Window
 
-Work: TypeAlias = Callable[[Window], Coroutine[object, object, Finished]]
+Work: TypeAlias = Callable[[Attempt, Window], Coroutine[object, object, Finished]]
 """Carries an attempt out and answers with its end. Cancelled when the attempt is stopped."""
 
 
@@ -25,20 +25,20 @@ class Attempts:
     """All that run now."""
 
     def __init__(self) -> None:
-        self._running: dict[Attempt, tuple[asyncio.Task[Finished], Window]] = {}
+        self._running: dict[Key, tuple[asyncio.Task[Finished], Window]] = {}
         self._stopped: set[asyncio.Task[Finished]] = set()
         """Those that are not over yet."""
 
     def __len__(self) -> int:
         return len(self._running)
 
-    def start(self, task: Task, epoch: int, tell: Tell, follow: bool, work: Work) -> None:
+    def start(self, attempt: Attempt, tell: Tell, work: Work) -> None:
         """Raises ProtocolError if the attempt runs already."""
-        key = (task.id, epoch)
+        key = attempt.key
         if key in self._running:
             raise ProtocolError(f"attempt {key} was started twice")
-        window = Window(task.id, epoch, tell if follow else None)
-        running = asyncio.get_running_loop().create_task(work(window))
+        window = Window(*key, tell if attempt.follow else None)
+        running = asyncio.get_running_loop().create_task(work(attempt, window))
         self._running[key] = running, window
 
         def ended(running: asyncio.Task[Finished]) -> None:

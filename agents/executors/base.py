@@ -5,7 +5,7 @@ retries beyond saying, by the reason of a failure, whether another attempt could
 
     runtime                                   executor
       | offers("command") ----------------------> |  may it run this kind?
-      | start(task, epoch, payload, ...) -------> |
+      | start(attempt, tell) -------------------> |
       | <---------------------- tell(Output(...)) |  where its output is followed, as it comes
       | resume(task, epoch, size) --------------> |  so much of it was read
       | <-------------------- tell(Finished(...)) |  once, later, on the loop (never from within start)
@@ -20,15 +20,30 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ...protocols.core import Tag, Task
 from ...protocols.performatives import Finished, Output, Term
 from ..seats import NO_SEAT
 
 Tell: TypeAlias = Callable[[Finished | Output], None]
-Attempt: TypeAlias = tuple[str, int]
-"""Task and epoch."""
+Key: TypeAlias = tuple[str, int]
+"""Task and epoch: what an attempt is known by."""
+
+
+class Attempt(NamedTuple):
+    """What is to be run: a task, for this epoch. `payload` are its arguments, packed; with `follow` somebody reads what
+    it writes; `env` it finds in its environment, if it has one."""
+
+    task: Task
+    epoch: int
+    payload: bytes
+    follow: bool = False
+    env: Mapping[str, str] = NO_SEAT
+
+    @property
+    def key(self) -> Key:
+        return self.task.id, self.epoch
 
 
 class Executor(typing.Protocol):
@@ -44,18 +59,8 @@ class Executor(typing.Protocol):
     def price(self, task: Task) -> Sequence[Term] | None:
         """The terms of the task's cost here in seconds, the queue apart; None: let the estimator say."""
 
-    def start(
-        self,
-        task: Task,
-        epoch: int,
-        payload: bytes,
-        tell: Tell,
-        *,
-        follow: bool = False,
-        env: Mapping[str, str] = NO_SEAT,
-    ) -> None:
-        """Begin an attempt, which finds `env` in its environment, if it has one. Raises ProtocolError if it runs
-        already, or if no slot is free for it: our own bug."""
+    def start(self, attempt: Attempt, tell: Tell, /) -> None:
+        """Begin it. Raises ProtocolError if it runs already, or if no slot is free for it: our own bug."""
 
     def resume(self, task: str, epoch: int, size: int) -> None:
         """So many bytes of its output were read. One that has ended is no error."""

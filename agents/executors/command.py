@@ -45,9 +45,8 @@ from ...protocols.performatives import Finished, Reason, Stream, Term
 from ..blob_folder import BlobError, BlobFolder
 from ..blobs import references
 from ..payload import Blob, PayloadError, pack, unpack
-from ..seats import NO_SEAT
 from .attempts import Attempts
-from .base import Tell
+from .base import Attempt, Tell
 from .guarded import Child, Guard, GuardLostError, RefusedError
 from .pipes import Feed, Pipe, open_pipe
 from .window import Window
@@ -345,17 +344,8 @@ class CommandExecutor:
     def price(self, task: Task) -> Sequence[Term] | None:
         return None
 
-    def start(
-        self,
-        task: Task,
-        epoch: int,
-        payload: bytes,
-        tell: Tell,
-        *,
-        follow: bool = False,
-        env: Mapping[str, str] = NO_SEAT,
-    ) -> None:
-        self._attempts.start(task, epoch, tell, follow, lambda window: self._run(task, epoch, payload, window, env))
+    def start(self, attempt: Attempt, tell: Tell, /) -> None:
+        self._attempts.start(attempt, tell, self._run)
 
     def resume(self, task: str, epoch: int, size: int) -> None:
         self._attempts.resume(task, epoch, size)
@@ -371,17 +361,14 @@ class CommandExecutor:
         if self._guard:
             await self._guard.close()
 
-    async def _run(
-        self, task: Task, epoch: int, payload: bytes, window: Window, env: Mapping[str, str]
-    ) -> Finished:
+    async def _run(self, attempt: Attempt, window: Window) -> Finished:
         clock = asyncio.get_running_loop().time
         began = clock()
-        reason, error, value, blobs = await self._attempt(task, epoch, payload, window, env)
-        return Finished(task.id, epoch, reason, value, error, clock() - began, references(blobs))
+        reason, error, value, blobs = await self._attempt(attempt, window)
+        return Finished(*attempt.key, reason, value, error, clock() - began, references(blobs))
 
-    async def _attempt(
-        self, task: Task, epoch: int, payload: bytes, window: Window, env: Mapping[str, str]
-    ) -> _End:
+    async def _attempt(self, attempt: Attempt, window: Window) -> _End:
+        task = attempt.task
         until = asyncio.get_running_loop().time() + task.timeout_s
         if self._closed:
             return _End(Reason.DIED, "this node is shutting down", b"")
@@ -389,10 +376,10 @@ class CommandExecutor:
             return _End(Reason.ERROR, f"this node does not run {task.kind}: start it with --allow {task.kind}", b"")
         place: _Place | None = None
         try:
-            command = Command.read(payload, self._blobs)
+            command = Command.read(attempt.payload, self._blobs)
             if command.has_files:
                 place, command = await self._placed(command)
-            found = self._environment(task, epoch, command, env)
+            found = self._environment(attempt, command)
             running = _Running(self._living_guard(), command, found, window, place)
         except (PayloadError, BlobError, OSError) as error:
             if place is not None:
@@ -470,11 +457,9 @@ class CommandExecutor:
             self._guard = Guard()
         return self._guard
 
-    def _environment(
-        self, task: Task, epoch: int, command: Command, env: Mapping[str, str]
-    ) -> dict[bytes, bytes]:
-        own = {b"PARLEY_TASK": task.id.encode(), b"PARLEY_EPOCH": b"%d" % epoch}
-        own |= {name.encode(): value.encode() for name, value in env.items()}
+    def _environment(self, attempt: Attempt, command: Command) -> dict[bytes, bytes]:
+        own = {b"PARLEY_TASK": attempt.task.id.encode(), b"PARLEY_EPOCH": b"%d" % attempt.epoch}
+        own |= {name.encode(): value.encode() for name, value in attempt.env.items()}
         return {**os.environb, **own, **self._env, **command.env}
 
 

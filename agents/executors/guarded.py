@@ -9,7 +9,8 @@
 
 Invariants: requests go out in order, and none of them blocks. Whatever becomes of the guard, both futures of every
 child are done in the end, and no group is left: if the guard dies first, its groups are killed from here (all but one
-that it has started and not yet told us of).
+that it has started and not yet told us of). The guard is no subprocess of asyncio's: an interpreter that ends without
+`close` would kill it then, before it has ended what it has started.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -93,9 +95,11 @@ class Guard:
         self._children: dict[int, Child] = {}
         self._count = 0
         self._loss = ""
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ending: asyncio.Future[int] | None = None
+        """It is let go of, and waited for."""
         self._loop.add_reader(self._socket, self._listen)
-        self._spawning = self._loop.create_task(self._spawn(theirs))
+        self._spawn(theirs)
 
     @property
     def lost(self) -> bool:
@@ -128,22 +132,18 @@ class Guard:
 
     async def close(self) -> None:
         """Returns when the guard is gone, and with it all that it has started."""
-        await self._spawning
         self._lose("this node is shutting down")
-        if self._process is not None:
-            try:
-                async with asyncio.timeout(CLOSE_S):
-                    await self._process.wait()
-            except TimeoutError:
-                with suppress(ProcessLookupError):
-                    self._process.kill()
-                await self._process.wait()
+        if self._process is not None and self._ending is not None:
+            ended, _ = await asyncio.wait([self._ending], timeout=CLOSE_S)
+            if not ended:
+                self._process.kill()
+                await self._ending
 
-    async def _spawn(self, theirs: socket.socket) -> None:
+    def _spawn(self, theirs: socket.socket) -> None:
         try:
             with theirs:
-                self._process = await asyncio.create_subprocess_exec(
-                    *guard_command(), stdin=theirs.fileno(), stdout=asyncio.subprocess.DEVNULL, start_new_session=True
+                self._process = subprocess.Popen(
+                    guard_command(), stdin=theirs.fileno(), stdout=subprocess.DEVNULL, start_new_session=True
                 )
         except OSError as error:
             self._lose(f"the guard of this node's commands cannot be started: {error}")
@@ -200,6 +200,8 @@ class Guard:
         if self.lost:
             return
         self._loss = sentence
+        if self._process is not None:
+            self._ending = self._loop.run_in_executor(None, self._process.wait)
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         with self._socket, suppress(OSError):  # it may have said of some more that they have begun

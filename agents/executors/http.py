@@ -22,7 +22,7 @@ stopped. While OUTPUT_UNREAD_MAX bytes of an answer are told and not read, nothi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,7 @@ from ...protocols.core import ProtocolError, Tag, Task
 from ...protocols.performatives import OUTPUT_BYTES_MAX, OUTPUT_UNREAD_MAX, Finished, Output, Reason, Stream, Term
 from ..blob_folder import BlobError, BlobFolder
 from ..payload import BYTES_MAX, PayloadError, pack, unpack
-from ..seats import NO_SEAT
-from .base import Attempt, Tell
+from .base import Attempt, Key, Tell
 from .http_connection import Connection
 from .http_models import Models, parse
 from .http_rates import SECONDS_MAX, Rates, Seen, Start
@@ -53,12 +52,12 @@ ANSWER_BYTES_MAX = 32 * 1024 * 1024
 class _Request:
     """One attempt: what has come of its answer, and what of that is told and not read yet."""
 
-    def __init__(self, task: Task, epoch: int, verb: str, model: str, payload_bytes: int, tell: Tell | None) -> None:
-        self.task = task
-        self.epoch = epoch
+    def __init__(self, attempt: Attempt, verb: str, model: str, tell: Tell | None) -> None:
+        self.task = attempt.task
+        self.epoch = attempt.epoch
         self.verb = verb
         self.model = model
-        self.payload_bytes = payload_bytes
+        self.payload_bytes = len(attempt.payload)
         self.running: asyncio.Task[Finished]
         self._tell = tell
         self._unread = 0
@@ -148,7 +147,7 @@ class HttpExecutor:
         self._connection = Connection(url, key, allow_public=allow_public)
         self._models = Models(self._connection, self._clock)
         self._rates = Rates()
-        self._requests: dict[Attempt, _Request] = {}
+        self._requests: dict[Key, _Request] = {}
         self._ask_now = asyncio.Event()
         self._asking = loop.create_task(self._keep_asking())
 
@@ -191,29 +190,20 @@ class HttpExecutor:
             terms.append(("server_queue", min(queue.ahead * run_s / queue.parallel, SECONDS_MAX)))
         return terms
 
-    def start(
-        self,
-        task: Task,
-        epoch: int,
-        payload: bytes,
-        tell: Tell,
-        *,
-        follow: bool = False,
-        env: Mapping[str, str] = NO_SEAT,
-    ) -> None:
-        attempt = (task.id, epoch)
-        named = parse(task.kind)
+    def start(self, attempt: Attempt, tell: Tell, /) -> None:
+        key = attempt.key
+        named = parse(attempt.task.kind)
         if named is None:
-            raise ProtocolError(f"{task.kind} is no kind of a model server")
-        if attempt in self._requests or len(self._requests) >= self._slots:
-            raise ProtocolError(f"attempt {attempt} was started twice, or without one of {self._slots} slots free")
-        asked = _Request(task, epoch, *named, len(payload), tell if follow else None)
-        asked.running = asyncio.get_running_loop().create_task(self._run(asked, payload))
-        self._requests[attempt] = asked
+            raise ProtocolError(f"{attempt.task.kind} is no kind of a model server")
+        if key in self._requests or len(self._requests) >= self._slots:
+            raise ProtocolError(f"attempt {key} was started twice, or without one of {self._slots} slots free")
+        asked = _Request(attempt, *named, tell if attempt.follow else None)
+        asked.running = asyncio.get_running_loop().create_task(self._run(asked, attempt.payload))
+        self._requests[key] = asked
 
         def ended(running: asyncio.Task[Finished]) -> None:
-            if self._requests.get(attempt) is asked and not running.cancelled():
-                del self._requests[attempt]
+            if self._requests.get(key) is asked and not running.cancelled():
+                del self._requests[key]
                 tell(_surprise(asked, failure) if (failure := running.exception()) else running.result())
 
         asked.running.add_done_callback(ended)

@@ -37,7 +37,7 @@ from ..blobs import references
 from ..payload import Blob, PayloadError, lift, pack, unpack
 from ..seats import NO_SEAT
 from .attempts import Attempts
-from .base import Tell
+from .base import Attempt, Tell
 from .window import Window
 
 SENTENCE_CHARS_MAX = 500
@@ -114,17 +114,8 @@ class OwnExecutor:
             return None
         return terms if all(math.isfinite(cost) and 0.0 <= cost <= SECONDS_MAX for _, cost in terms) else None
 
-    def start(
-        self,
-        task: Task,
-        epoch: int,
-        payload: bytes,
-        tell: Tell,
-        *,
-        follow: bool = False,
-        env: Mapping[str, str] = NO_SEAT,
-    ) -> None:
-        self._attempts.start(task, epoch, tell, follow, lambda window: self._run(task, epoch, payload, window, env))
+    def start(self, attempt: Attempt, tell: Tell, /) -> None:
+        self._attempts.start(attempt, tell, self._run)
 
     def resume(self, task: str, epoch: int, size: int) -> None:
         self._attempts.resume(task, epoch, size)
@@ -137,16 +128,15 @@ class OwnExecutor:
         if close := getattr(self._own, "close", None):
             await close()
 
-    async def _run(
-        self, task: Task, epoch: int, payload: bytes, window: Window, env: Mapping[str, str]
-    ) -> Finished:
+    async def _run(self, attempt: Attempt, window: Window) -> Finished:
+        task, epoch = attempt.task, attempt.epoch
         clock = asyncio.get_running_loop().time
         began = clock()
         reason, value, error = Reason.ERROR, b"", ""
         try:
-            arguments = await self._arguments(task, payload)
+            arguments = await self._arguments(task, attempt.payload)
             async with asyncio.timeout(task.timeout_s) as limit:
-                value, blobs = await self._value(await self._own.run(_job(task, epoch, arguments, window, env)))
+                value, blobs = await self._value(await self._own.run(_job(task, epoch, arguments, window, attempt.env)))
             return Finished(task.id, epoch, value=value, seconds=clock() - began, blobs=references(blobs))
         except PayloadError as failure:
             error = str(failure)

@@ -33,9 +33,8 @@ from ...protocols.core import ProtocolError, Tag, Task
 from ...protocols.performatives import Finished, Reason, Term
 from ..blobs import references
 from ..resources import allows
-from ..seats import NO_SEAT
 from .attempts import Attempts
-from .base import Tell
+from .base import Attempt, Tell
 from .channel import Request
 from .process import OnLine, WorkerDiedError, WorkerProcess
 from .window import Window
@@ -109,19 +108,10 @@ class PythonExecutor:
     def price(self, task: Task) -> Sequence[Term] | None:
         return None
 
-    def start(
-        self,
-        task: Task,
-        epoch: int,
-        payload: bytes,
-        tell: Tell,
-        *,
-        follow: bool = False,
-        env: Mapping[str, str] = NO_SEAT,
-    ) -> None:
+    def start(self, attempt: Attempt, tell: Tell, /) -> None:
         if len(self._attempts) >= self._slots:
-            raise ProtocolError(f"{task.id} was started without one of {self._slots} slots free")
-        self._attempts.start(task, epoch, tell, follow, lambda window: self._run(task, epoch, payload, window, env))
+            raise ProtocolError(f"{attempt.task.id} was started without one of {self._slots} slots free")
+        self._attempts.start(attempt, tell, self._run)
 
     def resume(self, task: str, epoch: int, size: int) -> None:
         self._attempts.resume(task, epoch, size)
@@ -139,9 +129,8 @@ class PythonExecutor:
         if self._workers:
             await asyncio.wait([worker.gone for worker in self._workers], timeout=CLOSE_S)
 
-    async def _run(
-        self, task: Task, epoch: int, payload: bytes, window: Window, env: Mapping[str, str]
-    ) -> Finished:
+    async def _run(self, attempt: Attempt, window: Window) -> Finished:
+        task, epoch = attempt.task, attempt.epoch
         clock = asyncio.get_running_loop().time
         began = clock()
         until = began + task.timeout_s
@@ -150,7 +139,7 @@ class PythonExecutor:
         if not self.offers(task.kind):
             error = f"this node does not run {task.kind}: start it with --allow {task.kind}"
             return Finished(task.id, epoch, Reason.ERROR, error=error)
-        request = Request(task.id, epoch, task.kind, task.kind not in self._allow, payload, dict(env))
+        request = Request(task.id, epoch, task.kind, task.kind not in self._allow, attempt.payload, dict(attempt.env))
         reason, warm = Reason.DIED, False
         worker: WorkerProcess | None = None
         try:

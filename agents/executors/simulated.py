@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -24,8 +24,7 @@ from ...protocols.core import ProtocolError, Tag, Task
 from ...protocols.performatives import Finished, Reason, Term
 from ..blobs import references
 from ..payload import PayloadError, blobs_of, pack, unpack
-from ..seats import NO_SEAT
-from .base import Attempt, Tell
+from .base import Attempt, Key, Tell
 
 KINDS = ("echo", "sleep", "work")
 """Every node offers these."""
@@ -84,9 +83,9 @@ class SimulatedExecutor:
             raise ValueError(f"a node's speed must be above zero, not {speed}")
         self._speed = speed
         self._loop = asyncio.get_running_loop()
-        self._ends: dict[Attempt, tuple[Finished, float, Tell]] = {}
-        self._timers: dict[Attempt, asyncio.TimerHandle] = {}
-        self._instant: deque[Attempt] = deque()
+        self._ends: dict[Key, tuple[Finished, float, Tell]] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._instant: deque[Key] = deque()
 
     def offers(self, kind: str) -> bool:
         return kind in KINDS
@@ -98,20 +97,11 @@ class SimulatedExecutor:
     def price(self, task: Task) -> Sequence[Term] | None:
         return None
 
-    def start(
-        self,
-        task: Task,
-        epoch: int,
-        payload: bytes,
-        tell: Tell,
-        *,
-        follow: bool = False,
-        env: Mapping[str, str] = NO_SEAT,
-    ) -> None:
-        key = (task.id, epoch)
+    def start(self, given: Attempt, tell: Tell, /) -> None:
+        key = given.key
         if key in self._ends:
             raise ProtocolError(f"attempt {key} was started twice")
-        finished = attempt(task, epoch, payload, self._speed)
+        finished = attempt(given.task, given.epoch, given.payload, self._speed)
         self._ends[key] = finished, self._loop.time(), tell
         if finished.seconds > 0.0:
             self._timers[key] = self._loop.call_later(finished.seconds, self._end, key)
@@ -139,7 +129,7 @@ class SimulatedExecutor:
                 return
         self._loop.call_soon(self._end_instant)
 
-    def _end(self, key: Attempt) -> None:
+    def _end(self, key: Key) -> None:
         ending = self._ends.pop(key, None)
         self._timers.pop(key, None)
         if ending is not None:

@@ -2,7 +2,7 @@
 
     workshop = Workshop([SimulatedExecutor(...), PythonExecutor(...), ...])
     workshop.offers("command") -> any of them does
-    workshop.start(task, ...)  -> the first that offers it; that one is told of resume and stop as well
+    workshop.start(attempt, tell) -> the first that offers it; that one is told of resume and stop as well
 
 Invariant: an attempt is the matter of the executor that started it, whatever the others come to offer later.
 """
@@ -12,14 +12,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...protocols.core import Tag, Task
 from ...protocols.performatives import Finished, Output, Reason, Term
 from ..blob_folder import BlobFolder
-from ..seats import NO_SEAT
-from .base import Attempt, Executor, Tell
+from .base import Attempt, Executor, Key, Tell
 from .own import OwnExecutor
 
 
@@ -32,7 +31,7 @@ class Workshop:
 
     def __init__(self, executors: Sequence[Executor]) -> None:
         self._executors = tuple(executors)
-        self._running: dict[Attempt, Executor] = {}
+        self._running: dict[Key, Executor] = {}
 
     def offers(self, kind: str) -> bool:
         return self._executor(kind) is not None
@@ -45,31 +44,22 @@ class Workshop:
         executor = self._executor(task.kind)
         return executor.price(task) if executor is not None else None
 
-    def start(
-        self,
-        task: Task,
-        epoch: int,
-        payload: bytes,
-        tell: Tell,
-        *,
-        follow: bool = False,
-        env: Mapping[str, str] = NO_SEAT,
-    ) -> None:
-        executor = self._executor(task.kind)
+    def start(self, attempt: Attempt, tell: Tell, /) -> None:
+        kind, key = attempt.task.kind, attempt.key
+        executor = self._executor(kind)
         if executor is None:  # it was offered when it was priced, and no longer is
-            error = f"this node does not offer the kind {task.kind} any more"
-            gone = Finished(task.id, epoch, Reason.DIED, error=error)
+            error = f"this node does not offer the kind {kind} any more"
+            gone = Finished(*key, Reason.DIED, error=error)
             asyncio.get_running_loop().call_soon(tell, gone)
             return
-        attempt = (task.id, epoch)
-        self._running[attempt] = executor
+        self._running[key] = executor
 
         def told(message: Finished | Output) -> None:
             if isinstance(message, Finished):
-                self._running.pop(attempt, None)
+                self._running.pop(key, None)
             tell(message)
 
-        executor.start(task, epoch, payload, told, follow=follow, env=env)
+        executor.start(attempt, told)
 
     def resume(self, task: str, epoch: int, size: int) -> None:
         if executor := self._running.get((task, epoch)):

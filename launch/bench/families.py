@@ -1,9 +1,10 @@
 """All runs in one table: a row per family of instances, a column per protocol, and a picture of the same.
 
 What a cell says is how many times the reference its runs reach on average: 1 is the reference, more is worse. The
-reference is the optimum or the best known value; where nobody knows those, the bound of the prices; for arrivals the
-mean latency of the contract net that asks all; for workflows HEFT's makespan. Profits are turned around. A run that
-breaks a capacity, or leaves a task out, reaches nothing: how many do not is told beside.
+reference is the optimum or the best known value; where nobody knows those, the bound of the prices, and without prices
+the best that any of the runs has reached; for arrivals the mean latency of the contract net that asks all; for
+workflows HEFT's makespan. Profits are turned around. A run that breaks a capacity, or leaves a task out, reaches
+nothing: how many do not is told beside.
 """
 
 from __future__ import annotations
@@ -55,10 +56,15 @@ def method(line: AnyLine) -> str:
 def scores(lines: Sequence[AnyLine]) -> list[float | None]:
     """Of each run, how many times its reference it reaches; None: there is no reference, or it is not feasible."""
     bounds: dict[str, float] = {}
+    reached: dict[str, float] = {}
     for line in lines:
-        if isinstance(line, Line) and line.protocol == "prices" and line.bound is not None:
-            best = max if line.sense == "min" else min
-            bounds[line.instance] = best(bounds.get(line.instance, line.bound), line.bound)
+        if not isinstance(line, Line):
+            continue
+        tighter, better = (max, min) if line.sense == "min" else (min, max)
+        if line.protocol == "prices" and line.bound is not None:
+            bounds[line.instance] = tighter(bounds.get(line.instance, line.bound), line.bound)
+        if line.feasible and line.value is not None:
+            reached[line.instance] = better(reached.get(line.instance, line.value), line.value)
     asked_all = {
         (line.instance, line.load, line.seed): line.mean_s
         for line in lines
@@ -72,7 +78,8 @@ def scores(lines: Sequence[AnyLine]) -> list[float | None]:
         elif isinstance(line, workflows.Line):
             found.append(line.ratio)
         else:
-            reference = line.reference if line.reference is not None else bounds.get(line.instance)
+            known = line.reference if line.reference is not None else bounds.get(line.instance)
+            reference = known if known is not None else reached.get(line.instance)
             if not line.feasible or not line.value or not reference:
                 found.append(None)
             else:
@@ -144,6 +151,8 @@ def plot(lines: Sequence[AnyLine], path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows, columns, cells = grid(lines)
+    if all(score is None for found in cells.values() for score in found):
+        raise Problem(f"there is nothing to draw into {path}: no run has reached a value that counts")
     figure = Figure(figsize=(2.0 + 1.6 * max(len(rows), 2), 4.8), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(columns)
@@ -157,7 +166,7 @@ def plot(lines: Sequence[AnyLine], path: Path) -> None:
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.set_ylabel("times the reference (less is better)")
     axes.set_xticks([number + 0.4 - width / 2 for number in range(len(rows))], rows, rotation=20, ha="right")
-    axes.legend(fontsize="small", ncols=2)
+    figure.legend(fontsize="small", ncols=3, loc="outside upper center")  # above the axes, where no bar is
     try:
         figure.savefig(path)
     except OSError as error:

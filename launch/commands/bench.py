@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,29 +24,30 @@ WIDTH = 320
 MODES = ("rounds", "gossip")
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    """The words of a list with commas."""
-    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+def _listed(texts: Sequence[str]) -> tuple[str, ...]:
+    """The words of lists with commas: a flag that is given again adds to what was said before."""
+    return tuple(dict.fromkeys(word.strip() for word in ",".join(texts).split(",") if word.strip()))
 
 
-def _protocols(text: str) -> tuple[str, ...]:
-    if not _listed(text):
+def _protocols(texts: Sequence[str]) -> tuple[str, ...]:
+    if texts and not _listed(texts):
         raise Problem("--protocol: name at least one protocol, or all", Exit.USAGE)
-    return _listed(text)
+    return _listed(texts)
 
 
-def _modes(text: str) -> tuple[str, ...]:
-    for word in _listed(text):
+def _modes(texts: Sequence[str]) -> tuple[str, ...]:
+    for word in _listed(texts):
         if word not in MODES:
             raise Problem(
                 f"{word!r} is no mode{did_you_mean(word, MODES)}; there are {' and '.join(MODES)}", Exit.USAGE
             )
-    return _listed(text) or MODES[:1]
+    return _listed(texts) or MODES[:1]
 
 
-def _probes(text: str) -> tuple[int, ...]:
-    words = _listed(text)
+def _probes(texts: Sequence[str]) -> tuple[int, ...]:
+    words = _listed(texts)
     if not words or not all(word.isdecimal() and int(word) <= PROBES_MAX for word in words):
+        text = ",".join(texts)
         raise Problem(f"--probes {text}: write how many are asked, like 2,4 (0: all), {PROBES_MAX} at most", Exit.USAGE)
     return tuple(int(word) for word in words)
 
@@ -62,8 +64,13 @@ def _speeds(text: str) -> tuple[float, ...]:
 
 @click.command()
 @click.argument("places", nargs=-1, required=True, metavar="FILE | FOLDER | GENERATOR...")
-@click.option("--protocol", metavar="NAME,...|all", help="What to compare.  [default: prices, or contract-net]")
-@click.option("--mode", default="rounds", show_default=True, metavar="rounds,gossip", help="How agents keep step.")
+@click.option(
+    "--protocol", multiple=True, metavar="NAME,...|all", help="What to compare.  [default: prices, or contract-net]"
+)
+@click.option(
+    "--mode", multiple=True, default=["rounds"], show_default=True, metavar="rounds,gossip",
+    help="How agents keep step.",
+)  # fmt: skip
 @click.option(
     "--on", type=click.Choice(["simulated", "processes"]), default="simulated", show_default=True,
     help="Where they run.",
@@ -77,7 +84,10 @@ def _speeds(text: str) -> tuple[float, ...]:
 @click.option("--trade/--no-trade", default=True, help="Trade after prices have cleared.  [default: trade]")
 @click.option("--sense", type=click.Choice(["min", "max"]), help="Costs or profits, where a name does not tell.")
 @click.option("--load", type=click.FloatRange(0.01, 0.99), default=0.7, show_default=True, help="Of a trace.")
-@click.option("--probes", default="0,2,4", show_default=True, help="How many are asked for a task of a trace; 0: all.")
+@click.option(
+    "--probes", multiple=True, default=["0,2,4"], show_default=True, metavar="N,...",
+    help="How many are asked for a task of a trace; 0: all.",
+)  # fmt: skip
 @click.option(
     "--speed", metavar="S,S,...", help="Of each node, for traces and workflows.  [default: 4 each of 1,2,4,8]"
 )
@@ -90,8 +100,8 @@ def _speeds(text: str) -> tuple[float, ...]:
 @options.as_json
 def bench(
     places: tuple[str, ...],
-    protocol: str | None,
-    mode: str,
+    protocol: tuple[str, ...],
+    mode: tuple[str, ...],
     on: str,
     seeds: int,
     first_seed: int,
@@ -102,7 +112,7 @@ def bench(
     trade: bool,
     sense: str | None,
     load: float,
-    probes: str,
+    probes: tuple[str, ...],
     speed: str | None,
     requests: int | None,
     by: str,
@@ -121,7 +131,7 @@ def bench(
     if plot is not None:
         families.check_plot(plot)
     question = comparison.Question(
-        protocols=() if protocol is None else _protocols(protocol),
+        protocols=_protocols(protocol),
         modes=_modes(mode),
         on=on,
         seeds=seed or tuple(range(first_seed, first_seed + seeds)),

@@ -131,6 +131,12 @@ class Invariants(Witness):
                 if task in promises.chosen or promises.answers.get((at, task, number)) != promises.latest[task]:
                     yield node, attempt, number
 
+    @property
+    def works(self) -> bool:
+        """Something runs that counts."""
+        running = {(node, *attempt) for node, running in self._running.items() for attempt in running}
+        return bool(running.difference(self.stale()))
+
     # --- lives ---------------------------------------------------------------------------------------------------
 
     def born(self, now: float, node: NodeId, incarnation: int) -> None:

@@ -114,6 +114,10 @@ class Invariants(Witness):
         outcome = self.promises.chosen.get(task)
         return outcome is not None and outcome.reason == Reason.DEADLINE
 
+    def is_given_up(self, task: TaskId) -> bool:
+        """A client has cancelled it."""
+        return task in self._given_up
+
     def outcomes(self) -> dict[TaskId, State]:
         """Of all that has ended."""
         return {task: outcome.state for task, outcome in self.promises.chosen.items()}

@@ -5,11 +5,11 @@ time for it: when the last fault is over, every task that was handed in and not 
 
     2 leases + one auction + 5 s, and what the work that was handed in takes at the slowest node, one after the other
 
-of which no more than STILL_S in a row may go by without anybody working at anything. Its client, which may have to go
-over to another agent, knows of that within GO_OVER_S, and every view of who lives has SETTLE_S. A task that has lost a
-majority of its holders, or of their journals, is owed to nobody: it waits for them. Between two looks, a quarter of a
-second apart, no step is examined; what is looked at is what a step cannot break unseen: the length of queues, and
-nonsense between our own agents.
+of which no more than STILL_S in a row may go by without anybody working at anything; what was cancelled has no more
+than that altogether. Its client, which may have to go over to another agent, knows of that within GO_OVER_S, and every
+view of who lives has SETTLE_S. A task that has lost a majority of its holders, or of their journals, is owed to nobody:
+it waits for them. Between two looks, a quarter of a second apart, no step is examined; what is looked at is what a step
+cannot break unseen: the length of queues, and nonsense between our own agents.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Rest:
         self._stale: dict[tuple[NodeId, TaskId, int], float] = {}  # since when
         self._still_since: float | None = None  # nothing runs, and something has not ended
         self._untold: dict[TaskId, float] = {}  # it has ended, and its client does not know: since when
+        self._unwanted: dict[TaskId, float] = {}  # it was cancelled, and has not ended: since when
 
     def _living(self) -> list[Agent]:
         return [self._agents[node] for node in self._fleet.alive() if node in self._agents]
@@ -145,6 +146,12 @@ class Rest:
         self._untold = {
             task: self._untold.get(task, now) for task in owed if task in ended and task not in told
         }
+        self._unwanted = {
+            task: self._unwanted.get(task, now) for task in open_ if self._seen.is_given_up(task)
+        }
+        for task, since in self._unwanted.items():
+            if now - since > STILL_S:
+                raise Violation("L1", f"{task} was cancelled, and has not ended for {STILL_S:g} s")
         for task, since in self._untold.items():
             if now - since > GO_OVER_S:
                 raise Violation("L2", f"{task} is {ended[task]}, and its client has not known for {GO_OVER_S:g} s")

@@ -7,7 +7,7 @@
 It has one socket of its own and listens on none. What it says arrives once and in order while both ends live. It
 chooses who holds a task, once: its agent first, the rest by rendezvous hash among the living.
 
-    agent n1 no longer answers, or was started anew
+    agent n1 no longer answers (for 5 s; for 1 s if its line was cut and others are known), or was started anew
       -> another agent of the fleet: the same tasks, with the same ids and holders, and the same questions
       -> nobody answers, or nobody else held it: it fails with `AgentUnreachable`, and so does what is asked afterwards
 
@@ -87,7 +87,7 @@ PROBE_EVERY_S = 1.0
 GONE_S = 5.0
 """An agent that leaves questions unanswered for so long is gone."""
 CUT_S = 1.0
-"""So long it has when its connection has just been cut."""
+"""So long it has when its connection has just been cut, and another agent is known."""
 SLEPT_S = 10.0
 """Who has slept for so long may have been given up by the agent, and asks for what was missed."""
 READ_EVERY = UNREAD_MAX // 4
@@ -139,6 +139,8 @@ class Connection:
         self._lost: str = ""
         self._life: tuple[NodeId, int] | None = None  # the agent's name and incarnation
         self._cut = asyncio.Event()
+        self._limit_s = GONE_S  # how long the agent has to answer whether it lives
+        self._asking: asyncio.Timeout | None = None  # it is being asked
         self._background: set[asyncio.Task[None]] = set()
         self._dial(address)
 
@@ -160,7 +162,7 @@ class Connection:
             on_message=self._on_message,
             on_garbage=lambda error: None,
             on_turn=self._on_turn,
-            on_disconnected=lambda node: self._cut.set(),
+            on_disconnected=lambda node: self._on_cut(),
         )
         try:
             self._agent: NodeId = self._endpoint.open(address)
@@ -552,14 +554,14 @@ class Connection:
             asleep_since = time.time()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._cut.wait(), PROBE_EVERY_S)
-            limit_s = CUT_S if self._cut.is_set() else GONE_S
+            self._limit_s = CUT_S if self._cut.is_set() and self._elsewhere else GONE_S
             self._cut.clear()
             if not self._handles and not self._asked:
                 continue
             if self._anew:
                 lost = f"the agent at {self.address} was started anew and knows nothing of what it was given"
-            elif not await self._answers(limit_s):
-                lost = f"the agent at {self.address} has not answered for {limit_s:g} s"
+            elif not await self._answers():
+                lost = f"the agent at {self.address} has not answered for {self._limit_s:g} s"
             else:
                 lost = ""
             if lost and not await self._fail_over(AgentUnreachable(lost)):
@@ -577,10 +579,8 @@ class Connection:
 
     async def _fail_over(self, lost: AgentUnreachable) -> bool:
         """Go on with another agent. What nobody but the lost one held fails. False: nobody answers."""
-        living = [line.address for line in self._lines if line.state in LIVING]
-        others = [*self._others, *living, *((self.address,) if self._anew else ())]
         former = self.address
-        candidates = list(dict.fromkeys(address for address in others if address != former or self._anew))
+        candidates = [*self._elsewhere, *((former,) if self._anew else ())]
         self._moving = True
         for address in candidates:
             self._endpoint.close(unsent=True)
@@ -627,12 +627,31 @@ class Connection:
             if _may_be_asked_elsewhere(question) and self._asked[request].empty():
                 self._endpoint.send(self._agent, question)
 
-    async def _answers(self, limit_s: float) -> bool:
+    @property
+    def _elsewhere(self) -> list[str]:
+        """Where other agents of the fleet are, as far as we were told."""
+        agent = self._name
+        living = [line.address for line in self._lines if line.state in LIVING and line.node != agent]
+        return [address for address in dict.fromkeys((*self._others, *living)) if address != self.address]
+
+    def _on_cut(self) -> None:
+        """The line to the agent was cut: it is asked whether it lives, and if it is being asked, it has less time."""
+        self._cut.set()
+        if self._asking is not None and not self._asking.expired() and self._elsewhere:
+            self._limit_s = CUT_S
+            by = asyncio.get_running_loop().time() + CUT_S / 2
+            self._asking.reschedule(min(by, self._asking.when() or by))
+
+    async def _answers(self) -> bool:
         """Is it there? Asked twice: the first answer may lie unread while this process was held up."""
         for _ in range(2):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.nodes(), limit_s / 2)
-                return True
+                try:
+                    async with asyncio.timeout(self._limit_s / 2) as self._asking:
+                        await self.nodes()
+                        return True
+                finally:
+                    self._asking = None
         return False
 
     async def _catch_up(self) -> None:

@@ -114,6 +114,10 @@ class Invariants(Witness):
         outcome = self.promises.chosen.get(task)
         return outcome is not None and outcome.reason == Reason.DEADLINE
 
+    def is_given_up(self, task: TaskId) -> bool:
+        """A client has cancelled it."""
+        return task in self._given_up
+
     def outcomes(self) -> dict[TaskId, State]:
         """Of all that has ended."""
         return {task: outcome.state for task, outcome in self.promises.chosen.items()}
@@ -130,6 +134,12 @@ class Invariants(Witness):
                 task, at = (attempt, node) if run.seat is None else (run.seat.gang, run.seat.nodes[0])
                 if task in promises.chosen or promises.answers.get((at, task, number)) != promises.latest[task]:
                     yield node, attempt, number
+
+    @property
+    def works(self) -> bool:
+        """Something runs that counts."""
+        running = {(node, *attempt) for node, running in self._running.items() for attempt in running}
+        return bool(running.difference(self.stale()))
 
     # --- lives ---------------------------------------------------------------------------------------------------
 

@@ -93,6 +93,7 @@ from .core import (
     ProtocolError,
     Record,
     Send,
+    Task,
     TaskId,
 )
 from .custody import Custody
@@ -285,6 +286,20 @@ class Commitment:
         """The owner of its epoch wants it to end so. `Chosen` tells how it has."""
         self._now = now
         self.opener.end(outcome, now)
+        return self._take()
+
+    def held(self, task: TaskId) -> Task | None:
+        """What this node holds, and does not know to have ended."""
+        register = self.holder.registers.get(task)
+        return register.spec.task if register is not None and not register.decided else None
+
+    def want_end(self, outcome: Outcome, now: float) -> Sequence[Effect]:
+        """A task that this node holds is to end so, if nobody else stands by it: its owner would see to that."""
+        self._now = now
+        if outcome.task in self.opener:
+            self.opener.end_orphan(outcome, now)
+        else:
+            self.holder.want_end(outcome, now)
         return self._take()
 
     def accept(self, task: TaskId, warrant: Warrant, now: float, *, at_most_once: bool = False) -> Sequence[Effect]:
@@ -507,9 +522,9 @@ class Commitment:
 
     # -- between the roles
 
-    def _orphaned(self, register: Register) -> None:
-        started = register.started is not None
-        self.opener.prepare(register.spec, register.move, register.promised, Why.ORPHAN, self._now, started=started)
+    def _orphaned(self, register: Register, ending: Outcome | None) -> None:
+        started, seen = register.started is not None, register.promised
+        self.opener.prepare(register.spec, register.move, seen, Why.ORPHAN, self._now, ending, started=started)
 
     def _moved(self, task: TaskId, move: int, moved: Moved, now: float) -> None:
         """A move is decided: whoever proposed it tells the new holders."""

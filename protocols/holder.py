@@ -48,7 +48,7 @@ from .commitment_words import (
     Watching,
     Word,
 )
-from .core import NodeId, TaskId
+from .core import NodeId, Outcome, TaskId
 from .kept import Kept
 from .proposer import Ears, Proposer, Say, Tell
 from .register import Register
@@ -70,7 +70,7 @@ Owner = tuple[NodeId, int]
 class Holder:
     """The registers of one node. `living` are the holders that live, `dead` those that have not for long (both are
     looked at whenever it matters); `write` and `erase` record; `cares(task)`: the opener of this node sees to it;
-    `orphaned(register)`: it is to see to it."""
+    `orphaned(register, ending)`: it is to see to it, and perhaps to have it end so."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Holder:
         write: Write,
         erase: Erase,
         cares: Callable[[TaskId], bool],
-        orphaned: Callable[[Register], None],
+        orphaned: Callable[[Register, Outcome | None], None],
     ) -> None:
         self._node = node
         self._chance = chance
@@ -102,6 +102,7 @@ class Holder:
         self._heard: dict[Owner, float] = {}
         self._owners: Timers[Owner] = Timers()  # when one has been silent for too long
         self._orphans: Timers[TaskId] = Timers()
+        self._unwanted: dict[TaskId, Outcome] = {}  # how orphans are to end
         self._teach: Timers[TaskId] = Timers()  # decided, and not settled
 
     def restore(self, entries: Sequence[Entry], now: float) -> None:
@@ -363,6 +364,7 @@ class Holder:
     def _disown(self, register: Register) -> None:
         """Nobody stands by it any more, nor need anybody."""
         self._orphans.cancel(register.task)
+        self._unwanted.pop(register.task, None)
         owner = self._owner_of.pop(register.task, None)
         if owner is None:
             return
@@ -411,15 +413,27 @@ class Holder:
             if task not in self._orphans:
                 self._orphans.set(task, now + patience_s())
 
-    def _orphan(self, register: Register, now: float, slept: bool) -> None:
+    def want_end(self, outcome: Outcome, now: float) -> None:
+        """It is to end so. If nobody stands by it, it is seen to soon, also if somebody works at it still."""
+        register = self.registers.get(outcome.task)
+        if register is None or register.decided or register.task in self._unwanted or self._stands(register, now):
+            return
+        self._unwanted[register.task] = outcome
+        self._orphans.set(register.task, now + VERDICT_S * self._chance.random())
+
+    def _stands(self, register: Register, now: float) -> bool:
+        """Its owner was heard within a lease."""
         owner = (register.promised.opener, register.promised.incarnation)
-        heard = self._heard.get(owner, -math.inf)
-        if now - heard < LEASE_S:
+        return now - self._heard.get(owner, -math.inf) < LEASE_S
+
+    def _orphan(self, register: Register, now: float, slept: bool) -> None:
+        ending = self._unwanted.pop(register.task, None)
+        if self._stands(register, now):
             return  # its owner is back, and has a timer
         if slept or self._cares(register.task):
             self._orphans.set(register.task, now + self._patience_s())
-        elif now - register.renewed_at < LEASE_S:
+        elif ending is None and now - register.renewed_at < LEASE_S:
             self._orphans.set(register.task, register.renewed_at + self._patience_s())
         else:
-            self._orphaned(register)
+            self._orphaned(register, ending)
             self._orphans.set(register.task, now + 2.0 * self._patience_s())

@@ -232,6 +232,12 @@ class Opener:
         elif opening.stage is Stage.PREPARING:
             opening.why = Why.CANCEL  # from the next asking on, a lease does not protect its winner
 
+    def end_orphan(self, outcome: Outcome, now: float) -> None:
+        """The same, of one that this node sees to because nobody else does, and may not award yet."""
+        opening = self._openings.get(outcome.task)
+        if opening is not None and opening.stage is Stage.PREPARING and opening.why is Why.ORPHAN:
+            self.end(outcome, now)
+
     def overruled(self, task: TaskId, epoch: Epoch, now: float) -> None:
         """A proposal of ours was fenced: somebody else stands by the task. If its end is wanted, it is tried again."""
         opening = self._openings.get(task)

@@ -12,7 +12,9 @@
       | <----------------- Learnt each
       | Settled(task) -----------------> all
 
-A proposer is the winner of an epoch with its result, or the owner of one with an end of its own. Source: Lamport 2001.
+A proposer is the winner of an epoch with its result, or the owner of one with an end of its own, or with a move. A node
+may be both: its move fences nobody, so a result of an earlier epoch waits until that is decided, and goes where the
+register went. Source: Lamport 2001.
 
 Invariants: in one epoch one choice is proposed, ever; a choice is called chosen only on a majority of votes, or on the
 word of a holder that knows. Where a register has moved, its proposal follows it, in the same epoch.
@@ -93,6 +95,7 @@ class Proposer:
         self._tell = tell
         self._moved = moved
         self._proposals: dict[TaskId, _Proposal] = {}
+        self._waiting: dict[TaskId, _Proposal] = {}  # results, while a move of the same register is proposed
         self._timers: Timers[TaskId] = Timers()
         self._patience = Patience()
 
@@ -105,12 +108,39 @@ class Proposer:
         return any(not proposal.chosen for proposal in self._proposals.values())
 
     def propose(self, task: TaskId, move: int, holders: Holders, epoch: Epoch, choice: Choice, now: float) -> None:
-        """Have this decided. A former proposal of an earlier epoch is given up; one that is decided is not."""
+        """Have this decided. A former proposal of an earlier epoch is given up; one that is decided is not. A result is
+        not given up for a move of its register, nor that for it: the result waits."""
+        proposal = _Proposal(task, move, holders, epoch, choice, now)
         former = self._proposals.get(task)
-        if former is not None and (former.chosen or former.epoch >= epoch):
-            return
-        proposal = self._proposals[task] = _Proposal(task, move, holders, epoch, choice, now)
+        if former is not None:
+            moved = former.choice.moved if choice.outcome is not None else None
+            if former.chosen and moved is not None:  # where it went is taught again by whoever holds it
+                self._drop(former)
+                self._go_on(proposal, former.move, moved, now)
+                return
+            if moved is not None and epoch < former.epoch:
+                self._wait_for_move(proposal)
+                return
+            if former.chosen or former.epoch >= epoch:
+                return
+            if choice.moved is not None and former.choice.outcome is not None:
+                self._wait_for_move(former)
+        self._proposals[task] = proposal
         self._ask(proposal, now)
+
+    def _wait_for_move(self, proposal: _Proposal) -> None:
+        other = self._waiting.get(proposal.task)
+        if other is None or other.epoch < proposal.epoch:
+            self._waiting[proposal.task] = proposal
+
+    def _go_on(self, proposal: _Proposal | None, move: int, moved: Moved | None, now: float) -> None:
+        """In the same epoch, for a move fences nobody: where the register went that had moved so often."""
+        if proposal is None:
+            return
+        place, holders = proposal.move, proposal.holders
+        if moved is not None and place <= move:
+            place, holders = move + 1, moved.holders
+        self.propose(proposal.task, place, holders, proposal.epoch, proposal.choice, now)
 
     def teach(
         self, task: TaskId, move: int, holders: Holders, choice: Choice, epoch: Epoch, now: float, *known: NodeId
@@ -184,7 +214,9 @@ class Proposer:
             proposal.fenced.add(sender)
             if len(proposal.fenced) > len(proposal.holders) - majority(len(proposal.holders)):
                 self._drop(proposal)
+                waiting = self._waiting.pop(word.task, None)
                 self._tell(Overruled(word.task, word.epoch))
+                self._go_on(waiting, word.move, None, now)
 
     def _hear_decided(self, word: Decided, sender: NodeId, now: float) -> None:
         proposal = self._of(word.task, word.move, sender)
@@ -198,6 +230,7 @@ class Proposer:
         if proposal.chosen:
             self._learnt(proposal, sender)
         else:
+            self._waiting.pop(word.task, None)
             self._tell(Chosen(word.task, None))
             self._drop(proposal)
 
@@ -232,7 +265,9 @@ class Proposer:
         for holder in sorted(proposal.votes.difference(moved.holders)):  # it lives, and holds it no more
             self._say(holder, Learn(proposal.task, proposal.move, proposal.choice))
         self._drop(proposal)
+        waiting = self._waiting.pop(proposal.task, None)
         self._moved(proposal.task, proposal.move, moved, now)
+        self._go_on(waiting, proposal.move, moved, now)
 
     def _know(self, proposal: _Proposal) -> None:
         """How it has ended."""
@@ -251,18 +286,19 @@ class Proposer:
         if proposal.chosen:
             self._learnt(proposal, sender)
             return
-        task, epoch = proposal.task, proposal.epoch
+        task, move, epoch = proposal.task, proposal.move, proposal.epoch
+        waiting = self._waiting.pop(task, None)
         if choice.moved is not None:
             self._drop(proposal)
-            if proposal.choice.moved is None:  # go on where it went
-                self.propose(task, proposal.move + 1, choice.moved.holders, epoch, proposal.choice, now)
-            else:
+            if proposal.choice.moved is not None:
                 self._tell(Overruled(task, epoch))
+            self._go_on(proposal if proposal.choice.moved is None else waiting, move, choice.moved, now)
             return
-        if choice != proposal.choice:
-            self._late(task, epoch)
-        elif choice.outcome is not None:
-            self._won(choice.outcome, epoch)
+        for proposed in (proposal, waiting) if waiting is not None else (proposal,):
+            if choice != proposed.choice:
+                self._late(task, proposed.epoch)
+            elif choice.outcome is not None:
+                self._won(choice.outcome, proposed.epoch)
         proposal.choice = choice
         if len(proposal.holders) == 1:  # it knows, and there is nobody else to teach
             self._drop(proposal)

@@ -45,7 +45,7 @@ class Sighting(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 class Seek(Message, frozen=True, array_like=True):
     """Who knows these tasks: ids, beginnings of ids, labels? `ends`: why whoever owns those is to end them, where these
-    are whole ids. `number`: everybody is to answer, that one question."""
+    are whole ids; where nobody does, their holders see to it. `number`: everybody is to answer, that one question."""
 
     names: Annotated[tuple[Handle, ...], Meta(min_length=1, max_length=NAMES_MAX)]
     ends: Reason | None = None

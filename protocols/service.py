@@ -345,14 +345,18 @@ class Service:
         entry = self._book[task]
         entry.ends = reason
         if entry.absent:
-            return [Publish(Seek((task,), ends=reason))]
-        state, detail = State.CANCELLED, "cancelled by a client"
-        limit_s = entry.task.conditions.deadline_s
-        if reason is Reason.DEADLINE and limit_s is not None:
-            state, detail = State.FAILED, f"not done within its {limit_s:g} s"
+            return [*self._end_orphan(task, reason, now), Publish(Seek((task,), ends=reason))]
+        outcome = _unwanted(entry.task, reason)
         if entry.parents:
-            return self._decide(Outcome(task, state, error=detail, reason=reason), now)
-        return self._initiator.cancel(task, state, reason, detail, now)
+            return self._decide(outcome, now)
+        return self._initiator.cancel(task, outcome.state, reason, outcome.error, now)
+
+    def _end_orphan(self, task: TaskId, reason: Reason, now: float) -> Sequence[Effect]:
+        """If this node holds it, and whoever stood by it is gone, though its winner may work on."""
+        held = self._commitment.held(task) if self._commitment is not None else None
+        if held is None or self._commitment is None:
+            return ()
+        return self._commitment.want_end(_unwanted(held, reason), now)
 
     def _decide(self, outcome: Outcome, now: float) -> Sequence[Effect]:
         """It has come to this; with holders, if they say so."""
@@ -599,6 +603,8 @@ class Service:
         effects: list[Effect] = []
         sightings: dict[TaskId, Sighting] = {}
         for name in seek.names:
+            if seek.ends is not None and ((entry := self._book.get(name)) is None or entry.absent):
+                effects += self._end_orphan(name, seek.ends, now)
             for task in self._book.named(name)[:LINES_PER_ANSWER_MAX]:
                 entry = self._book[task]
                 if not entry.absent:
@@ -645,6 +651,8 @@ class Service:
         effects: list[Effect] = []
         for ends in (None, Reason.CANCELLED, Reason.DEADLINE):
             tasks = [task for task in self._absent if self._book[task].ends is ends]
+            if ends is not None:
+                effects += [effect for task in tasks for effect in self._end_orphan(task, ends, now)]
             for start in range(0, len(tasks), NAMES_MAX):
                 effects.append(Publish(Seek(tuple(tasks[start : start + NAMES_MAX]), ends)))
         return effects
@@ -668,6 +676,14 @@ class Service:
         outcome = self._fetching.pop(task, None)
         effects = list(self._completed(outcome, now)) if outcome is not None else []
         return [*effects, Send(self._node, Release(("book", task, "")))]
+
+
+def _unwanted(task: Task, reason: Reason) -> Outcome:
+    """How a task ends that its client no longer wants, or whose deadline has passed."""
+    limit_s = task.conditions.deadline_s
+    if reason is Reason.DEADLINE and limit_s is not None:
+        return Outcome(task.id, State.FAILED, error=f"not done within its {limit_s:g} s", reason=reason)
+    return Outcome(task.id, State.CANCELLED, error="cancelled by a client", reason=reason)
 
 
 def _after(task: TaskId, name: str, parent: Outcome) -> Outcome:

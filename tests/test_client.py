@@ -109,17 +109,36 @@ async def test_closing_ends_what_is_under_way(connection: Connection) -> None:
         assert closed.value.code is Exit.UNREACHABLE
 
 
-async def test_an_agent_that_is_killed_is_lost_soon(tmp_path: Path) -> None:
-    """Its line is cut, which is only a hint; its silence is the verdict, and comes sooner for the hint."""
+async def test_an_agent_that_is_killed_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its line is cut, which is only a hint; its silence is the verdict. Where nobody else is known, it has time."""
+    monkeypatch.setattr(client_module, "CUT_S", 0.01)
+    monkeypatch.setattr(client_module, "GONE_S", 0.5)
     async with fleet_of(1, tmp_path) as (fleet, connection):
         handle = connection.hand_in(sleep(LONG_S))
         await handle.taken
         fleet.kill("n1")
-        with pytest.raises(AgentUnreachable, match="has not answered for 1 s"):
-            await asyncio.wait_for(handle.outcome, client_module.CUT_S + 2)
+        with pytest.raises(AgentUnreachable, match=r"has not answered for 0\.5 s"):
+            await asyncio.wait_for(handle.outcome, 10)
         assert connection.lost is not None
         with pytest.raises(AgentUnreachable):
             await connection.nodes()
+
+
+async def test_an_agent_whose_line_is_cut_has_little_time_where_others_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it was cut while the agent was being asked at leisure whether it lives."""
+    monkeypatch.setattr(client_module, "PROBE_EVERY_S", 0.01)
+    monkeypatch.setattr(client_module, "GONE_S", LONG_S)
+    async with fleet_of(2, tmp_path) as (fleet, connection):
+        os.kill(fleet.agents["n1"].pid, signal.SIGSTOP)
+        question = asyncio.create_task(connection.nodes())
+        async with asyncio.timeout(10):
+            while len(connection._asked) < 2:  # the question, and whether it lives
+                await asyncio.sleep(0.005)
+        fleet.kill("n1")
+        assert {line.node for line in await asyncio.wait_for(question, 20)} == {"n1", "n2"}
+        assert connection.address == fleet.agents["n2"].address
 
 
 async def test_an_agent_that_is_silent_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parley.launch.liveness import QUEUED_MAX, SETTLE_S, Rest, limit_s, quiet_from
+from parley.launch.liveness import GO_OVER_S, QUEUED_MAX, SETTLE_S, STILL_S, Rest, limit_s, quiet_from
 from parley.launch.scenario import Handed, Scenario, draw
 from parley.launch.simulate import World
 from parley.launch.violation import Violation
@@ -60,6 +60,31 @@ def test_l1_and_l2() -> None:
     assert untold is not None
     assert str(never) == "L1: other has not ended"
     assert str(untold) == "L2: t is done, and its client does not know"
+
+
+def test_l1_where_all_stands_still() -> None:
+    world = ended(TASK)
+    rest = rest_of(world)
+    rest.unfinished(["other"], [], True)
+    world.fleet.run(until=world.fleet.now + STILL_S + 1.0)
+    with pytest.raises(Violation, match="L1: other has not ended, and for 5 s nobody has worked at anything"):
+        rest.unfinished(["other"], [], True)
+    world.invariants._running["n2"]["other", 1] = Run(TASK.task, 1, b"")
+    world.invariants.promises.answers["n2", "other", 1] = epoch = Epoch(0, "n1#1", 1)
+    world.invariants.promises.latest["other"] = epoch
+    rest.unfinished(["other"], [], True)  # somebody works
+
+
+def test_l2_is_counted_from_the_end_of_each_task() -> None:
+    world = ended(TASK)
+    rest = rest_of(world)
+    rest.unfinished(["t"], [], True)
+    world.fleet.run(until=world.fleet.now + GO_OVER_S - 0.5)
+    assert rest.unfinished(["t"], [], True) is not None
+    world.fleet.run(until=world.fleet.now + 1.0)
+    with pytest.raises(Violation, match="L2: t is done, and its client has not known for 5 s"):
+        rest.unfinished(["t"], [], True)
+    assert rest.unfinished(["t"], ["t"], True) is None
 
 
 def test_g1() -> None:

@@ -171,6 +171,19 @@ def test_a_cancelled_task_has_that_end() -> None:
     assert world.clients["n1"].outcomes["t"].state is State.CANCELLED
 
 
+@pytest.mark.parametrize("back_at", [None, 3.0], ids=["for good", "for a second"])
+def test_what_runs_is_cancelled_although_whoever_awarded_it_has_died(back_at: float | None) -> None:
+    """Its winner works on, and has its lease; nobody owns it any more."""
+    long = [Handed(Task(f"long{number}", "work", 20.0), "n1", 0.8, cancel_at=4.0 + number / 10) for number in range(3)]
+    world = simulate.World(by_hand(*long, faults=Faults(crashes=(Crash("n1", 2.0, back_at),))))
+    world.run()
+    begun = {node for handed in long for _, node in world.invariants.story(handed.task.id).started}
+    assert begun - {"n1"}
+    states = [outcome.state for outcome in world.clients["n1"].outcomes.values()]
+    assert states == [State.CANCELLED] * 3
+    assert world.fleet.now < 10.0
+
+
 @pytest.mark.parametrize(("late", "owner"), [("late0", "n2"), ("late4", "n4")])
 def test_whose_deadline_passes_ends_for_that_reason_whoever_sees_to_it(late: str, owner: str) -> None:
     """Its client is cut off and comes over to n2; then its agent dies: n2 sees to it, or another whom n2 must ask."""

@@ -41,6 +41,7 @@ from parley.protocols.commitment_words import (
 from parley.protocols.contract_events import TaskCommitted
 from parley.protocols.core import Datagram, Effect, Event, NodeId, Outcome, PeerDown, PeerUp, Record, Send, State, Task
 from parley.protocols.epochs import Epoch
+from parley.protocols.holder import VERDICT_S
 
 HOLDERS = ("n1", "n2", "n3")
 SPEC = Spec(Task("T", "k"), b"payload", HOLDERS)
@@ -253,3 +254,31 @@ def test_what_is_large_goes_in_messages_of_its_own() -> None:
         one.hold(Spec(Task(f"T{number}", "k"), b"x" * 600_000, HOLDERS), 0.0)
     told = [effect.to for effect in one.wake(0.0) if isinstance(effect, Send)]
     assert sorted(told) == ["n1"] + 5 * ["n2"] + 5 * ["n3"], "but for what goes nowhere"
+
+
+def test_an_end_that_is_wanted_of_what_nobody_stands_by_does_not_wait_for_its_winner() -> None:
+    one, unwanted = node("n2"), Outcome("T", State.CANCELLED)
+    hear(one, Hold(SPEC, E0), "n1")
+    hear(one, Renewal("T", 0, E0), "n4")
+    one.want_end(unwanted, 0.1)
+    assert not [word for _, word in words(one.wake(0.9)) if isinstance(word, Prepare)]  # its owner was heard
+    for now in (1.0, 1.5, 2.0):
+        hear(one, Renewal("T", 0, E0), "n4", now)
+        one.wake(now)
+    one.want_end(unwanted, 2.0)
+    said = words(one.wake(2.0 + VERDICT_S))
+    [(_, prepare)] = [(to, word) for to, word in said if to == "n3"]
+    assert isinstance(prepare, Prepare)
+    assert (prepare.why, prepare.epoch > E0) == (Why.CANCEL, True)
+    for holder in ("n2", "n3"):
+        hear(one, Promise("T", 0, prepare.epoch, E0, None, started=False), holder, 2.3)
+    assert ("n3", Commit("T", 0, prepare.epoch, Choice(unwanted))) in words(one.wake(2.3))
+
+
+def test_an_orphan_that_is_asked_for_in_vain_is_asked_for_its_end() -> None:
+    """Its holders promise nothing to whoever wants to award it again, while its winner works."""
+    one = node("n2")
+    one.see_to(SPEC, 0, E0, 0.0)
+    assert {word.why for _, word in words(one.wake(0.0)) if isinstance(word, Prepare)} == {Why.ORPHAN}
+    one.want_end(Outcome("T", State.CANCELLED), 0.1)
+    assert {word.why for _, word in words(one.wake(2.0)) if isinstance(word, Prepare)} == {Why.CANCEL}

@@ -272,6 +272,9 @@ class Proposer:
     def _know(self, proposal: _Proposal) -> None:
         """How it has ended."""
         proposal.chosen, proposal.asked = True, 0
+        waiting = self._waiting.pop(proposal.task, None)
+        if waiting is not None and waiting.choice != proposal.choice:
+            self._late(waiting.task, waiting.epoch)
         self._tell_owner(proposal)
         if proposal.choice.outcome is not None and self._node not in proposal.holders:
             self._tell(Chosen(proposal.task, proposal.choice.outcome))  # else its holder here says so when it learns

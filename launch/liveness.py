@@ -7,9 +7,10 @@ time for it: when the last fault is over, every task that was handed in and not 
 
 of which no more than STILL_S in a row may go by without anybody working at anything; what was cancelled has no more
 than that altogether. Its client, which may have to go over to another agent, knows of that within GO_OVER_S, and every
-view of who lives has SETTLE_S. A task that has lost a majority of its holders, or of their journals, is owed to nobody:
-it waits for them. Between two looks, a quarter of a second apart, no step is examined; what is looked at is what a step
-cannot break unseen: the length of queues, and nonsense between our own agents.
+view of who lives has SETTLE_S. Where much was lost, all of these are longer by RECOVER_S. A task that has lost a
+majority of its holders, or of their journals, is owed to nobody: it waits for them. Between two looks, a quarter of a
+second apart, no step is examined; what is looked at is what a step cannot break unseen: the length of queues, and
+nonsense between our own agents.
 """
 
 from __future__ import annotations
@@ -69,16 +70,24 @@ def limit_s(scenario: Scenario) -> float:
     return quiet_from(scenario) + 2 * LEASE_S + AUCTION_S + SLACK_S + work_s
 
 
+def recover_s(faults: Faults) -> float:
+    """How much later than elsewhere a death may be known after these faults."""
+    return RECOVER_S if faults.loss > ROUGH else 0.0
+
+
 def settled_at(faults: Faults) -> float:
     """When all who live know who lives, at the latest."""
-    return faults.over_at + SETTLE_S + (RECOVER_S if faults.loss > ROUGH else 0.0)
+    return faults.over_at + SETTLE_S + recover_s(faults)
 
 
 class Rest:
     """Looks whether a fleet has come to rest, and whether all is then as it must be."""
 
-    def __init__(self, fleet: SimulatedFleet, agents: Mapping[NodeId, Agent], seen: Invariants, tasks: int) -> None:
-        self._queued_max = QUEUED_MAX + QUEUED_PER_TASK_MAX * tasks
+    def __init__(
+        self, fleet: SimulatedFleet, agents: Mapping[NodeId, Agent], seen: Invariants, scenario: Scenario
+    ) -> None:
+        self._queued_max = QUEUED_MAX + QUEUED_PER_TASK_MAX * len(scenario.tasks)
+        self._recover_s = recover_s(scenario.faults)
         self._fleet = fleet
         self._agents = agents
         self._seen = seen
@@ -151,8 +160,9 @@ class Rest:
             self._still_since = None
         elif self._still_since is None:
             self._still_since = now
-        elif now - self._still_since > STILL_S:
-            raise Violation("L1", f"{open_[0]} has not ended, and for {STILL_S:g} s nobody has worked at anything")
+        elif now - self._still_since > STILL_S + self._recover_s:
+            still_s = now - self._still_since
+            raise Violation("L1", f"{open_[0]} has not ended, and for {still_s:g} s nobody has worked at anything")
         self._untold = {
             task: self._untold.get(task, now) for task in owed if task in ended and task not in told
         }
@@ -160,11 +170,11 @@ class Rest:
             task: self._unwanted.get(task, now) for task in open_ if self._seen.is_given_up(task)
         }
         for task, since in self._unwanted.items():
-            if now - since > STILL_S:
-                raise Violation("L1", f"{task} was cancelled, and has not ended for {STILL_S:g} s")
+            if now - since > STILL_S + self._recover_s:
+                raise Violation("L1", f"{task} was cancelled, and has not ended for {now - since:g} s")
         for task, since in self._untold.items():
-            if now - since > GO_OVER_S:
-                raise Violation("L2", f"{task} is {ended[task]}, and its client has not known for {GO_OVER_S:g} s")
+            if now - since > GO_OVER_S + self._recover_s:
+                raise Violation("L2", f"{task} is {ended[task]}, and its client has not known for {now - since:g} s")
 
     def unsettled(self) -> Violation | None:
         """M1, M2, M4: where somebody is wrong about who lives; None: nowhere."""

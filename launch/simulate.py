@@ -80,7 +80,7 @@ class World:
         )
         self._work = Random(f"{scenario.seed}/work")
         self._syncs = Random(f"{scenario.seed}/syncs")
-        self._rest = Rest(self.fleet, self.agents, self.invariants, len(scenario.tasks))
+        self._rest = Rest(self.fleet, self.agents, self.invariants, scenario)
         for name in scenario.nodes:
             self._start(name)
         self.fleet.at(scenario.faults.over_at, self._help_the_lonely)

@@ -486,6 +486,8 @@ class Commitment:
         self._living.add(holder)
         self._dead.cancel(holder)
         self._replaced.discard(holder)
+        self.opener.ask_soon(holder, now)
+        self.proposer.back(holder, now)
 
     def _down(self, holder: NodeId, now: float) -> None:
         if holder in self._living:
@@ -544,7 +546,7 @@ class Commitment:
         if dead not in self._replaced:
             self._replaced.add(dead)
             self.proposer.replaced(dead, now)
-            self.opener.replaced(dead, now)
+            self.opener.ask_soon(dead, now)
             self.holder.kept.replace(dead, now)
         left = False
         for register in list(self.holder.registers.values()):

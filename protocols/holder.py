@@ -55,6 +55,7 @@ from .register import Register
 from .timers import Timers, earliest
 
 LEASE_S = 1.0
+ASKERS_MAX = 4
 TEACH_S = 5.0
 """What is decided, and not known to be known by all, is taught by whoever knows it after this time."""
 VERDICT_S = 0.2
@@ -182,6 +183,7 @@ class Holder:
     def _prepare(self, word: Prepare, sender: NodeId, now: float) -> None:
         register = self._at(word, sender)
         if register is not None:
+            self._hear_asker(register, sender)
             self._answer(register, register.prepare(word.epoch, word.why, now, LEASE_S), sender, now)
 
     def _start(self, word: Started, sender: NodeId, now: float) -> None:
@@ -240,15 +242,30 @@ class Holder:
             self._say(sender, register.went_on(hold.move))
             return
         if register is None or register.move < hold.move:  # the first, or it goes on here at new holders
+            askers: tuple[NodeId, ...] = ()
             if register is not None:
                 self._disown(register)
                 self._teach.cancel(task)
+                askers = register.askers
             register = self.registers[task] = Register(hold.spec, hold.move, hold.epoch)
+            register.askers = askers
             if hold.started:
                 register.started = hold.epoch
             self._write(SpecEntry(hold.spec, hold.move))
             self._own(register, now)
+        self._hear_asker(register, sender)
         self._answer(register, register.hold(), sender, now)
+
+    def _hear_asker(self, register: Register, sender: NodeId) -> None:
+        """Who holds it hears how it ends in any case; of others, those who asked last are told."""
+        if sender not in register.spec.holders and sender not in register.askers:
+            register.askers = (*register.askers[1 - ASKERS_MAX :], sender)
+
+    def _tell_askers(self, register: Register) -> None:
+        if register.choice is not None:
+            for asker in register.askers:
+                self._say(asker, Learn(register.task, register.move, register.choice))
+            register.askers = ()
 
     def _answer(self, register: Register, word: Word | None, sender: NodeId, now: float) -> None:
         """Record what has changed, then say it."""
@@ -265,6 +282,7 @@ class Holder:
     def _decided(self, register: Register, now: float) -> None:
         """Nobody need stand by it any more; but all must learn it."""
         self._disown(register)
+        self._tell_askers(register)
         self._teach.set(register.task, now + TEACH_S * (1.0 + self._chance.random()))
 
     def _learn(self, learn: Learn, sender: NodeId, now: float) -> None:
@@ -329,6 +347,7 @@ class Holder:
         """All holders know: only the outcome is kept."""
         choice = register.choice
         assert choice is not None
+        self._tell_askers(register)
         if choice.moved is None:  # else its new holders replace it
             self._leave(register, choice, now)
 

@@ -100,6 +100,11 @@ class _Opening:
         self.asked = 0  # so many times
 
     @property
+    def answered(self) -> tuple[NodeId, ...]:
+        """Who need not be asked again."""
+        return self.promised if self.stage is Stage.PREPARING else self.held
+
+    @property
     def wants_more(self) -> bool:
         """Not only that it moves: to award it again, or that it ends."""
         return self.stage is Stage.PREPARING and self.why is not Why.MOVE
@@ -308,11 +313,11 @@ class Opener:
             self._end(opening)
             self._tell(Chosen(word.task, None))
 
-    def replaced(self, node: NodeId, now: float) -> None:
-        """It is dead, and another takes its place: what waits for its answer goes on elsewhere, and asks soon where."""
+    def ask_soon(self, holder: NodeId, now: float) -> None:
+        """It is back, or dead, and another takes its place: what waits for its answer asks again, wherever that is."""
         for opening in self._openings.values():
             asked = opening.task in self._timers and opening.stage is not Stage.PROPOSED
-            if asked and node in opening.spec.holders:
+            if asked and holder in opening.spec.holders and holder not in opening.answered:
                 self._timers.set(opening.task, now + LEAST_S * (1.0 + self._chance.random()))
 
     @property
@@ -365,12 +370,12 @@ class Opener:
         if opening.stage is Stage.PREPARING:
             prepare = Prepare(opening.task, opening.move, opening.epoch, opening.why)
             for holder in opening.spec.holders:
-                if holder not in opening.promised:
+                if holder not in opening.answered:
                     self._say(holder, prepare)
         elif opening.installs is not None:
             hold = Hold(opening.spec, opening.installs, opening.move, opening.started)
             for holder in opening.spec.holders:
-                if holder not in opening.held:
+                if holder not in opening.answered:
                     self._say(holder, hold)
 
     def _retry(self, opening: _Opening, now: float) -> None:
@@ -445,7 +450,9 @@ class Opener:
     def _fenced(self, opening: _Opening, promised: Epoch, sender: NodeId, now: float) -> None:
         opening.others[sender] = promised
         spec = opening.spec
-        if len(opening.others) > len(spec.holders) - spec.majority and opening.ending is None:
+        if opening.ending is not None:  # whoever has a later epoch does not know of it: it is not waited for
+            self._timers.set(opening.task, now + LEAST_S * self._chance.random())
+        elif len(opening.others) > len(spec.holders) - spec.majority:
             self._give_up(opening, now)
 
     def _give_up(self, opening: _Opening, now: float) -> None:

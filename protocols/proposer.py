@@ -163,6 +163,13 @@ class Proposer:
             else:
                 self._timers.set(proposal.task, now + LEAST_S)
 
+    def back(self, holder: NodeId, now: float) -> None:
+        """It was away: what waits for its answer asks again soon."""
+        for proposal in self._proposals.values():
+            answered = proposal.learnt if proposal.chosen else proposal.votes
+            if holder in proposal.holders and holder not in answered:
+                self._timers.set(proposal.task, now + LEAST_S)
+
     @property
     def deadline(self) -> float | None:
         return self._timers.deadline

@@ -44,8 +44,8 @@ class Register:
     """Of one task, at one holder. `changed` tells whether it must be recorded before what it answers leaves."""
 
     __slots__ = (
-        "accepted", "changed", "decided", "floor", "move", "promised", "renewed_at", "spec", "started", "task",
-        "worker",
+        "accepted", "askers", "changed", "decided", "floor", "move", "promised", "renewed_at", "spec", "started",
+        "task", "worker",
     )  # fmt: skip
 
     def __init__(self, spec: Spec, move: int, promised: Epoch) -> None:
@@ -59,6 +59,7 @@ class Register:
         self.started: Epoch | None = None  # somebody began a task that is to be done at most once
         self.renewed_at = -math.inf  # when its winner was heard last
         self.worker: str | None = None  # who that was
+        self.askers: tuple[str, ...] = ()  # who else stands by it, and is to hear how it ends: not recorded
         self.changed = True
 
     @classmethod

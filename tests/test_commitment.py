@@ -119,3 +119,18 @@ def test_where_a_task_went_once_says_nothing_of_later_moves() -> None:
     assert says(Prepare("T", 0, later, Why.ORPHAN)) == [Decided("T", 0, away)]
     assert says(Prepare("T", 2, later, Why.ORPHAN)) == [Unheld("T", 2)]
     assert says(Hold(spec, later, 2, False)) == [Held("T", 2, later)]
+
+
+def test_who_stands_by_a_task_and_does_not_hold_it_hears_how_it_ended() -> None:
+    """Its client has gone over to an agent that is none of its holders, and that another is ahead of; also if it moves."""
+    here = Commitment("h", 1, random.Random(1), 0.0)
+    owned, late = Epoch(0, "a", 1), Epoch(0, "z", 1)
+    spec = Spec(Task("T", "k"), b"", ("a", "h", "b"))
+    done = Choice(Outcome("T", State.DONE, b"value"))
+    for sender, epoch, move in (("a", owned, 0), ("z", late, 0), ("a", owned, 1)):
+        here.receive(Talk((Hold(spec, epoch, move, False),), sender, "h"), sender, 0.0)
+    here.wake(0.0)
+    here.receive(Pledge((Learn("T", 1, done),), "a", "h"), "a", 0.0)
+    sent = [effect for effect in here.wake(0.0) if isinstance(effect, Send) and effect.to == "z"]
+    words = [word for effect in sent if isinstance(effect.message, Pledge | Talk) for word in effect.message.words]
+    assert words == [Learn("T", 1, done)]

@@ -30,7 +30,7 @@ TASK = Handed(Task("t", "work", 1.0), "n1", 2.0)
 
 
 def rest_of(world: World) -> Rest:
-    return Rest(world.fleet, world.agents, world.invariants, len(world.scenario.tasks))
+    return Rest(world.fleet, world.agents, world.invariants, world.scenario)
 
 
 def test_time_is_counted_from_the_last_fault_or_wish() -> None:
@@ -67,7 +67,7 @@ def test_l1_where_all_stands_still() -> None:
     rest = rest_of(world)
     rest.unfinished(["other"], [], True)
     world.fleet.run(until=world.fleet.now + STILL_S + 1.0)
-    with pytest.raises(Violation, match="L1: other has not ended, and for 5 s nobody has worked at anything"):
+    with pytest.raises(Violation, match="L1: other has not ended, and for 6 s nobody has worked at anything"):
         rest.unfinished(["other"], [], True)
     world.invariants._running["n2"]["other", 1] = Run(TASK.task, 1, b"")
     world.invariants.promises.answers["n2", "other", 1] = epoch = Epoch(0, "n1#1", 1)
@@ -82,7 +82,7 @@ def test_l2_is_counted_from_the_end_of_each_task() -> None:
     world.fleet.run(until=world.fleet.now + GO_OVER_S - 0.5)
     assert rest.unfinished(["t"], [], True) is not None
     world.fleet.run(until=world.fleet.now + 1.0)
-    with pytest.raises(Violation, match="L2: t is done, and its client has not known for 5 s"):
+    with pytest.raises(Violation, match="L2: t is done, and its client has not known for"):
         rest.unfinished(["t"], [], True)
     assert rest.unfinished(["t"], ["t"], True) is None
 

@@ -34,6 +34,7 @@ from parley.protocols.commitment_words import (
 from parley.protocols.core import Local, NodeId, Outcome, State, Task
 from parley.protocols.epochs import Epoch
 from parley.protocols.opener import STUCK_S, Opener
+from parley.protocols.patience import LEAST_S
 from parley.protocols.proposer import Proposer
 
 HOLDERS = ("n1", "n2", "n3")
@@ -253,6 +254,39 @@ def test_what_is_wanted_of_a_task_while_it_moves_is_wanted_at_its_new_holders() 
     assert desk.said() == [("n4", Hold(there, later, 1))]
     desk.hear(Promise("T", 1, later, later, None, False), "n1", "n4")
     assert desk.told() == [Permitted(there, later, 1)]
+
+
+@pytest.mark.parametrize(("holder", "asked"), [("n3", True), ("n1", False), ("n9", False)])
+def test_a_holder_that_comes_back_is_asked_soon_unless_it_has_answered(holder: str, asked: bool) -> None:
+    """However seldom it was asked at last."""
+    desk = Desk()
+    desk.opener.prepare(SPEC, 0, E0, Why.ORPHAN, 0.0)
+    desk.proposer.propose("U", 0, HOLDERS, E0, DONE, 0.0)
+    desk.hear(Promise("T", 0, E1, E0, None, False), "n1")
+    desk.hear(Vote("U", 0, E0), "n1")
+    for now in (2.0, 6.0, 14.0, 30.0):  # 30 s: asked again 4 s later at the earliest
+        desk.opener.wake(now)
+        desk.proposer.wake(now)
+    desk.said()
+    desk.opener.ask_soon(holder, 30.1)
+    desk.proposer.back(holder, 30.1)
+    desk.opener.wake(30.1 + 2 * LEAST_S)
+    desk.proposer.wake(30.1 + 2 * LEAST_S)
+    said = {type(word) for to, word in desk.said() if to == "n3"} - {Watching}
+    assert said == ({Prepare, Commit} if asked else set())
+
+
+def test_an_end_that_is_wanted_is_soon_tried_again_where_another_has_a_later_epoch() -> None:
+    desk = Desk()
+    desk.owns()
+    desk.opener.award("T")
+    desk.opener.end(CANCELLED, 0.0)
+    desk.said()
+    desk.hear(Fence("T", 0, E1, Epoch(9, "n3", 1)), "n3")
+    desk.opener.wake(LEAST_S)
+    assert {word for _, word in desk.said() if isinstance(word, Prepare)} == {
+        Prepare("T", 0, Epoch(10, "n1", 7), Why.CANCEL)
+    }
 
 
 def test_what_is_proposed_and_never_voted_for_is_proposed_in_a_later_epoch() -> None:

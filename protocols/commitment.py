@@ -308,6 +308,12 @@ class Commitment:
         self.winner.accept(task, warrant.epoch, warrant.move, warrant.holders, now, at_most_once=at_most_once)
         return self._take()
 
+    def doubt(self, task: TaskId, epoch: Epoch, now: float) -> Sequence[Effect]:
+        """What was taken before this node slept may begin when `Begin` is told."""
+        self._now = now
+        self.winner.doubt(task, epoch, now)
+        return self._take()
+
     def decline(self, task: TaskId, warrant: Warrant, now: float) -> Sequence[Effect]:
         """An award is not taken, and never will be."""
         self._now = now

@@ -309,7 +309,8 @@ class Overruled(Local, frozen=True, array_like=True):
 
 
 class Begin(Local, frozen=True, array_like=True):
-    """A majority knows that this task, to be done at most once, is about to start: now it may."""
+    """A majority knows that this task, to be done at most once, is about to start; or it says, since we slept, that it
+    counts still. Now it may."""
 
     task: TaskId
     epoch: Epoch

@@ -43,7 +43,7 @@ class Attempt:
         self.blobs = award.blobs
         self.warrant = award.warrant
         self.members = award.members  # of a gang, which is led from here
-        self.begun = True  # False: to be done at most once, and its holders do not know yet that it begins
+        self.begun = True  # False: its holders are asked whether it may begin: once at most, or after we slept
         self.here = not award.blobs  # all that its payload refers to is here
         self.initiator = initiator
         self.run_s = run_s

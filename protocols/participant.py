@@ -20,6 +20,7 @@ behind what does not end, not even a task behind the one that waits for its resu
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -52,6 +53,7 @@ from .core import (
 )
 from .epochs import Epoch
 from .gang_words import Commence, Dismiss, Enlist, Lead, Prolong, Reserve, Withdraw
+from .holder import PAUSE_S
 from .load import RUN_S_MIN, WAITING_MAX, Load, Outlook
 from .occupancy import Attempt, Occupancy
 from .performatives import (
@@ -94,6 +96,8 @@ PATIENCE_S = 3.0
 """What was accepted waits here for so many times as long as was to be expected then, and at least for so long; then it
 goes back to its initiator. What has kept it waiting is from now on taken to need as long again as it has taken so far,
 and where all slots are held by such, nothing more is accepted."""
+UNREAD_S = 0.25
+"""So long after this node has slept, what it is told may have been said while it did."""
 
 
 class Pricing(NamedTuple):
@@ -148,6 +152,7 @@ class Participant:
         self._offers: OrderedDict[tuple[NodeId, TaskId], bool] = OrderedDict()  # our bids; are they open still?
         self._open: dict[NodeId, int] = {}  # how many of them are, per initiator
         self._renew_at: float | None = None
+        self._unread_until = -math.inf
         self._left_behind: dict[Key, NodeId] = {}  # results with blobs that an initiator has not fetched yet
         self._undecided: dict[Key, tuple[Epoch, Outcome]] = {}  # and of those, what is to be decided then
         self.draining = False
@@ -170,6 +175,24 @@ class Participant:
         return [*self._drop([attempt], reason, now), self._failure(attempt, reason, now, detail)]
 
     def receive(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
+        if self._renew_at is not None and now - self._renew_at > PAUSE_S:
+            return [*self._wake_up(now), *self._hear(message, sender, now)]
+        return self._hear(message, sender, now)
+
+    def _wake_up(self, now: float) -> list[Effect]:
+        """This node has slept for longer than a lease."""
+        self._renew_at, self._unread_until = now, now + UNREAD_S
+        return [effect for attempt in self._occupancy.waiting.values() for effect in self._doubt(attempt, now)]
+
+    def _doubt(self, attempt: Attempt, now: float) -> Sequence[Effect]:
+        """It may be somebody else's by now, and begins when its holders have said that it counts."""
+        warrant = attempt.warrant
+        if self._commitment is None or warrant is None or not attempt.outlives or not attempt.begun:
+            return ()
+        attempt.begun = False
+        return self._commitment.doubt(attempt.task.id, warrant.epoch, now)
+
+    def _hear(self, message: Message, sender: NodeId, now: float) -> Sequence[Effect]:
         match message:
             case Award():
                 return self._awarded(message, sender, now)
@@ -232,7 +255,8 @@ class Participant:
         expired = self._reserves.wake(now)
         if self._renew_at is None or now < self._renew_at:
             return expired
-        effects = [*expired, *self._give_back(now)]
+        slept = self._wake_up(now) if now - self._renew_at > PAUSE_S else []
+        effects = [*expired, *slept, *self._give_back(now)]
         held: dict[NodeId, list[Attempt]] = {}
         for attempt in self._held.values():
             held.setdefault(attempt.initiator, []).append(attempt)
@@ -479,7 +503,8 @@ class Participant:
         if self._commitment is None or attempt.warrant is None:
             return ()
         attempt.begun = not attempt.task.conditions.at_most_once
-        return self._commitment.accept(attempt.task.id, attempt.warrant, now, at_most_once=not attempt.begun)
+        effects = self._commitment.accept(attempt.task.id, attempt.warrant, now, at_most_once=not attempt.begun)
+        return effects if now >= self._unread_until else [*effects, *self._doubt(attempt, now)]
 
     def _released(self, attempt: Attempt, now: float) -> Sequence[Effect]:
         if self._commitment is None or attempt.warrant is None:
@@ -514,7 +539,7 @@ class Participant:
         return list(self._commitment.done(*undecided, now))
 
     def _begin(self, task: TaskId, fence: Epoch) -> list[Effect]:
-        """Its holders know that it begins."""
+        """Its holders know that it begins, or that it counts still."""
         attempt = self._held.get(task)
         if attempt is None or attempt.warrant is None or attempt.warrant.epoch != fence or attempt.begun:
             return []

@@ -8,7 +8,8 @@
       |                        | result, on disk; then Commit (proposer.py) -> all
       | Award(task, e), again->| the same answer
 
-A task that is to be done at most once begins when a majority has it on disk that it does (`Started`).
+A task that is to be done at most once begins when a majority has it on disk that it does (`Started`). What was accepted
+before this node slept, and has not begun, begins when a majority has renewed it since.
 
 Source: Gray and Cheriton 1989 (leases). Invariants: per epoch one answer, restarts included; what was accepted in a
 former life and has no result is released, never resumed; what has a result is proposed until it is decided.
@@ -51,7 +52,7 @@ epoch. One in so many goes out all the same: in three leases the work has its le
 no more."""
 
 BEGIN_S = 2 * LEASE_S
-"""What is to be done at most once, and may not begin within this time, is given up: it keeps others from it."""
+"""What waits for a majority, and may not begin within this time, is given up: it keeps others from it."""
 
 Key = tuple[TaskId, Epoch]
 
@@ -59,16 +60,17 @@ Key = tuple[TaskId, Epoch]
 class _Held:
     """An award that was accepted, and has not ended."""
 
-    __slots__ = ("began", "begin_by", "fenced", "heard_at", "holders", "move", "unheard", "votes")
+    __slots__ = ("began", "begin_by", "doubted", "fenced", "heard_at", "holders", "move", "unheard", "votes")
 
-    def __init__(self, move: int, holders: Holders, now: float, once: bool) -> None:
+    def __init__(self, move: int, holders: Holders, now: float, once: bool, doubted: bool = False) -> None:
         self.move = move
         self.holders = holders
         self.heard_at = dict.fromkeys(holders, now)  # when each holder has last answered
         self.unheard = 0  # so often it was looked, and no majority had answered for a lease
         self.fenced: set[NodeId] = set()
         self.votes: set[NodeId] = set()
-        self.began = not once  # a task to be done at most once waits for votes
+        self.doubted = doubted  # we slept: it waits for renewals
+        self.began = not once and not doubted  # a task to be done at most once waits for votes
         self.begin_by = now + BEGIN_S
 
 
@@ -115,6 +117,14 @@ class Winner:
             self._renew_at = now + LEASE_S / 4
         if at_most_once:
             self._ask_to_begin(key, held)
+
+    def doubt(self, task: TaskId, epoch: Epoch, now: float) -> None:
+        """This node has slept, and somebody else may have it by now: it may begin when `Begin` is told."""
+        held = self._held.get((task, epoch))
+        if held is not None and held.began:
+            held.began, held.doubted, held.begin_by = False, True, now + BEGIN_S
+            held.votes.clear()
+            self._renew_at = now
 
     def decline(self, task: TaskId, epoch: Epoch, move: int, holders: Holders) -> None:
         """It was not taken, and never will be."""
@@ -180,7 +190,7 @@ class Winner:
             if not held.began:
                 self._ask_to_begin(key, held)
             held.unheard = 0 if sum(now - at < LEASE_S for at in held.heard_at.values()) >= needed else held.unheard + 1
-            if held.unheard % ASK_EACH == 0:
+            if held.unheard % ASK_EACH == 0 and not held.doubted:
                 for holder in held.holders:
                     self._say(holder, Renewal(key[0], held.move, key[1]))
         self._renew_at = now + LEASE_S / 4 if self._held else None
@@ -199,15 +209,21 @@ class Winner:
         held = self._held.get((word.task, word.epoch))
         if held is not None and sender in held.heard_at:
             held.heard_at[sender] = now
+            if held.doubted:
+                self._agreed(held, word, sender)
 
     def _hear_vote(self, word: Vote, sender: NodeId, now: float) -> None:
         """A holder knows that it starts."""
         held = self._held.get((word.task, word.epoch))
-        if held is not None and held.move == word.move and sender in held.heard_at:
-            held.votes.add(sender)
-            if not held.began and len(held.votes) >= majority(len(held.holders)):
-                held.began = True
-                self._tell(Begin(word.task, word.epoch))
+        if held is not None and held.move == word.move and sender in held.heard_at and not held.doubted:
+            self._agreed(held, word, sender)
+
+    def _agreed(self, held: _Held, word: Vote | Renewed, sender: NodeId) -> None:
+        """By a majority, it begins."""
+        held.votes.add(sender)
+        if not held.began and len(held.votes) >= majority(len(held.holders)):
+            held.began, held.doubted = True, False
+            self._tell(Begin(word.task, word.epoch))
 
     def _hear_fence(self, word: Fence, sender: NodeId, now: float) -> None:
         held = self._held.get((word.task, word.epoch))
@@ -224,7 +240,8 @@ class Winner:
             if word.choice.moved is None:
                 self._stop(key)
             else:
-                self._held[key] = _Held(held.move + 1, word.choice.moved.holders, now, not held.began)
+                once = not held.began and not held.doubted
+                self._held[key] = _Held(held.move + 1, word.choice.moved.holders, now, once, held.doubted)
 
     def _hear_gone(self, word: Gone, sender: NodeId, now: float) -> None:
         for epoch in list(self._epochs.get(word.task, ())):
@@ -238,7 +255,8 @@ class Winner:
     def _ask_to_begin(self, key: Key, held: _Held) -> None:
         for holder in held.holders:
             if holder not in held.votes:
-                self._say(holder, Started(key[0], held.move, key[1]))
+                word = Renewal if held.doubted else Started
+                self._say(holder, word(key[0], held.move, key[1]))
 
     def _answer(self, entry: AwardEntry) -> None:
         key = (entry.task, entry.epoch)

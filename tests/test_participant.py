@@ -26,6 +26,7 @@ from parley.protocols.core import (
     Send,
     Stop,
     Task,
+    TaskId,
 )
 from parley.protocols.epochs import Epoch
 from parley.protocols.load import RUN_S_MIN, Load
@@ -484,3 +485,35 @@ def test_what_is_to_be_done_at_most_once_has_not_started_before_its_holders_know
         effects = list(one.receive(then, "p", 0.1))
         begun = [type(effect) for effect in effects if isinstance(effect, TaskStarted | Run)]
         assert begun == ([TaskStarted, Run] if is_known else [])
+
+
+# --- a node that has slept -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("woken_at", "asks"), [(0.3, False), (5.0, True)])
+def test_what_was_awarded_before_a_sleep_begins_when_its_holders_say_that_it_counts(
+    woken_at: float, asks: bool
+) -> None:
+    one = Participant("p", 1, 2.0, value, Observed(), commitment=Commitment("p", 1, Random(1), 0.0))
+    first, second, third = (Task(name, "x", 4.0) for name in ("first", "second", "third"))
+
+    def awarded(task: Task, now: float) -> list[Effect]:
+        fence = Epoch(0, "a", 1)
+        warrant = Warrant(fence, ("a", "b", "c"), 0, 1)
+        return list(one.receive(Award("a.1.1", task, 1, 1.0, 1, b"", warrant=warrant), "a", now))
+
+    for task in (first, second, third):
+        call(one, task)
+    assert started(awarded(first, 0.0)) == ["first"]
+    assert started(awarded(second, 0.0)) == []
+    ended = list(one.receive(Finished("first", 1, None, b"", "", woken_at), "p", woken_at))
+    assert started(ended) == ([] if asks else ["second"])
+    assert one.load()[0] == 1, "it has its slot"
+    begun = list(one.receive(Begin("second", Epoch(0, "a", 1)), "p", woken_at))
+    assert started(begun) == (["second"] if asks else [])
+    one.receive(Finished("second", 1, None, b"", "", 0.1), "p", woken_at + 0.1)
+    assert started(awarded(third, woken_at + 0.1)) == ([] if asks else ["third"]), "said while we slept, perhaps"
+
+
+def started(effects: Sequence[Effect]) -> list[TaskId]:
+    return [effect.task.id for effect in effects if isinstance(effect, Run)]

@@ -20,6 +20,7 @@ from parley.protocols.commitment_words import (
     KeptEntry,
     Learn,
     Learnt,
+    Moved,
     Overruled,
     Pledge,
     Prepare,
@@ -282,3 +283,29 @@ def test_an_orphan_that_is_asked_for_in_vain_is_asked_for_its_end() -> None:
     assert {word.why for _, word in words(one.wake(0.0)) if isinstance(word, Prepare)} == {Why.ORPHAN}
     one.want_end(Outcome("T", State.CANCELLED), 0.1)
     assert {word.why for _, word in words(one.wake(2.0)) if isinstance(word, Prepare)} == {Why.CANCEL}
+
+
+def test_what_was_accepted_before_a_sleep_begins_with_a_majority_or_is_given_up() -> None:
+    one = node()
+    one.accept("T", WARRANT, 0.0)
+    assert one.doubt("T", E0, 9.0) == []
+    assert words(one.wake(9.0)) == [(holder, Renewal("T", 0, E0)) for holder in HOLDERS]
+    assert hear(one, Renewed("T", E0), "n1", 9.1) == []
+    assert words(one.wake(9.25)) == [(holder, Renewal("T", 0, E0)) for holder in ("n2", "n3")]
+    assert hear(one, Renewed("T", E0), "n3", 9.3) == [Send("n4", Begin("T", E0))]
+    assert words(one.wake(9.5)) == [(holder, Renewal("T", 0, E0)) for holder in HOLDERS]
+    other = node()
+    other.accept("T", WARRANT, 0.0)
+    other.doubt("T", E0, 9.0)
+    assert Send("n4", Overruled("T", E0)) in other.wake(11.1)
+
+
+def test_a_doubt_follows_a_register_that_moves() -> None:
+    one, there = node(), ("n5", "n2", "n3")
+    one.accept("T", WARRANT, 0.0)
+    one.doubt("T", E0, 9.0)
+    one.wake(9.0)
+    hear(one, Decided("T", 0, Choice(moved=Moved(there, E0))), "n2", 9.1)
+    assert words(one.wake(9.25)) == [(holder, Renewal("T", 1, E0)) for holder in there]
+    hear(one, Renewed("T", E0), "n2", 9.3)
+    assert hear(one, Renewed("T", E0), "n5", 9.3) == [Send("n4", Begin("T", E0))]

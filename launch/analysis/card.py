@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from ...protocols.contract_events import BatchLine, BidLine, DeclineLine
 from ...protocols.core import State
 from ...protocols.performatives import Reason
-from .why import Award, Loss, Step, Why, where
+from .why import UNKNOWN, Award, Loss, Step, Why, where
 from .words import BY_COST, REASONS, clean, duration, evidence, listed, rule_words
 
 BIDS_SHOWN = 10
@@ -109,6 +109,10 @@ class _Card:
                 return f"{why.state} on {why.node}{awards} when the log ends"
             case State.OPEN:
                 return "open: nobody has it when the log ends"
+            case _ if commits:
+                return f"{why.state}{after}: {why.error}"
+            case _ if why.state != UNKNOWN:
+                return f"{why.state} when the log ends"
             case _:
                 return "unknown: the log of the node that called for it is not here"
 
@@ -267,7 +271,9 @@ def _batch_words(batch: BatchLine) -> str:
 def _loss_words(lost: Loss) -> str:
     """Why it came to nothing."""
     reason = f"{lost.reason}, {REASONS[Reason(lost.reason)]}"
-    ran = "not started there" if lost.ran_s is None else f"started there {duration(lost.ran_s)} before"
+    ran = "not started there" if lost.heard else "whether it started there, no line here tells"
+    if lost.ran_s is not None:
+        ran = f"started there {duration(lost.ran_s)} before"
     return f"lost  after {duration(lost.after_s)}: {reason}; {ran}; offered again"
 
 

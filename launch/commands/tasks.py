@@ -12,7 +12,7 @@ from ..running import run
 
 
 @click.command()
-@click.argument("tasks", nargs=-1, metavar="[ID]...")
+@click.argument("tasks", nargs=-1, type=options.TaskName(), metavar="[ID]...")
 @click.option(
     "--state",
     "states",

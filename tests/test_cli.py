@@ -547,6 +547,15 @@ def test_help_names_every_command() -> None:
         assert re.search(rf"^  {command} ", said, re.MULTILINE)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+@pytest.mark.parametrize("words", [["--help"], ["config", "show", "--json"], ["completion", "bash"]])
+def test_no_room_for_what_is_told_is_one_sentence(words: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run([*PARLEY, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = "parley: what is to be told cannot be written: no space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
 def test_a_reader_that_leaves_is_no_traceback() -> None:
     ended = subprocess.run(
         ["bash", "-c", f"{' '.join(PARLEY)} demo --help | true"], capture_output=True, text=True, check=False

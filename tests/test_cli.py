@@ -317,6 +317,7 @@ PLACES = [
         r"a node named n1 is in this fleet already",
     ),
     Row("no one to join", ["up", "--name=n2", "--join=tcp://127.0.0.1:9"], 4, r"no agent answers"),
+    Row("two holders", ["up", "--name=n2", "--holders=2"], 2, r"--holders': 2 is even: say 1, 3 or 5"),
     Row("no slots", ["up", "--name=n2", "--slots=0"], 2, r"0 is not in the range"),
     Row("an amount of nothing", ["up", "--name=n2", "--have=vram"], 2, r"vram"),
     Row("an unknown rule", ["up", "--name=n2", "--rule=best"], 2, r"'best' is not one of"),

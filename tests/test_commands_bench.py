@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -99,6 +100,12 @@ def test_what_is_wrong_is_one_sentence(words: list[str], said: str) -> None:
     assert isinstance(ended.exception, Problem)
     assert said in str(ended.exception)
     assert ended.exception.code == 2
+
+
+def test_a_node_whose_parent_has_gone_leaves_without_a_word() -> None:
+    module = [sys.executable, "-P", "-m", "parley.launch.bench.session_host"]
+    ended = subprocess.run(module, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 WIDE = {"tasks": [{"id": f"t{number}", "parents": []} for number in range(6)]}

@@ -37,7 +37,7 @@ class Card {
     ];
   }
 
-  nodeOf(place) { return place < 0 ? "" : this.data.nodes[place].name; }
+  nodeOf(place) { return place < 0 ? "" : this.data.names[place]; }
   time(ticks) { return duration(ticks / this.data.ticks_per_s); }
 
   brief(place) {

@@ -74,7 +74,8 @@ def test_who_ran_a_task_and_who_came_second_is_told_though_no_log_of_them_is_her
     bids = ",".join(bid % (number, cost, cost) for number, cost in ((2, 1), (3, 2)))
     story = [
         submit(0, "A1"),
-        '1 n1 auction.award {"auction":"a","task":"A1","epoch":1,"winner":"n2","cost":1.0,"runner_up":"n3","margin":1.0,'
+        '1 n1 auction.award {"auction":"a","task":"A1","epoch":1,"winner":"n2","cost":1.0,"runner_up":"n3",'
+        '"margin":1.0,'
         f'"rule":"contract-net","seed":0,"bids":[{bids}],"declines":[],"silent":[]}}',
         '2 n1 task.commit {"task":"A1","epoch":1,"state":"done","peer":"n2","attempts":1,"detail":""}',
     ]

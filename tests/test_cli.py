@@ -334,6 +334,7 @@ RUNS = [
     Row("nodes that do not fit", ["demo", "--nodes=3", "--speed=1,2"], 2, r"--nodes 3 and 2 speeds do not fit"),
     Row("a kill of nobody", ["demo", "--kill=@50%"], 2, r"does not say whom, and when: write n2"),
     Row("a kill at a part that is none", ["demo", "--kill=n2@half"], 2, r"does not say whom, and when: write n2"),
+    Row("a kill of the only holder", ["demo", "--nodes=2", "--kill=n1"], 2, r"n1 takes the tasks, and alone holds"),
     Row("a kill of a stranger", ["demo", "--kill=n9@50%"], 2, r"there is no node n9 to kill"),
     Row("data without a folder", ["demo", "--data=mnist"], 2, r"--data mnist needs --data-dir"),
     Row("data that is not there", ["demo", "--data=mnist", "--data-dir=/nowhere"], 2, r"/nowhere"),

@@ -84,6 +84,7 @@ def test_the_table() -> None:
         (["hcsp:9x3:u_c_lolo", "--mode=round"], "'round' is no mode: did you mean rounds"),
         (["hcsp:9x3:u_c_lolo", "--protocol=,"], "name at least one protocol"),
         (["/nowhere"], "/nowhere cannot be read"),
+        (["gap:5x30:z:1"], "gap:5x30:z:1 cannot be read: no such file or directory; a generator is written like"),
         (["hcsp:9x3:u_c_lolo", "--protocol=prices", "--topology=ring"], "prices lets all hear all: --topology is for"),
         (["hcsp:9x3:u_c_lolo", "--protocol=cbba", "--topology=star"], "'star' is no topology: write full, ring"),
         (["hcsp:9x3:u_c_lolo", "--protocol=assignment"], "assignment: hcsp:9x3:u_c_lolo is no assignment"),
@@ -104,7 +105,7 @@ def test_what_is_wrong_is_one_sentence(words: list[str], said: str) -> None:
 
 def test_a_node_whose_parent_has_gone_leaves_without_a_word() -> None:
     module = [sys.executable, "-P", "-m", "parley.launch.bench.session_host"]
-    ended = subprocess.run(module, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    ended = subprocess.run(module, input="", capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 

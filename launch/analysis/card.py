@@ -24,7 +24,7 @@ from ...protocols.contract_events import BatchLine, BidLine, DeclineLine
 from ...protocols.core import State
 from ...protocols.performatives import Reason
 from .why import UNKNOWN, Award, Loss, Step, Why, where
-from .words import BY_COST, REASONS, clean, duration, evidence, listed, rule_words
+from .words import BY_COST, REASONS, clean, duration, evidence, listed, rule_words, within
 
 BIDS_SHOWN = 10
 AWARDS_SHOWN = 3
@@ -264,8 +264,8 @@ def _verdict(award: Award) -> str:
 
 def _batch_words(batch: BatchLine) -> str:
     """How good the division is that it stands on."""
-    within = "" if batch.certificate is None else f", within {batch.certificate * 100:.2g} % of the optimum"
-    return f"divided with {batch.tasks - 1} others by prices{within}"
+    near = "" if batch.certificate is None else f", {within(batch.certificate)}"
+    return f"divided with {batch.tasks - 1} others by prices{near}"
 
 
 def _loss_words(lost: Loss) -> str:

@@ -10,6 +10,7 @@ the defaults of the command that is called, below the flags that are typed and t
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -48,6 +49,8 @@ COMMANDS = {
 }
 UNCONFIGURED = frozenset({"config", "doctor", "completion"})
 """These work beside a file that is wrong: two of them tell what is wrong with it."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Why what a command tells cannot be written where its owner wants it."""
 
 
 class Commands(click.Group):
@@ -116,8 +119,19 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         _complain("interrupted", Exit.INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read us has gone, e.g. `| head`
+        _mute()  # whoever read us has gone, e.g. `| head`
         sys.exit(Exit.FAILURE)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _mute()
+        where = f"{error.filename} cannot be written" if error.filename else "what is to be told cannot be written"
+        _complain(f"{where}: {(error.strerror or '').lower()}", Exit.FAILURE)
+
+
+def _mute() -> None:
+    """What lies in the buffer of stdout goes nowhere, instead of failing once more when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _sentence(error: click.UsageError) -> str:

@@ -37,7 +37,8 @@ from .problems import Exit, Problem, did_you_mean
 HERE = Path("parley.toml")
 FILE_BYTES_MAX = 1024 * 1024
 ENVIRONMENT = "PARLEY_"
-NO_SETTINGS = frozenset({"PARLEY_HTTP_KEY", "PARLEY_TASK", "PARLEY_EPOCH", *NAMES})
+HTTP_KEY = "PARLEY_HTTP_KEY"
+NO_SETTINGS = frozenset({HTTP_KEY, "PARLEY_TASK", "PARLEY_EPOCH", *NAMES})
 """Variables that are no settings: a secret, which stands in no file, and what a task finds in its environment."""
 NEVER_SET = frozenset({"as_json", "help"})
 
@@ -309,7 +310,9 @@ def check_environment() -> list[Fault]:
             continue
         option = known.get(name)
         if option is None:
-            refusal = f"there is no such setting{did_you_mean(name, [*known, *NO_SETTINGS])}"
+            ends = [one.removeprefix(ENVIRONMENT) for one in (*known, HTTP_KEY)]  # all have the same beginning
+            near = did_you_mean(name.removeprefix(ENVIRONMENT), ends).replace("mean ", f"mean {ENVIRONMENT}")
+            refusal = f"there is no such setting{near}"
         else:
             value = option.value_from_envvar(click.Context(_any))
             refusal = _refused(option, value) if value is not None else ""

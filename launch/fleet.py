@@ -128,21 +128,23 @@ class LocalFleet:
         self._processes[name].kill()
 
     async def stop(self) -> None:
-        """Let all go at once, and kill those that do not. Their large values go with them."""
-        living = [self._processes[name] for name in self.alive]
-        for process in living:
-            if process.stdin is not None:
+        """Let all go at once, and kill those that do not, or have nothing yet to leave. Large values go with them."""
+        living = {name: self._processes[name] for name in self.alive}
+        for name, process in living.items():
+            if name not in self.agents:
+                process.kill()  # whom it is to join is leaving: it would ask until it gives up
+            elif process.stdin is not None:
                 process.stdin.close()  # what ties them to us: they leave, as they do when we die
         try:
             async with asyncio.timeout(STOP_S):
-                await asyncio.gather(*(process.wait() for process in living))
+                await asyncio.gather(*(process.wait() for process in living.values()))
         except TimeoutError:
             pass
         finally:
-            for process in living:
+            for process in living.values():
                 if process.returncode is None:
                     process.kill()
-        await asyncio.gather(*(process.wait() for process in living))
+        await asyncio.gather(*(process.wait() for process in living.values()))
         await asyncio.to_thread(shutil.rmtree, self.run / "blobs", ignore_errors=True)  # their logs stay
 
     async def _launch(self, name: str, options: Sequence[str]) -> None:

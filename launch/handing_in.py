@@ -24,7 +24,7 @@ from ..protocols.requests import Submit
 from .client import UNANSWERED_BYTES_MAX, Connection
 from .handle import Handle
 from .problems import Exit, Problem
-from .submission import Submission
+from .submission import Submission, TaskRefused
 
 UNDER_WAY_MAX = 1_000
 OPEN_MAX = 10_000
@@ -78,7 +78,10 @@ class HandingIn:
 
     async def add(self, submission: Submission, where: str = "") -> None:
         """Hand it in, as soon as there is room. Raises Problem where one of those before it was not taken."""
-        entry = _Entry(submission.submits(), where)
+        try:
+            entry = _Entry(submission.submits(), where)
+        except TaskRefused as error:
+            raise TaskRefused(f"{where}: {error}" if where else str(error), error.code) from None
         self._hand_in(entry)
         self._under_way.append(entry)
         self._bytes += entry.size

@@ -53,6 +53,14 @@ class NodeName(_Form):
     complaint = "is no name for a node: use letters, digits, . _ and -, 64 at most"
 
 
+class TaskName(_Form):
+    """What names a task in a question; an agent does not understand any other (`protocols/requests.py`, Handle)."""
+
+    name = "id"
+    form = re.compile(r"[!-~]{1,64}")
+    complaint = "names no task: say its id, the beginning of one, the name that you gave it, or last"
+
+
 class Address(_Form):
     """Where an agent listens. Hosts are looked up when it is used."""
 

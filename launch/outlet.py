@@ -32,9 +32,8 @@ T = TypeVar("T")
 class Outlet:
     """Make it inside a running loop. `broken` is set when one of the two cannot be written any more."""
 
-    def __init__(self, out: int = 1, err: int = 2) -> None:
-        self.out = out
-        self.err = err
+    def __init__(self, out: int = 1) -> None:
+        self.out, self.err = out, 2
         self._loop = asyncio.get_running_loop()
         self.broken: asyncio.Future[OSError] = self._loop.create_future()
         self._held = 0

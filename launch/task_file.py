@@ -5,8 +5,8 @@
 
 `id` is a label of your own, by which later lines may come `after` this one. `{"$result": "s3"}` in the arguments stands
 for the result of s3. `gang` is how many members it has, which run at once on slots of whatever nodes; `need` may say
-how many slots of its node each takes. `bytes` is how much it must fetch from elsewhere, if that is known: told to
-whoever bids. What a line does not say is taken from the flags.
+how many slots of its node each takes. `about` is what bidders may know of it, as {"metres": 3}; `bytes`, which is told
+them with it, how much it must fetch from elsewhere. What a line does not say is taken from the flags.
 
 Invariant: a line that is no task is one sentence with its number; nothing is read beyond it.
 """
@@ -45,9 +45,11 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     reward: float | None = None
     deadline_s: float | None = None
     timeout_s: float | None = None
+    attempts: int | None = None
     after: list[str] | str | None = None
     replicas: int | None = None
     gang: int | None = None
+    about: dict[str, float | str] | None = None
     bytes: int | None = None
     at_most_once: bool | None = None
     protocol: str | None = None
@@ -85,6 +87,9 @@ def submission(line: bytes, terms: Terms, follow: Follow = Follow.RESULT) -> Sub
     said = _read(line)
     if said.bytes is not None and said.bytes < 0:
         raise ValueError(f"bytes is 0 or more, not {said.bytes}")
+    about = dict(terms.about) if said.about is None else said.about
+    if said.bytes is not None:
+        about |= {BYTES_FACT: float(said.bytes)}
     arguments = filled(said.args) if RESULT.encode() in line else said.args
     return Submission(
         said.kind,
@@ -97,13 +102,13 @@ def submission(line: bytes, terms: Terms, follow: Follow = Follow.RESULT) -> Sub
         reward=_or(said.reward, terms.reward),
         deadline_s=_or(said.deadline_s, terms.deadline_s),
         timeout_s=_or(said.timeout_s, terms.timeout_s),
-        attempts=terms.attempts,
+        attempts=_or(said.attempts, terms.attempts),
         after=_words(said.after, terms.after),
         replicas=_or(said.replicas, terms.replicas),
         gang=_or(said.gang, terms.gang),
         at_most_once=_or(said.at_most_once, terms.at_most_once),
         protocol=_or(said.protocol, terms.protocol),
-        about={} if said.bytes is None else {BYTES_FACT: float(said.bytes)},
+        about=about,
         label=_or(said.id, terms.label),
         waits=terms.waits,
         follow=follow,

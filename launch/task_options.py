@@ -48,6 +48,7 @@ class Terms:
     gang: int | None = None
     at_most_once: bool = False
     protocol: str = Dividing.AUTO
+    about: tuple[tuple[str, float | str], ...] = ()
     label: str = ""
     waits: bool = False
 
@@ -70,6 +71,7 @@ class Terms:
             gang=self.gang,
             at_most_once=self.at_most_once,
             protocol=self.protocol,
+            about=dict(self.about),
             label=self.label,
             waits=self.waits,
             follow=follow,
@@ -111,6 +113,13 @@ def flags(*, timeout_s: float = TIMEOUT_S, many: bool = True) -> Callable[[F], F
             help="Where this tag is not, it counts as so much later: site=lab:30s.",
         ),
         click.option("--work", type=units.Duration(), help="How long it takes on a node of speed 1, if you know it."),
+        click.option(
+            "--about",
+            type=units.Fact(),
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="What bidders may know of it: metres=3.",
+        ),
         click.option("--priority", type=priorities, default=0, help="Higher goes first."),
         click.option(
             "--reward",

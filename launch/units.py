@@ -140,6 +140,18 @@ def have(text: str) -> tuple[str, float]:
     return name, amount(value)
 
 
+def fact(text: str) -> tuple[str, float | str]:
+    """What bidders may know of a task: a name, and a number or a text.
+
+    >>> fact("metres=3"), fact("shelf=A7")
+    (('metres', 3.0), ('shelf', 'A7'))
+    """
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise ValueError(f"{text!r} tells nothing: write a name and a value, as metres=3")
+    return name, float(value) if re.fullmatch(rf"-?(?:{_NUMBER})", value) else value
+
+
 def reads_as_amount(text: str) -> bool:
     try:
         amount(text)
@@ -214,6 +226,13 @@ class Have(Need):
 
     name = "name=amount"
     read = staticmethod(have)
+
+
+class Fact(_Read):
+    """A name and what it is, as a pair."""
+
+    name = "name=value"
+    read = staticmethod(fact)
 
 
 class Tag(_Read):

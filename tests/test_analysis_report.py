@@ -57,7 +57,7 @@ def test_the_columns_tell_every_task_and_attempt(tmp_path: Path) -> None:
     told: Any = json.loads(msgspec.json.encode(columns(timeline(write_run(tmp_path, KILLED)))))
     assert told["tasks"]["id"] == ["A1", "B1"]
     assert told["tasks"]["state"] == ["done", "done"]
-    assert [told["nodes"][node]["name"] for node in told["tasks"]["node"]] == ["n2", "n1"]
+    assert [told["names"][node] for node in told["tasks"]["node"]] == ["n2", "n1"]
     assert (told["tasks"]["lost"], told["tasks"]["attempts"]) == ([0, 1], [1, 2])
     assert told["attempts"]["start"] == [30_000, 30_000, 75_000]
     assert [told["reasons"][place] for place in told["attempts"]["reason"]] == ["", "cut", ""]
@@ -67,6 +67,22 @@ def test_the_columns_tell_every_task_and_attempt(tmp_path: Path) -> None:
         (60_000, None, 2),
     ]
     assert told["matrix"]["wins"] == [[0, 1], [0, 1], [1, 0]]
+
+
+def test_who_ran_a_task_and_who_came_second_is_told_though_no_log_of_them_is_here(tmp_path: Path) -> None:
+    bid = '{"node":"n%d","cost":%d.0,"terms":{"run":%d.0},"free":1,"speed":1.0}'
+    bids = ",".join(bid % (number, cost, cost) for number, cost in ((2, 1), (3, 2)))
+    story = [
+        submit(0, "A1"),
+        '1 n1 auction.award {"auction":"a","task":"A1","epoch":1,"winner":"n2","cost":1.0,"runner_up":"n3",'
+        '"margin":1.0,'
+        f'"rule":"contract-net","seed":0,"bids":[{bids}],"declines":[],"silent":[]}}',
+        '2 n1 task.commit {"task":"A1","epoch":1,"state":"done","peer":"n2","attempts":1,"detail":""}',
+    ]
+    told: Any = json.loads(msgspec.json.encode(columns(timeline(write_run(tmp_path, story)))))
+    tasks = told["tasks"]
+    assert [node["name"] for node in told["nodes"]] == ["n1"]
+    assert [told["names"][place] for place in (*tasks["node"], *tasks["second"])] == ["n2", "n3"]
 
 
 def test_figures_are_those_of_the_objective_functions(tmp_path: Path) -> None:

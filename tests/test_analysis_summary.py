@@ -31,6 +31,14 @@ def reassign(at: float, task: str, reason: str) -> str:
 STOPPED = [f'9 {node} node.stop {{"reason":"SIGTERM"}}' for node in ("n1", "n3")]
 
 
+def test_what_a_client_was_told_is_not_lost_with_the_end_of_a_log(tmp_path: Path) -> None:
+    story = [submit(0, "A"), award(0.5, "A"), start(1, "A", "n2"), end(2, "A", "n2", 1.0), submit(2, "B"), *STOPPED]
+    run = write_run(tmp_path, story)
+    lost, heard = summarise(run), summarise(run, {"A", "C"})
+    assert (lost.tasks, lost.done, lost.lost, lost.attempts) == (2, 0, 2, ())
+    assert (heard.tasks, heard.done, heard.lost, heard.attempts) == (3, 2, 1, (Attempt("A", 1, "n2", 1.0),))
+
+
 def test_a_run_with_a_killed_node(tmp_path: Path) -> None:
     story = [submit(0, "A"), submit(0, "B"), submit(0, "C"), award(0.5, "A")]
     story += [start(1, "A", "n2"), start(1.25, "B", "n3")]

@@ -63,6 +63,15 @@ def test_a_frame_shows_nodes_load_what_waits_and_the_last_awards() -> None:
     ]
 
 
+def test_ids_of_any_length_stand_in_one_column() -> None:
+    scene = Scene("tcp://n1:1")
+    tasks = [task("t1/12", State.RUNNING, "n1", 1), task("t2", State.RUNNING, "n1", 1), task("t3", State.OPEN)]
+    scene.look([node("n1")], tasks, 0.0)
+    rows = [row for row in text(scene) if row.startswith("  t")]
+    assert [row.split()[0] for row in rows] == ["t3", "t2", "t1/12"]
+    assert {row.index("work") for row in rows} == {len("  t1/12  ")}
+
+
 def test_an_award_is_told_once_and_again_with_a_new_epoch() -> None:
     scene = Scene("a")
     scene.look([node("n1")], [task("t1", State.RUNNING, "n1", 1)], 0.0)

@@ -79,11 +79,15 @@ def test_the_json_is_what_scripts_rely_on(tmp_path: Path) -> None:
              '2 n2 task.start {"task":"A1","kind":"sleep","epoch":0}'],
             State.FAILED,
         ),
+        (['1 n1 task.commit {"task":"A1","epoch":1,"state":"cancelled","peer":"n2","attempts":1,"detail":"enough"}'],
+         "cancelled after 1.00 s: enough"),
+        (['1 n1 task.commit {"task":"A1","epoch":1,"state":"unknown","peer":"n2","attempts":1,"detail":"n2 is gone"}'],
+         "unknown after 1.00 s: n2 is gone"),
     ],
 )  # fmt: skip
 def test_where_a_task_stands(lines: list[str], state: str, tmp_path: Path) -> None:
     answer = explain(tmp_path, "\n".join([submit(0, "A1"), *lines]), "A1")
-    assert answer.state == state
+    assert answer.state == state.split()[0]
     assert f"  {state}" in render(answer, color=False)
 
 
@@ -91,6 +95,24 @@ def test_a_task_of_which_only_a_bidder_knows_is_in_an_unknown_state(tmp_path: Pa
     answer = explain(tmp_path, '0 n2 task.end {"task":"A1","epoch":1,"seconds":1,"reason":null,"detail":""}', "A1")
     assert answer.state == "unknown"
     assert "unknown: the log of the node that called for it is not here" in render(answer, color=False)
+
+
+@pytest.mark.parametrize(
+    ("reason", "line", "said"),
+    [
+        ("vanished", "", "whether it started there, no line here tells"),
+        ("lease", "", "whether it started there, no line here tells"),
+        ("vanished", '1 n2 task.accept {"task":"A1","epoch":1,"peer":"n1","waiting":true}', "; not started there"),
+        ("busy", "", "; not started there"),
+        ("vanished", '1 n2 task.start {"task":"A1","kind":"sleep","epoch":1}', "; started there 1.00 s before"),
+    ],
+)
+def test_a_node_of_which_no_line_is_here_is_not_said_to_have_done_nothing(
+    reason: str, line: str, said: str, tmp_path: Path
+) -> None:
+    lost = f'2 n1 task.lost {{"task":"A1","epoch":1,"peer":"n2","reason":"{reason}"}}'
+    story = "\n".join(filter(None, [submit(0, "A1"), award(0, "A1"), line, lost]))
+    assert said in " ".join(render(explain(tmp_path, story, "A1"), color=False).split())
 
 
 def test_a_task_that_nobody_bids_for_shows_who_declined(tmp_path: Path) -> None:

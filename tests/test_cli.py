@@ -103,6 +103,14 @@ FLAGS = [
     Row("watching for no time", ["watch", "--interval=0s"], 2, r"'0s' is no time at all"),
     Row("no task to wait for", ["wait"], 2, r"wait for what\? Name tasks, or say --all"),
     Row("no task to cancel", ["cancel"], 2, r"cancel what\? Name tasks, or say --all"),
+    Row("a task without a name, to wait for", ["wait", ""], 2, r"'' names no task: say its id"),
+    Row("a task without a name, to cancel", ["cancel", ""], 2, r"'' names no task: say its id"),
+    Row("a task without a name, to see", ["tasks", ""], 2, r"'' names no task: say its id"),
+    Row("a task without a name, for a result", ["result", ""], 2, r"'' names no task: say its id"),
+    Row("a name longer than any", ["wait", "z" * 65], 2, r"names no task: say its id"),
+    Row("all and one of them, to wait for", ["wait", "--all", "last"], 2, r"Name tasks, or say --all"),
+    Row("all and one of them, to cancel", ["cancel", "--all", "last"], 2, r"Name tasks, or say --all"),
+    Row("a fact without a value", ["submit", "echo", "--about=metres"], 2, r"'metres' tells nothing: write a name and"),
     Row("no task for a result", ["result"], 2, r"Missing argument 'ID'"),
     Row("nothing to run", ["run"], 2, r"Missing argument"),
     Row("a flag behind the command's name", ["run", "--nede=gpu", "true"], 2, r"No such option '?--nede'?.*--need"),
@@ -203,6 +211,9 @@ FILES = [
     line("a key that is nearly one", FORM + '"wrok": 1}', r"no key 'wrok': did you mean work\?"),
     line("a key that is none", FORM + '"zzz": 1}', r"no key 'zzz': the keys are kind"),
     line("a need of a number", FORM + '"need": [1]}', r"need\[0\] is text, not a whole"),
+    line("args nested too deep", '{"kind": "echo", "args": ' + "[" * 99 + "]" * 99 + "}", r"nested more than 64 deep"),
+    line("a fact that is none", FORM + '"about": {"metres": []}}', r"about\[\.\.\.\] is a number or text, not a list"),
+    line("no attempt", FORM + '"attempts": 0}', r"attempts is a whole number from 1 to 100, not 0"),
     line("half a priority", FORM + '"priority": 0.5}', r"priority is a whole number"),
     line("an id with a space", FORM + '"id": "a b"}', r"'a b' is no label"),
     line("a gang of none", FORM + '"gang": 0}', r"gang is a whole number from 1 to 256, not 0"),
@@ -307,6 +318,7 @@ PLACES = [
         r"a node named n1 is in this fleet already",
     ),
     Row("no one to join", ["up", "--name=n2", "--join=tcp://127.0.0.1:9"], 4, r"no agent answers"),
+    Row("two holders", ["up", "--name=n2", "--holders=2"], 2, r"--holders': 2 is even: say 1, 3 or 5"),
     Row("no slots", ["up", "--name=n2", "--slots=0"], 2, r"0 is not in the range"),
     Row("an amount of nothing", ["up", "--name=n2", "--have=vram"], 2, r"vram"),
     Row("an unknown rule", ["up", "--name=n2", "--rule=best"], 2, r"'best' is not one of"),
@@ -323,6 +335,7 @@ RUNS = [
     Row("nodes that do not fit", ["demo", "--nodes=3", "--speed=1,2"], 2, r"--nodes 3 and 2 speeds do not fit"),
     Row("a kill of nobody", ["demo", "--kill=@50%"], 2, r"does not say whom, and when: write n2"),
     Row("a kill at a part that is none", ["demo", "--kill=n2@half"], 2, r"does not say whom, and when: write n2"),
+    Row("a kill of the only holder", ["demo", "--nodes=2", "--kill=n1"], 2, r"n1 takes the tasks, and alone holds"),
     Row("a kill of a stranger", ["demo", "--kill=n9@50%"], 2, r"there is no node n9 to kill"),
     Row("data without a folder", ["demo", "--data=mnist"], 2, r"--data mnist needs --data-dir"),
     Row("data that is not there", ["demo", "--data=mnist", "--data-dir=/nowhere"], 2, r"/nowhere"),
@@ -527,6 +540,15 @@ def test_help_names_every_command() -> None:
     said = parley("--help").stdout
     for command in COMMANDS:
         assert re.search(rf"^  {command} ", said, re.MULTILINE)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+@pytest.mark.parametrize("words", [["--help"], ["config", "show", "--json"], ["completion", "bash"]])
+def test_no_room_for_what_is_told_is_one_sentence(words: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run([*PARLEY, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = "parley: what is to be told cannot be written: no space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
 
 
 def test_a_reader_that_leaves_is_no_traceback() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -83,6 +84,7 @@ def test_the_table() -> None:
         (["hcsp:9x3:u_c_lolo", "--mode=round"], "'round' is no mode: did you mean rounds"),
         (["hcsp:9x3:u_c_lolo", "--protocol=,"], "name at least one protocol"),
         (["/nowhere"], "/nowhere cannot be read"),
+        (["gap:5x30:z:1"], "gap:5x30:z:1 cannot be read: no such file or directory; a generator is written like"),
         (["hcsp:9x3:u_c_lolo", "--protocol=prices", "--topology=ring"], "prices lets all hear all: --topology is for"),
         (["hcsp:9x3:u_c_lolo", "--protocol=cbba", "--topology=star"], "'star' is no topology: write full, ring"),
         (["hcsp:9x3:u_c_lolo", "--protocol=assignment"], "assignment: hcsp:9x3:u_c_lolo is no assignment"),
@@ -99,6 +101,12 @@ def test_what_is_wrong_is_one_sentence(words: list[str], said: str) -> None:
     assert isinstance(ended.exception, Problem)
     assert said in str(ended.exception)
     assert ended.exception.code == 2
+
+
+def test_a_node_whose_parent_has_gone_leaves_without_a_word() -> None:
+    module = [sys.executable, "-P", "-m", "parley.launch.bench.session_host"]
+    ended = subprocess.run(module, input="", capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 WIDE = {"tasks": [{"id": f"t{number}", "parents": []} for number in range(6)]}

@@ -57,6 +57,8 @@ def test_a_violation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         (["--faults=some"], 2, "'some' is not one of 'none', 'default', 'harsh'"),
         (["--nodes=0"], 2, "0 is not in the range"),
         (["--trace=x", "--jobs=2"], 2, "--trace follows one process"),
+        (["--first-seed=99999999999999999999"], 2, "99999999999999999999 is not in the range 0<=x<="),
+        (["--seeds=2", "--tasks=1", "--trace=/dev/full"], 1, "/dev/full cannot be written (No space left on device)"),
         (["--trace=/nowhere/x"], 1, "/nowhere/x cannot be written (No such file or directory)"),
     ],
 )

@@ -218,9 +218,11 @@ def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.check_environment() == []
     monkeypatch.setenv("PARLEY_UP_SLOTZ", "1")
     monkeypatch.setenv("PARLEY_AGENT", "tcp://a:1 there")
+    monkeypatch.setenv("PARLEY_NODE", "n1")
     monkeypatch.setenv("PARLEY_UP_SPEED", "fast")
     assert config.check_environment() == [
         Fault("PARLEY_AGENT", "PARLEY_AGENT", "'there' is no address: write tcp://host:port or ipc://path"),
+        Fault("PARLEY_NODE", "PARLEY_NODE", "there is no such setting"),
         Fault("PARLEY_UP_SLOTZ", "PARLEY_UP_SLOTZ", "there is no such setting: did you mean PARLEY_UP_SLOTS?"),
         Fault("PARLEY_UP_SPEED", "PARLEY_UP_SPEED", "'fast' is not a valid number"),
     ]

@@ -183,6 +183,15 @@ async def test_a_start_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     assert agents_of(tmp_path) == []
 
 
+async def test_who_has_not_begun_to_listen_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parley.launch.fleet.STOP_S", 3_600.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes whoever comes, and never answers
+        fleet = LocalFleet(tmp_path)
+        await fleet._launch("n1", [f"--join=tcp://127.0.0.1:{silent.getsockname()[1]}", f"--folder={tmp_path}"])
+        await fleet.stop()
+    assert fleet._processes["n1"].returncode == -signal.SIGKILL, "it would have ended by itself, with 4"
+
+
 async def test_stopping_waits_for_no_work_and_for_nobody_who_is_stopped(tmp_path: Path) -> None:
     async with fleet_of(2, tmp_path) as (fleet, client):
         for _ in range(2):

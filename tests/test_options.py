@@ -11,12 +11,14 @@ from click.testing import CliRunner
 
 from parley.launch import options
 from parley.launch.discovery import Entry, announced
-from parley.launch.options import Address, Allowed, Member, Module, NodeName
+from parley.launch.options import Address, Allowed, Member, Module, NodeName, TaskName
 
 GOOD: list[tuple[Any, str]] = [
     (NodeName(), "n1"),
     (NodeName(), "Desk-2.lab_x"),
     (NodeName(), "9" * 64),
+    (TaskName(), "27q0qy6pcwnx/1"),
+    (TaskName(), "9" * 64),
     (Address(), "tcp://127.0.0.1:4100"),
     (Address(), "tcp://[::1]:4100"),
     (Address(), "tcp://*:0"),
@@ -36,6 +38,10 @@ BAD: list[tuple[Any, str, str]] = [
     (NodeName(), "../n1", "is no name for a node"),
     (NodeName(), "n1\n", "is no name for a node"),
     (NodeName(), "9" * 65, "64 at most"),
+    (TaskName(), "", "names no task"),
+    (TaskName(), "my task", "names no task"),
+    (TaskName(), "\udcff", "names no task"),
+    (TaskName(), "9" * 65, "names no task"),
     (Address(), "here", "is no address: write tcp://host:port or ipc://path"),
     (Address(), "http://here", "is no address"),
     (Address(), "tcp://", "is no address"),

@@ -37,13 +37,14 @@ def test_a_line_says_what_it_is_and_on_which_terms() -> None:
         "kind": "train:shard", "args": {"shard": 3}, "id": "s3", "work": 1.5, "need": ["gpu", "vram=8GiB"],
         "only": ["site=lab"], "prefer": "gpu:5s", "priority": 2, "reward": 5, "deadline_s": 60, "timeout_s": 30,
         "after": ["s1", "s2"], "replicas": 2, "bytes": 1_000_000, "at_most_once": True,
+        "attempts": 5, "about": {"metres": 3, "shelf": "A7"},
     }  # fmt: skip
     said = submission(json.dumps(line).encode(), FLAGS)
     assert said == Submission(
         "train:shard", {"shard": 3}, label="s3", work=1.5, need=("gpu", "vram=8GiB"),
         only=("site=lab",), prefer=("gpu:5s",),
-        priority=2, reward=5.0, deadline_s=60.0, timeout_s=30.0, after=("s1", "s2"), replicas=2, about={"bytes": 1e6},
-        at_most_once=True,
+        priority=2, reward=5.0, deadline_s=60.0, timeout_s=30.0, after=("s1", "s2"), replicas=2,
+        about={"metres": 3.0, "shelf": "A7", "bytes": 1e6}, at_most_once=True, attempts=5,
     )  # fmt: skip
     first, second = said.submits()
     assert (first.label, second.label, first.after) == ("s3.1", "s3.2", ("s1", "s2"))
@@ -58,13 +59,17 @@ def test_a_gang_is_members_anywhere_and_slots_are_of_one_node() -> None:
 
 
 def test_what_a_line_does_not_say_the_flags_do() -> None:
-    flags = Terms(need=("gpu",), priority=3, attempts=7, timeout_s=5.0, waits=True)
+    flags = Terms(need=("gpu",), priority=3, attempts=7, timeout_s=5.0, waits=True, about=(("metres", 3.0),))
     plain, own = (
         submission(line, flags)
-        for line in (b'{"kind": "echo", "args": []}', b'{"kind": "echo", "args": [], "need": "arm", "priority": 0}')
+        for line in (
+            b'{"kind": "echo", "args": []}',
+            b'{"kind": "echo", "args": [], "need": "arm", "priority": 0, "about": {}}',
+        )
     )
     assert (plain.need, plain.priority, plain.attempts, plain.timeout_s, plain.waits) == (("gpu",), 3, 7, 5.0, True)
-    assert (own.need, own.priority) == (("arm",), 0)
+    assert plain.about == {"metres": 3.0}
+    assert (own.need, own.priority, own.about) == (("arm",), 0, {})
 
 
 def test_the_result_of_another_task_is_handed_on() -> None:

@@ -23,8 +23,8 @@ from collections.abc import Iterator, Sequence
 from ...protocols.contract_events import BatchLine, BidLine, DeclineLine
 from ...protocols.core import State
 from ...protocols.performatives import Reason
-from .why import Award, Loss, Step, Why, where
-from .words import BY_COST, REASONS, clean, duration, evidence, listed, rule_words
+from .why import UNKNOWN, Award, Loss, Step, Why, where
+from .words import BY_COST, REASONS, clean, duration, evidence, listed, rule_words, within
 
 BIDS_SHOWN = 10
 AWARDS_SHOWN = 3
@@ -109,6 +109,10 @@ class _Card:
                 return f"{why.state} on {why.node}{awards} when the log ends"
             case State.OPEN:
                 return "open: nobody has it when the log ends"
+            case _ if commits:
+                return f"{why.state}{after}: {why.error}"
+            case _ if why.state != UNKNOWN:
+                return f"{why.state} when the log ends"
             case _:
                 return "unknown: the log of the node that called for it is not here"
 
@@ -260,14 +264,16 @@ def _verdict(award: Award) -> str:
 
 def _batch_words(batch: BatchLine) -> str:
     """How good the division is that it stands on."""
-    within = "" if batch.certificate is None else f", within {batch.certificate * 100:.2g} % of the optimum"
-    return f"divided with {batch.tasks - 1} others by prices{within}"
+    near = "" if batch.certificate is None else f", {within(batch.certificate)}"
+    return f"divided with {batch.tasks - 1} others by prices{near}"
 
 
 def _loss_words(lost: Loss) -> str:
     """Why it came to nothing."""
     reason = f"{lost.reason}, {REASONS[Reason(lost.reason)]}"
-    ran = "not started there" if lost.ran_s is None else f"started there {duration(lost.ran_s)} before"
+    ran = "not started there" if lost.heard else "whether it started there, no line here tells"
+    if lost.ran_s is not None:
+        ran = f"started there {duration(lost.ran_s)} before"
     return f"lost  after {duration(lost.after_s)}: {reason}; {ran}; offered again"
 
 

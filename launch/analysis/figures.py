@@ -20,6 +20,8 @@ from .timeline import Attempt, Change, Timeline
 
 LEAST_SPEED = 1e-9
 """A log may hold anything."""
+SPREAD_S = 10.0
+"""So long news of a member may take to be the same news."""
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -153,7 +155,7 @@ def _traffic(line: Timeline) -> list[Figure]:
     ]
 
 
-def knew(line: Timeline, within_s: float = 10.0) -> list[Knew]:
+def knew(line: Timeline) -> list[Knew]:
     """Each change of a member as it spread. What is thought of it later than that, or anew, is another change."""
     spreading: dict[tuple[str, str], list[Change]] = {}
     told: list[Knew] = []
@@ -161,7 +163,7 @@ def knew(line: Timeline, within_s: float = 10.0) -> list[Knew]:
         key = (change.peer, change.state)
         alike = spreading.setdefault(key, [])
         anew = any(one.observer == change.observer for one in alike)
-        if anew or (alike and change.at_s - alike[0].at_s > within_s):
+        if anew or (alike and change.at_s - alike[0].at_s > SPREAD_S):
             told.append(_spread(alike))
             spreading[key] = [change]
         else:

@@ -72,6 +72,7 @@ def _packed(value: object) -> str:
 def columns(line: Timeline) -> dict[str, object]:
     """All the page knows but the cards."""
     nodes = {name: place for place, name in enumerate(line.nodes)}
+    names = _Words(line.nodes)  # and whoever else is told of, though no log of it is here
     kinds = _Words()
     reasons = _Words()
     errors = _Words()
@@ -109,7 +110,7 @@ def columns(line: Timeline) -> dict[str, object]:
             "id": [task.task for task in tasks],
             "kind": [kinds.place(task.kind) for task in tasks],
             "state": [str(task.state) for task in tasks],
-            "node": [nodes.get(task.node or "", -1) for task in tasks],
+            "node": [names.place(task.node) if task.node else -1 for task in tasks],
             "submitted": [_ticks(task.submitted_s) for task in tasks],
             "ended": [_ticks(task.ended_s) for task in tasks],
             "epoch": [task.epoch for task in tasks],
@@ -117,7 +118,7 @@ def columns(line: Timeline) -> dict[str, object]:
             "lost": [task.lost for task in tasks],
             "error": [errors.place(task.error) for task in tasks],
             "cost": [_ticks(award.cost if award else None) for award in awards],
-            "second": [nodes.get(award.runner_up or "", -1) if award else -1 for award in awards],
+            "second": [names.place(award.runner_up) if award and award.runner_up else -1 for award in awards],
             "margin": [_ticks(award.margin if award else None) for award in awards],
         },
         "attempts": {
@@ -130,6 +131,7 @@ def columns(line: Timeline) -> dict[str, object]:
             "reason": [reasons.place(attempt.reason) for attempt in line.attempts],
         },
         "matrix": _matrix(line.awards, list(line.nodes), places),
+        "names": names.words,
         "kinds": kinds.words,
         "reasons": reasons.words,
         "errors": errors.words,
@@ -140,9 +142,9 @@ def columns(line: Timeline) -> dict[str, object]:
 class _Words:
     """Each word once; it is told by its place."""
 
-    def __init__(self) -> None:
-        self.words: list[str] = []
-        self._places: dict[str, int] = {}
+    def __init__(self, words: Iterable[str] = ()) -> None:
+        self.words = list(words)
+        self._places = {word: place for place, word in enumerate(self.words)}
 
     def place(self, word: str) -> int:
         place = self._places.get(word)

@@ -37,6 +37,7 @@ from ...protocols.core import Event
 from ...protocols.service import TaskSubmitted
 from ..problems import Problem
 from .logfile import Head, LogFile, decode_head
+from .words import listed
 
 LAST = "last"
 NAMED_MAX = 4
@@ -168,10 +169,10 @@ class Run:
         if len(matching) == 1:
             return matching.pop()
         if matching:
-            named = _listed(sorted(matching))
+            named = listed(sorted(matching), NAMED_MAX)
             raise RunError(f"{len(matching)} tasks begin with {name}: {named}; give more of the id")
         known = sorted({head.task for head, _ in self.heads() if head.task is not None})
-        knows = f"it knows {_listed(known)}" if known else "it knows none"
+        knows = f"it knows {listed(known, NAMED_MAX)}" if known else "it knows none"
         raise RunError(f"no task in {self.path} begins with {name}: {knows}")
 
     def _last(self) -> str:
@@ -201,7 +202,7 @@ class Run:
         notes = self.damage
         absent = sorted(self._invited - {file.node for file in self.files})
         if absent:
-            notes.append(f"no log here of {_listed(absent)}")
+            notes.append(f"no log here of {listed(absent, NAMED_MAX)}")
         return notes
 
 
@@ -228,8 +229,3 @@ def open_run(path: Path) -> Run:
     if not paths:
         raise RunError(f"there is no log (NAME.jsonl) in {path}: is it a run's folder, as runs/last is?")
     return Run(path, tuple(LogFile(path) for path in paths))
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - NAMED_MAX
-    return ", ".join(names[:NAMED_MAX]) + (f" and {more:,} more" if more > 0 else "")

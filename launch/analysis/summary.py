@@ -6,6 +6,7 @@ worker or an ended lease has cost. Everything is read back from the logs, nothin
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -55,10 +56,11 @@ class Divided(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """A run in numbers.
 
-    `lost` were submitted and never committed; `committed_twice` have commits that differ; `reassigned` were awarded
-    again after an attempt was lost (a winner that merely declined, busy or leaving, does not count). `makespan_s` is
-    from the first start to the last end, by the nodes' monotonic clocks: it holds for the nodes of one machine.
-    `attempts` are those that were committed, one per task done; `unfinished` the nodes whose log has no end.
+    `lost` were submitted and never committed, and no client was told of their end; `committed_twice` have commits that
+    differ; `reassigned` were awarded again after an attempt was lost (a winner that merely declined, busy or leaving,
+    does not count). `makespan_s` is from the first start to the last end, by the nodes' monotonic clocks: it holds for
+    the nodes of one machine. `attempts` are those that were committed, one per task done; `unfinished` the nodes whose
+    log has no end.
     """
 
     tasks: int
@@ -76,14 +78,19 @@ class Summary(msgspec.Struct, frozen=True):
     batches: tuple[Divided, ...] = ()
 
 
-def summarise(path: Path) -> Summary:
-    """The run in this folder in numbers. Raises RunError."""
-    return _Tally(open_run(path)).summary()
+def summarise(path: Path, told: Collection[str] = ()) -> Summary:
+    """The run in this folder in numbers. Raises RunError.
+
+    `told`: the tasks of which a client has heard that they are done. With `kill -9` the last tenth of a second of a log
+    is lost, and with it perhaps the one line that tells how a task ended.
+    """
+    return _Tally(open_run(path), told).summary()
 
 
 class _Tally:
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, told: Collection[str]) -> None:
         self._run = run
+        self._told = told
         self._submitted: set[str] = set()
         self._commits: dict[str, list[TaskCommitted]] = {}
         self._reassigned: set[str] = set()
@@ -97,8 +104,8 @@ class _Tally:
             if head.event not in COUNTED:
                 continue
             match understand(head, line):
-                case BatchDivided() as told:
-                    self._batches.setdefault(told.session, told)
+                case BatchDivided() as batch:
+                    self._batches.setdefault(batch.session, batch)
                 case TaskSubmitted(task=task):
                     self._submitted.add(task)
                 case TaskStarted():
@@ -114,12 +121,13 @@ class _Tally:
 
     def summary(self) -> Summary:
         states = [commits[0].state for commits in self._commits.values()]
+        heard = set(self._told) - self._commits.keys()
         return Summary(
-            tasks=len(self._submitted | self._commits.keys()),
-            done=states.count(State.DONE),
+            tasks=len(self._submitted | self._commits.keys() | heard),
+            done=states.count(State.DONE) + len(heard),
             failed=states.count(State.FAILED),
             unplaced=states.count(State.UNPLACED),
-            lost=len(self._submitted - self._commits.keys()),
+            lost=len(self._submitted - self._commits.keys() - heard),
             committed_twice=sum(1 for commits in self._commits.values() if len(set(map(_end, commits))) > 1),
             reassigned=len(self._reassigned),
             makespan_s=0.0 if self._started is None else max(self._ended - self._started, 0.0),
@@ -137,7 +145,9 @@ class _Tally:
         return {node: Share(len(each), sum(each)) for node, each in seconds.items()}
 
     def _committed(self, attempt: Attempt) -> bool:
-        commits = self._commits.get(attempt.task, ())
+        commits = self._commits.get(attempt.task)
+        if commits is None:
+            return attempt.task in self._told
         return any(commit.epoch == attempt.epoch and commit.state is State.DONE for commit in commits)
 
 

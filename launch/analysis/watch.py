@@ -99,10 +99,15 @@ class Scene:
         rows = [[(f"{living} of {len(self.nodes)} nodes", "bold"), (f"  {told}  by {clean(self.agent)}", "")], []]
         rows += self._node_rows()
         waiting = self.waiting
+        shown = [line.task for line in waiting[:WAITING_SHOWN]] + [one.task for one in self.awards]
+        wide = max(map(len, shown), default=0)
         if waiting:
             rows += [[], [("Waiting", "bold"), (f" {len(waiting):,}", "")]]
             rows += [
-                [(f"  {line.task}  ", "cyan"), (f"{_kind(line.kind):<14} {line.state:<8} {clean(line.reason)}", "")]
+                [
+                    (f"  {line.task:<{wide}}  ", "cyan"),
+                    (f"{_kind(line.kind):<14} {line.state:<8} {clean(line.reason)}", ""),
+                ]
                 for line in waiting[:WAITING_SHOWN]
             ]
             if len(waiting) > WAITING_SHOWN:
@@ -111,7 +116,7 @@ class Scene:
             rows += [[], [("Last awards", "bold")]]
             rows += [
                 [
-                    (f"  {one.task}  ", "cyan"),
+                    (f"  {one.task:<{wide}}  ", "cyan"),
                     (f"{_kind(one.kind):<14} to {clean(one.node)}", ""),
                     (f"  award {one.epoch}" if one.epoch > 1 else "", "red"),
                 ]

@@ -52,6 +52,8 @@ RELEASED: dict[Reason, str] = {
     Reason.BUSY: "they have been waited for in vain",
     Reason.DRAINING: "the node is about to leave",
 }
+SILENT = (Reason.VANISHED, Reason.LEASE)
+"""Why an award is lost of whose winner nothing was heard."""
 UNKNOWN = "unknown"
 """The state of a task if the one log that would tell it is missing."""
 
@@ -68,11 +70,13 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """Why an award came to nothing, so long after it was made; `ran_s`: so long it had run (None: not started)."""
+    """Why an award came to nothing, so long after it was made; `ran_s`: so long it had run (None: not started, or,
+    where not even `heard`, unknown: its node fell silent, and no line of its own about the task is here)."""
 
     reason: str
     after_s: float
     ran_s: float | None
+    heard: bool = True
 
 
 class Award(msgspec.Struct, frozen=True):
@@ -180,6 +184,7 @@ class _Story:
         self._committed = False
         self._started: dict[int, float] = {}  # when, of each epoch
         self._mentioned: set[int] = set()  # epochs that others than their award tell of
+        self._heard: set[str] = set()  # the nodes that have a line about it
 
     @property
     def gaps(self) -> list[str]:
@@ -205,6 +210,7 @@ class _Story:
             self._began = head.ts
         # Wall clocks of two machines may differ; the order is the hybrid clock's, and time does not run backwards.
         self._at_s = max(self._at_s, (head.ts - self._began).total_seconds())
+        self._heard.add(head.node)
         self._note(event, head.node, head.ts)
         self.history.append(Step(self._at_s, head.node, head.event, text))
 
@@ -247,7 +253,8 @@ class _Story:
             if award.epoch == epoch:
                 began = self._started.get(epoch)
                 ran_s = None if began is None else self._at_s - began
-                loss = Loss(reason, self._at_s - award.at_s, ran_s)
+                heard = reason not in SILENT or award.winner in self._heard
+                loss = Loss(reason, self._at_s - award.at_s, ran_s, heard)
                 self.awards[place] = msgspec.structs.replace(award, lost=loss)
 
     def _award(self, event: AuctionAwarded) -> None:

@@ -89,7 +89,7 @@ def evidence(node: str, observations: int, factor: float) -> str:
 def listed(names: Sequence[str], most: int = 8) -> str:
     """The names, or the first of them and how many more."""
     more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def clean(text: str) -> str:

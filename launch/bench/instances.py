@@ -39,6 +39,8 @@ GENERATED = re.compile(
     r"(hcsp|gap):(\d{1,4})x(\d{1,4}):(u_[cis]_(?:hi|lo)(?:hi|lo)|[abcd])(?::(\d{1,9}))?|assign:(\d{1,4})(?::(\d{1,9}))?"
 )
 
+GENERATORS = "hcsp:512x16:u_c_hihi:7, gap:10x50:c:7, assign:100:7, arrivals:16x100:7, workflow:200x20:7"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
@@ -65,6 +67,9 @@ def read(path: Path, sense: str | None = None) -> list[Instance]:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise Problem(f"{path} is larger than {FILE_BYTES_MAX >> 20} MiB", Exit.USAGE)
         numbers = np.asarray(path.read_text("ascii").split(), np.float64)
+    except FileNotFoundError:
+        meant = f"; a generator is written like {GENERATORS}" if ":" in path.name else ""
+        raise Problem(f"{path} cannot be read: no such file or directory{meant}", Exit.USAGE) from None
     except OSError as error:
         raise Problem(f"{path} cannot be read: {(error.strerror or str(error)).lower()}", Exit.USAGE) from None
     except (ValueError, UnicodeDecodeError):

@@ -198,10 +198,14 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=LINE_BYTES_MAX)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin.buffer)
-    host = Host(msgspec.json.decode(await lines.readline(), type=Setup))
+    if not (setup := await lines.readline()):
+        return  # the parent has gone, here as below
+    host = Host(msgspec.json.decode(setup, type=Setup))
     try:
         say(Here(host.endpoint.address, host.endpoint.announcements))
-        for name, here in msgspec.json.decode(await lines.readline(), type=dict[str, Here]).items():
+        if not (others := await lines.readline()):
+            return
+        for name, here in msgspec.json.decode(others, type=dict[str, Here]).items():
             if name != host.node:
                 host.endpoint.connect(name, 1, here.address, here.announcements)
         await host.ready.wait()

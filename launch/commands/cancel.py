@@ -11,7 +11,7 @@ from ..running import run
 
 
 @click.command()
-@click.argument("tasks", nargs=-1, metavar="[ID]...")
+@click.argument("tasks", nargs=-1, type=options.TaskName(), metavar="[ID]...")
 @click.option("--all", "every", is_flag=True, help="All that this agent has been given.")
 @click.option(
     "--timeout", "timeout_s", type=units.Duration(), default=60.0, help="Wait no longer for their end.  [default: 60s]"
@@ -25,7 +25,7 @@ def cancel(tasks: tuple[str, ...], every: bool, timeout_s: float, agents: tuple[
     """
     from .. import desk, plain
 
-    if not tasks and not every:
+    if bool(tasks) == every:
         raise Problem("cancel what? Name tasks, or say --all", Exit.USAGE)
 
     async def ask() -> Cancelled:

@@ -10,7 +10,7 @@ from ..running import run
 
 
 @click.command()
-@click.argument("task", metavar="ID")
+@click.argument("task", type=options.TaskName(), metavar="ID")
 @click.option("--timeout", "timeout_s", type=units.Duration(), help="Wait no longer than this: then exit 124.")
 @options.agents
 @options.as_json

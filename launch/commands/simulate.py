@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -16,11 +16,20 @@ if TYPE_CHECKING:
     from ..seeds import Seeds, Sum
 
 BROKEN_SHOWN_MAX = 10
+SEEDS_MAX = 10**9
+SEED_MAX = 10**15
+"""What logs and messages of a scenario can tell."""
 
 
 @click.command()
-@click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many scenarios.")
-@click.option("--first-seed", type=click.IntRange(0), default=1, show_default=True, help="They are numbered from here.")
+@click.option("--seeds", type=click.IntRange(1, SEEDS_MAX), default=100, show_default=True, help="How many scenarios.")
+@click.option(
+    "--first-seed",
+    type=click.IntRange(0, SEED_MAX),
+    default=1,
+    show_default=True,
+    help="They are numbered from here.",
+)
 @click.option("--nodes", type=click.IntRange(1, 64), default=7, show_default=True, help="Agents in each.")
 @click.option("--tasks", type=click.IntRange(0, 10_000), default=12, show_default=True, help="Tasks in each.")
 @click.option(
@@ -75,20 +84,54 @@ def _run(seeds: Seeds, trace: Path | None) -> Sum:
     from ..bar import Bar
 
     with ExitStack() as open_:
-        write = None
-        if trace is not None:
-            try:
-                file = open_.enter_context(trace.open("w"))
-            except OSError as error:
-                raise Problem(f"{trace} cannot be written ({error.strerror}): choose another file") from error
-
-            def write(line: str) -> None:
-                file.write(f"{line}\n")
-
+        file = None if trace is None else open_.enter_context(_Trace(trace))
         bar = open_.enter_context(Bar("seeds", seeds.count))
-        return many.run(
-            seeds, trace=write, on_seed=lambda so_far: bar.at(so_far.seeds, f"{len(so_far.broken)} broke an invariant")
-        )
+
+        def on_seed(so_far: Sum) -> None:
+            bar.at(so_far.seeds, f"{len(so_far.broken)} broke an invariant")
+            if file is not None:
+                file.check()
+
+        return many.run(seeds, trace=None if file is None else file.write, on_seed=on_seed)
+
+
+class _Trace:
+    """The file of --trace. What cannot be written is no fault of the seed that is written about: it is told between two
+    seeds. Raises Problem."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._error: OSError | None = None
+        try:
+            self._file = path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise self._problem(error) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._file.close()
+
+    def write(self, line: str) -> None:
+        if self._error is None:
+            try:
+                self._file.write(f"{line}\n")
+            except OSError as error:
+                self._error = error
+
+    def check(self) -> None:
+        """All that was written so far is in the file."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            self._error = self._error or error
+        if self._error is not None:
+            raise self._problem(self._error)
+
+    def _problem(self, error: OSError) -> Problem:
+        return Problem(f"{self._path} cannot be written ({error.strerror}): choose another file")
 
 
 def told(total: Sum) -> str:

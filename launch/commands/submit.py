@@ -35,8 +35,8 @@ def submit(
     """Hand tasks in, and print the id of each, one a line, as it is taken.
 
     Either one of KIND, or all that stand in a file of any size. A line of it says at least {"kind": …, "args": …}; also
-    id (your own name for it), work, need, only, prefer, priority, reward, deadline_s, timeout_s, after, replicas, gang,
-    bytes, at_most_once, protocol. The flags say what a line does not.
+    id (your own name for it), work, need, only, prefer, priority, reward, deadline_s, timeout_s, attempts, after,
+    replicas, gang, about, bytes, at_most_once, protocol. The flags say what a line does not.
     """
     from ...protocols.requests import Follow
     from .. import desk

@@ -8,11 +8,12 @@ import click
 
 from ...protocols.core import State
 from .. import options
+from ..problems import Problem
 from ..running import run
 
 
 @click.command()
-@click.argument("tasks", nargs=-1, metavar="[ID]...")
+@click.argument("tasks", nargs=-1, type=options.TaskName(), metavar="[ID]...")
 @click.option(
     "--state",
     "states",
@@ -52,6 +53,9 @@ def tasks(
 
         told, notes = tally(logs_of(path))
         tell_notes(notes)
+        for name in tasks:
+            if not any(line.task.startswith(name) for line in told):
+                raise Problem(f"no task in {path} begins with {name}")
         return [line for line in told if not tasks or line.task.startswith(tasks)]
 
     told = run(ask()) if folder is None else logged(folder)

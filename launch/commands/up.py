@@ -40,6 +40,13 @@ def _at_most(limit: int) -> Callable[[click.Context, click.Parameter, tuple[Any,
     return count
 
 
+def _odd(ctx: click.Context, param: click.Parameter, value: int) -> int:
+    """No half of the holders of a task may stand against the other (`protocols/holders.py`)."""
+    if value % 2 == 0:
+        raise click.BadParameter(f"{value} is even: say 1, 3 or 5", ctx, param)
+    return value
+
+
 @click.command()
 @_flag(
     "--name",
@@ -159,6 +166,7 @@ def _at_most(limit: int) -> Callable[[click.Context, click.Parameter, tuple[Any,
 @_flag(
     "--holders",
     type=click.IntRange(1, HOLDERS_MAX),
+    callback=_odd,
     default=3,
     show_default=True,
     help="So many nodes hold each task handed in here, as far as there are so many: 1, 3 or 5.",

@@ -13,7 +13,7 @@ from ..running import run
 
 
 @click.command()
-@click.argument("tasks", nargs=-1, metavar="[ID]...")
+@click.argument("tasks", nargs=-1, type=options.TaskName(), metavar="[ID]...")
 @click.option("--all", "every", is_flag=True, help="All that this agent has been given so far.")
 @click.option("--timeout", "timeout_s", type=units.Duration(), help="No longer than this: then the exit code is 124.")
 @options.agents
@@ -27,7 +27,7 @@ def wait(tasks: tuple[str, ...], every: bool, timeout_s: float | None, agents: t
     from ..bar import Bar
     from ..outcomes import told, verdict
 
-    if not tasks and not every:
+    if bool(tasks) == every:
         raise Problem("wait for what? Name tasks, or say --all", Exit.USAGE)
 
     async def until() -> tuple[Counter[State], str]:

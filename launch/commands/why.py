@@ -10,7 +10,7 @@ from .. import options
 
 
 @click.command()
-@click.argument("task", default="last")
+@click.argument("task", default="last", type=options.TaskName(), metavar="[TASK]")
 @options.run("The logs.  [default: the newest of this machine]")
 @options.agents
 @options.as_json

@@ -30,6 +30,8 @@ from .training import EVALUATE, TRAIN, Job, Mode, Training, prepare
 READY_S = 20.0
 SETTLE_S = 0.2
 """So long the agents get to write what they have just decided."""
+HOLDERS_LEAST = 3
+"""In a smaller fleet a task has one holder, the agent that took it."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,12 @@ def check(options: Options) -> None:
     if options.kill.node not in options.names:
         known = ", ".join(options.names)
         raise Problem(f"there is no node {options.kill.node} to kill: the nodes are {known}", Exit.USAGE)
+    if options.kill.node == options.names[0] and len(options.names) < HOLDERS_LEAST:
+        raise Problem(
+            f"{options.kill.node} takes the tasks, and alone holds them in a fleet of fewer than {HOLDERS_LEAST}: "
+            "kill another, or say more --nodes",
+            Exit.USAGE,
+        )
 
 
 async def demonstrate(options: Options, tell: Callable[[Progress], None]) -> Report:
@@ -116,19 +124,19 @@ async def demonstrate(options: Options, tell: Callable[[Progress], None]) -> Rep
     ) as fleet:
         async with await Connection.connect([fleet.address]) as client:
             await client.ready(len(options.names), READY_S)
-            await _learn(training, client, fleet, options, tell)
+            told = await _learn(training, client, fleet, options, tell)
         await asyncio.sleep(SETTLE_S)
     assert training.accuracy is not None
-    return _report(summarise(fleet.run), training.accuracy, options, time.monotonic() - begun, fleet.run)
+    return _report(summarise(fleet.run, told), training.accuracy, options, time.monotonic() - begun, fleet.run)
 
 
 async def _learn(
     training: Training, client: Connection, fleet: LocalFleet, options: Options, tell: Callable[[Progress], None]
-) -> None:
-    """Keep every job of the training in the fleet's hands until it is learned."""
+) -> set[str]:
+    """Keep every job of the training in the fleet's hands until it is learned: the tasks that are done."""
     ended: asyncio.Queue[tuple[Job, asyncio.Future[Outcome]]] = asyncio.Queue()
     fastest = max(options.speeds)
-    done = 0
+    done: set[str] = set()
     killed: str | None = None
 
     def hand_in(job: Job) -> None:
@@ -142,13 +150,14 @@ async def _learn(
         outcome = future.result()
         for following in training.finished(job, cast("Trained | Evaluated", result(outcome))):
             hand_in(following)
-        done += 1
-        if options.kill and killed is None and done >= options.kill.part * training.jobs_total:
+        done.add(outcome.task)
+        if options.kill and killed is None and len(done) >= options.kill.part * training.jobs_total:
             killed = options.kill.node
             fleet.kill(killed)
         scores = training.scores
         accuracy = scores[-1].accuracy if scores else None
-        tell(Progress(done, training.jobs_total, accuracy, outcome.node or "", killed))
+        tell(Progress(len(done), training.jobs_total, accuracy, outcome.node or "", killed))
+    return done
 
 
 def _report(summary: Summary, accuracy: float, options: Options, seconds: float, run: Path) -> Report:

@@ -37,7 +37,7 @@ class Card {
     ];
   }
 
-  nodeOf(place) { return place < 0 ? "" : this.data.nodes[place].name; }
+  nodeOf(place) { return place < 0 ? "" : this.data.names[place]; }
   time(ticks) { return duration(ticks / this.data.ticks_per_s); }
 
   brief(place) {
@@ -89,7 +89,8 @@ class Card {
       ...award.what_if.map((change) => this.fact("if", change.text)),
     ];
     if (award.lost) {
-      const started = award.lost.ran_s === null ? "not started there" : `started there ${duration(award.lost.ran_s)} before`;
+      const idle = award.lost.heard ? "not started there" : "whether it started there, no line here tells";
+      const started = award.lost.ran_s === null ? idle : `started there ${duration(award.lost.ran_s)} before`;
       facts.push(this.fact("lost", `after ${duration(award.lost.after_s)}: ${award.lost.reason}, ${this.data.words.reasons[award.lost.reason] || ""}; ${started}; offered again`, "bad"));
     }
     return [

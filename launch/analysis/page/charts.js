@@ -216,7 +216,7 @@ function drawKnew(data) {
       h("td", {}, one.peer), h("td", {}, h("span", { class: `state ${one.state}` }, one.state)), h("td", { class: "num" }, duration(one.first_s)), h("td", { class: "num" }, duration(one.all_s)),
       h("td", { class: "num" }, plural(one.observers, "node")), h("td", { class: "muted" }, one.reason)))),
   );
-  if (others > 0) $("#knew").append(h("caption", { class: "muted", style: "caption-side:bottom;text-align:left;padding-top:.4rem" }, `and ${plural(others, "more change")}, the times that nodes met among them`));
+  $("#more-knew").textContent = others > 0 ? `and ${plural(others, "more change")}, the times that nodes met among them` : "";
 }
 
 const within = (certificate) => (certificate === null ? "no bound" : `${+(100 * certificate).toPrecision(2)} %`);

@@ -10,10 +10,9 @@ class Tasks {
     this.shown = ROWS;
     this.order = { by: "submitted", down: false };
     this.only = "all";
-    const { tasks, kinds, nodes } = data;
+    const { tasks, kinds, names } = data;
     this.text = tasks.id.map((id, place) => {
-      const node = nodes[tasks.node[place]];
-      return `${id} ${kinds[tasks.kind[place]]} ${tasks.state[place]} ${node ? node.name : ""}`.toLowerCase();
+      return `${id} ${kinds[tasks.kind[place]]} ${tasks.state[place]} ${names[tasks.node[place]] || ""}`.toLowerCase();
     });
     this.chips();
     $("#search").addEventListener("input", () => { this.shown = ROWS; this.draw(); });
@@ -46,8 +45,8 @@ class Tasks {
   }
 
   columns() {
-    const { tasks, kinds, nodes, ticks_per_s: per } = this.data;
-    const node = (place) => (tasks.node[place] < 0 ? "" : nodes[tasks.node[place]].name);
+    const { tasks, kinds, names, ticks_per_s: per } = this.data;
+    const node = (place) => names[tasks.node[place]] || "";
     const took = (place) => (tasks.ended[place] === null || tasks.submitted[place] === null ? null : tasks.ended[place] - tasks.submitted[place]);
     return [
       { by: "id", name: "Task", cell: (place) => h("button", { class: "link id" }, tasks.id[place]), key: (place) => tasks.id[place] },

@@ -69,7 +69,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.stderr == "note: n1.jsonl ends within a line: its node was killed, or writes still\n"
     none = parley(*words, "--state=failed")
     assert json.loads(none.stdout) == []
-    other = subprocess.run([*words, "B", "zzzz"], capture_output=True, text=True, check=False)
+    other = parley(*words, "B", "zzzz")
     assert (other.returncode, other.stdout) == (1, "")
     assert other.stderr.endswith(f"parley: no task in {tmp_path} begins with zzzz\n")
 

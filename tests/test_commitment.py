@@ -122,7 +122,7 @@ def test_where_a_task_went_once_says_nothing_of_later_moves() -> None:
 
 
 def test_who_stands_by_a_task_and_does_not_hold_it_hears_how_it_ended() -> None:
-    """Its client has gone over to an agent that is none of its holders, and that another is ahead of; also if it moves."""
+    """Its client has gone over to an agent that is none of its holders; another is ahead of it; also if it moves."""
     here = Commitment("h", 1, random.Random(1), 0.0)
     owned, late = Epoch(0, "a", 1), Epoch(0, "z", 1)
     spec = Spec(Task("T", "k"), b"", ("a", "h", "b"))

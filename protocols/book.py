@@ -167,7 +167,7 @@ class Watch:
         self.question = question
         self.open = set(tasks)
         self.ended: Counter[State] = Counter()
-        self.before = 0  # how many had ended when it was asked
+        self.given_up = 0  # so many had been cancelled when it was asked
         self.first_error = ""
         self.tell_at: float | None = None
 

@@ -459,7 +459,7 @@ class Service:
             outcome = self._book[task].outcome
             if outcome is not None:
                 watch.end(outcome)
-                watch.before += 1
+                watch.given_up += outcome.state is State.CANCELLED
         effects: list[Effect] = []
         to_cancel = list(watch.open) if isinstance(question, CancelTasks) else ()
         self._watches[sender, question.request] = watch
@@ -484,7 +484,7 @@ class Service:
                     return [Send(watch.client, NotFound(request, f"the result of {name} is forgotten"))]
                 return [Send(watch.client, ResultOf(request, outcome))]
             case CancelTasks():
-                cancelled = watch.ended[State.CANCELLED]
+                cancelled = watch.ended[State.CANCELLED] - watch.given_up
                 ended = sum(watch.ended.values()) - cancelled
                 return [Send(watch.client, Cancelled(request, cancelled, ended))]
         states = watch.ended.copy()

@@ -277,7 +277,8 @@ def test_cancel_ends_what_is_nowhere_at_once_and_says_when_all_has_stopped() -> 
     effects = service.receive(CancelTasks(2, ("all",)), "me", 0.0)
     (completed,) = [e.message for e in effects if isinstance(e, Send) and isinstance(e.message, Completed)]
     assert completed.outcome.state is State.CANCELLED
-    assert answers(service, completed, "a")[-1] == Cancelled(2, 2, 0)
+    assert answers(service, completed, "a")[-1] == Cancelled(2, 1, 1)  # t2 was cancelled before
+    assert answers(service, CancelTasks(3, ("t2",)))[-1] == Cancelled(3, 0, 1)
 
 
 @pytest.mark.parametrize(

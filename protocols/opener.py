@@ -100,6 +100,11 @@ class _Opening:
         self.asked = 0  # so many times
 
     @property
+    def stands(self) -> bool:
+        """This node sees to it. Whoever only tells new holders of a move may wait long for one that is dead."""
+        return self.stage is not Stage.INSTALLING
+
+    @property
     def answered(self) -> tuple[NodeId, ...]:
         """Who need not be asked again."""
         return self.promised if self.stage is Stage.PREPARING else self.held
@@ -140,7 +145,8 @@ class Opener:
         self._patience = Patience()
 
     def __contains__(self, task: TaskId) -> bool:
-        return task in self._openings
+        opening = self._openings.get(task)
+        return opening is not None and opening.stands
 
     def spec(self, task: TaskId) -> Spec | None:
         """What is known here of a task that this node stands by."""
@@ -338,7 +344,8 @@ class Opener:
         self._openings[opening.task] = opening
         opening.begun_at = now
         opening.since = now if opening.since is None else opening.since
-        self._watched.update(opening.spec.holders)
+        if opening.stands:
+            self._watched.update(opening.spec.holders)
         if self._watch_at is None:
             self._watch_at = now + LEASE_S / 4
         self._ask(opening)
@@ -355,7 +362,7 @@ class Opener:
     def _end(self, opening: _Opening) -> None:
         del self._openings[opening.task]
         self._timers.cancel(opening.task)
-        for holder in opening.spec.holders:
+        for holder in opening.spec.holders if opening.stands else ():
             self._watched[holder] -= 1
             if not self._watched[holder]:
                 del self._watched[holder]

@@ -215,6 +215,16 @@ def test_a_move_keeps_the_latest_promise_that_was_none_and_is_told_who_is_to_ins
     assert desk.opener.award("T") == (E0.next_hop, 1)
 
 
+def test_who_only_tells_new_holders_of_a_move_does_not_stand_by_the_task() -> None:
+    """Else all would wait for it, and it for a holder that is dead."""
+    desk = Desk()
+    desk.opener.moved(SPEC, 0, Moved(("n1", "n4", "n3"), OTHER), 0.0)
+    assert {type(word) for _, word in desk.said()} == {Hold, Decided}
+    assert "T" not in desk.opener
+    desk.opener.wake(0.25)
+    assert desk.said() == []
+
+
 def test_who_comes_back_while_a_move_is_asked_for_stays_a_holder() -> None:
     """Else the task might move to nodes that have died meanwhile."""
     desk = Desk()

@@ -395,7 +395,8 @@ class Commitment:
 
         def promised(word: Promise, sender: NodeId, now: float) -> None:
             """Whoever promises what has ended meanwhile waits for us in vain, unless it is told."""
-            if word.task not in self.opener and (choice := self.holder.choice(word.task)) is not None:
+            choice = self.holder.choice(word.task) if word.task not in self.opener else None
+            if choice is not None and choice.outcome is not None:  # where it went once may be long ago
                 self._say(sender, Learn(word.task, word.move, choice))
             opener[Promise](word, sender, now)
 

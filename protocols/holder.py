@@ -311,8 +311,11 @@ class Holder:
     def _hear_end(self, entry: KeptEntry, now: float) -> None:
         """A task has ended that is not held here, or was not decided here."""
         task, outcome = entry.task, entry.choice.outcome
-        if outcome is None or self.kept.get(task) is not None or self.kept.buried(task):
+        known = self.kept.get(task)
+        if outcome is None or self.kept.buried(task) or (known is not None and known.choice.outcome is not None):
             return
+        if known is not None:  # where it went; now it has ended there
+            self.kept.drop(task)
         if (register := self.registers.get(task)) is not None:
             self._erase_register(register)
         self.kept.keep(entry, now)

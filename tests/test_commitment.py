@@ -12,6 +12,7 @@ from parley.protocols.commitment import ENTRUSTED_S, Commitment
 from parley.protocols.commitment_words import (
     AnyWord,
     Choice,
+    Chosen,
     Decided,
     Held,
     Hold,
@@ -19,6 +20,7 @@ from parley.protocols.commitment_words import (
     Moved,
     Pledge,
     Prepare,
+    Promise,
     Spec,
     Talk,
     Unheld,
@@ -118,7 +120,20 @@ def test_where_a_task_went_once_says_nothing_of_later_moves() -> None:
     assert here.holder.undecided == []
     assert says(Prepare("T", 0, later, Why.ORPHAN)) == [Decided("T", 0, away)]
     assert says(Prepare("T", 2, later, Why.ORPHAN)) == [Unheld("T", 2)]
+    assert says(Promise("T", 2, later, later, None, False)) == []
     assert says(Hold(spec, later, 2, False)) == [Held("T", 2, later)]
+
+
+def test_who_knows_where_a_task_went_hears_how_it_ended_there() -> None:
+    here = Commitment("h", 1, random.Random(1), 0.0)
+    owned = Epoch(0, "a", 1)
+    away, done = Choice(moved=Moved(("a", "b", "c"), owned)), Choice(Outcome("T", State.DONE, b"value"))
+    spec = Spec(Task("T", "k"), b"", ("a", "h", "b"))
+    told: list[Chosen] = []
+    for word in (Hold(spec, owned, 0, False), Learn("T", 0, away), Learn("T", 1, done), Learn("T", 1, done)):
+        effects = here.receive(Talk((word,), "a", "h"), "a", 0.0)
+        told += [one.message for one in effects if isinstance(one, Send) and isinstance(one.message, Chosen)]
+    assert told == [Chosen("T", done.outcome)]
 
 
 def test_who_stands_by_a_task_and_does_not_hold_it_hears_how_it_ended() -> None:

@@ -168,7 +168,7 @@ _SPEAKS: tuple[tuple[str, tuple[type[Message], ...]], ...] = (
     ),
     (
         "participant",
-        (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, Output, Grant, Kept, PeerDown),
+        (CallForProposals, Award, Rejection, Cancel, Fenced, Finished, Output, Grant, Kept, PeerUp, PeerDown),
     ),
     ("planner", (AskPlan, PeerUp, PeerDown)),
     ("commitment", (Pledge, Talk, PeerUp, PeerDown)),

@@ -68,6 +68,7 @@ from .commitment_words import (
     Moved,
     Overruled,
     Pledge,
+    Prepare,
     Promise,
     Renewal,
     Renewed,
@@ -119,6 +120,9 @@ WORD_BYTES = 256
 BEATS = frozenset({Renewal, Renewed, Watching})
 """Words that are said again and again, and count for a lease at most: what is lost of them is not repeated, and holds
 nothing up; and the dead are not told, where it would wait, outdated, for as long as they are dead."""
+ASKED = frozenset({Hold, Prepare, Commit})
+"""Questions, which are asked again until they are answered: nor are these left for the dead, who are asked when they
+are back."""
 LOADED = frozenset({Hold, Commit, Learn, Keep, Decided, Promise})
 """Words with a payload or a value."""
 
@@ -417,7 +421,7 @@ class Commitment:
 
     def _say(self, to: NodeId, word: Word) -> None:
         kind = type(word)
-        if kind in BEATS and (to in self._dead or to in self._replaced):
+        if (kind in BEATS or kind in ASKED) and (to in self._dead or to in self._replaced):
             return
         key = (to, kind in FREE)
         words = self._words.get(key)
@@ -493,8 +497,8 @@ class Commitment:
         self._living.add(holder)
         self._dead.cancel(holder)
         self._replaced.discard(holder)
-        self.opener.ask_soon(holder, now)
-        self.proposer.back(holder, now)
+        self.opener.returned(holder, now)
+        self.proposer.returned(holder, now)
 
     def _down(self, holder: NodeId, now: float) -> None:
         if holder in self._living:
@@ -553,7 +557,7 @@ class Commitment:
         if dead not in self._replaced:
             self._replaced.add(dead)
             self.proposer.replaced(dead, now)
-            self.opener.ask_soon(dead, now)
+            self.opener.replaced(dead, now)
             self.holder.kept.replace(dead, now)
         left = False
         for register in list(self.holder.registers.values()):

@@ -319,12 +319,25 @@ class Opener:
             self._end(opening)
             self._tell(Chosen(word.task, None))
 
-    def ask_soon(self, holder: NodeId, now: float) -> None:
-        """It is back, or dead, and another takes its place: what waits for its answer asks again, wherever that is."""
-        for opening in self._openings.values():
-            asked = opening.task in self._timers and opening.stage is not Stage.PROPOSED
-            if asked and holder in opening.spec.holders and holder not in opening.answered:
-                self._timers.set(opening.task, now + LEAST_S * (1.0 + self._chance.random()))
+    def replaced(self, node: NodeId, now: float) -> None:
+        """It is dead, and another takes its place: what waits for its answer goes on elsewhere, and asks soon where."""
+        for opening in self._waiting_for(node):
+            self._timers.set(opening.task, now + LEAST_S * (1.0 + self._chance.random()))
+
+    def returned(self, holder: NodeId, now: float) -> None:
+        """It was away: what waits for its answer asks again."""
+        for opening in self._waiting_for(holder):
+            self._timers.set(opening.task, now)
+
+    def _waiting_for(self, holder: NodeId) -> list[_Opening]:
+        return [
+            opening
+            for opening in self._openings.values()
+            if holder in opening.spec.holders
+            and holder not in opening.answered
+            and opening.stage is not Stage.PROPOSED
+            and opening.task in self._timers
+        ]
 
     @property
     def deadline(self) -> float | None:

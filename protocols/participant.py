@@ -33,6 +33,7 @@ from .commitment_words import Begin, Chosen, Overruled
 from .contract_events import BidDeclined, BidSubmitted, TaskAccepted, TaskEnded, TaskStarted
 from .core import (
     AuctionId,
+    Datagram,
     Effect,
     Event,
     Message,
@@ -40,6 +41,7 @@ from .core import (
     Outcome,
     PeerDown,
     PeerError,
+    PeerUp,
     ProtocolError,
     Publish,
     References,
@@ -144,6 +146,7 @@ class Participant:
         self._value = value
         self._observed = observed
         self._held: dict[TaskId, Attempt] = {}  # running or waiting
+        self._away: set[NodeId] = set()  # who is said to be dead: nothing is to wait for it
         self._occupancy = Occupancy(slots, speed, amounts)
         self._reserves = Reserves(
             node, self._occupancy, self._judge, self._start_next, self._tell, self._leave_behind, observed
@@ -240,7 +243,11 @@ class Participant:
                 held = self._held_for(sender, task)
                 fenced = held is not None and held.epoch != epoch and held.warrant is None  # else its holders say so
                 return self._drop([held], Reason.LEASE, now) if held is not None and fenced else ()
+            case PeerUp(node):
+                self._away.discard(node)
+                return ()
             case PeerDown(node):
+                self._away.add(node)
                 return [*self._orphaned(node, now), *self._reserves.gone(node, now)]
             case Reserve() | Withdraw() | Enlist() | Commence() | Prolong() | Dismiss():
                 return self._reserves.receive(message, sender, now)
@@ -263,7 +270,8 @@ class Participant:
         self._renew_at = now + min(attempt.lease_s for attempt in self._held.values()) / 4 if held else None
         for initiator, attempts in sorted(held.items()):
             renewed = tuple([(one.task.id, one.epoch, one.started is not None) for one in attempts])
-            effects.append(Send(initiator, Renew(renewed)))
+            tell = Datagram if initiator in self._away else Send
+            effects.append(tell(initiator, Renew(renewed)))
         return effects
 
     def _give_back(self, now: float) -> list[Effect]:

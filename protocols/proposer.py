@@ -163,12 +163,12 @@ class Proposer:
             else:
                 self._timers.set(proposal.task, now + LEAST_S)
 
-    def back(self, holder: NodeId, now: float) -> None:
-        """It was away: what waits for its answer asks again soon."""
+    def returned(self, holder: NodeId, now: float) -> None:
+        """It was away: what waits for its answer asks again."""
         for proposal in self._proposals.values():
             answered = proposal.learnt if proposal.chosen else proposal.votes
             if holder in proposal.holders and holder not in answered:
-                self._timers.set(proposal.task, now + LEAST_S)
+                self._timers.set(proposal.task, now)
 
     @property
     def deadline(self) -> float | None:

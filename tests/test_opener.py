@@ -267,7 +267,7 @@ def test_what_is_wanted_of_a_task_while_it_moves_is_wanted_at_its_new_holders() 
 
 
 @pytest.mark.parametrize(("holder", "asked"), [("n3", True), ("n1", False), ("n9", False)])
-def test_a_holder_that_comes_back_is_asked_soon_unless_it_has_answered(holder: str, asked: bool) -> None:
+def test_a_holder_that_comes_back_is_asked_unless_it_has_answered(holder: str, asked: bool) -> None:
     """However seldom it was asked at last."""
     desk = Desk()
     desk.opener.prepare(SPEC, 0, E0, Why.ORPHAN, 0.0)
@@ -278,10 +278,10 @@ def test_a_holder_that_comes_back_is_asked_soon_unless_it_has_answered(holder: s
         desk.opener.wake(now)
         desk.proposer.wake(now)
     desk.said()
-    desk.opener.ask_soon(holder, 30.1)
-    desk.proposer.back(holder, 30.1)
-    desk.opener.wake(30.1 + 2 * LEAST_S)
-    desk.proposer.wake(30.1 + 2 * LEAST_S)
+    desk.opener.returned(holder, 30.1)
+    desk.proposer.returned(holder, 30.1)
+    desk.opener.wake(30.1)
+    desk.proposer.wake(30.1)
     said = {type(word) for to, word in desk.said() if to == "n3"} - {Watching}
     assert said == ({Prepare, Commit} if asked else set())
 

@@ -13,6 +13,7 @@ from parley.protocols.commitment_words import Begin, Overruled, Warrant
 from parley.protocols.contract_events import BidDeclined, BidSubmitted, TaskAccepted, TaskEnded, TaskStarted
 from parley.protocols.core import (
     Conditions,
+    Datagram,
     Effect,
     Event,
     Message,
@@ -389,7 +390,7 @@ def test_work_that_costs_nothing_costs_something() -> None:
 
 def test_what_a_participant_is_not_told() -> None:
     with pytest.raises(ProtocolError):
-        participant().receive(PeerUp("a"), "p", 0.0)
+        participant().receive(Renew((("t", 1, True),)), "a", 0.0)
 
 
 def needs(name: str, vram: float, work: float = 1.0) -> Task:
@@ -485,6 +486,20 @@ def test_what_is_to_be_done_at_most_once_has_not_started_before_its_holders_know
         effects = list(one.receive(then, "p", 0.1))
         begun = [type(effect) for effect in effects if isinstance(effect, TaskStarted | Run)]
         assert begun == ([TaskStarted, Run] if is_known else [])
+
+
+def test_no_renewals_wait_for_an_initiator_that_is_dead() -> None:
+    """What others hold for it is seen through; if it was never gone, it hears what is said meanwhile all the same."""
+    one = Participant("p", 1, 2.0, value, Observed(), commitment=Commitment("p", 1, Random(1), 0.0))
+    call(one, T)
+    warrant = Warrant(Epoch(0, "a", 1), ("a", "b", "c"), 0, 1)
+    one.receive(Award("a.1.1", T, 1, 1.0, 1, b"load", warrant=warrant), "a", 0.0)
+    renew = Renew((("t", 1, True),))
+    assert one.wake(0.25) == [Send("a", renew)]
+    one.receive(PeerDown("a"), "p", 0.3)
+    assert one.wake(0.5) == [Datagram("a", renew)]
+    one.receive(PeerUp("a"), "p", 0.6)
+    assert one.wake(0.75) == [Send("a", renew)]
 
 
 # --- a node that has slept -------------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ from .timers import Timers, earliest
 
 LEASE_S = 1.0
 ASKERS_MAX = 4
+"""So many of those who stand by a task and do not hold it are told how it ended."""
 TEACH_S = 5.0
 """What is decided, and not known to be known by all, is taught by whoever knows it after this time."""
 VERDICT_S = 0.2

@@ -146,7 +146,7 @@ class Participant:
         self._value = value
         self._observed = observed
         self._held: dict[TaskId, Attempt] = {}  # running or waiting
-        self._away: set[NodeId] = set()  # who is said to be dead: nothing is to wait for it
+        self._away: set[NodeId] = set()  # initiators of these that are said to be dead: nothing is to wait for them
         self._occupancy = Occupancy(slots, speed, amounts)
         self._reserves = Reserves(
             node, self._occupancy, self._judge, self._start_next, self._tell, self._leave_behind, observed
@@ -247,7 +247,7 @@ class Participant:
                 self._away.discard(node)
                 return ()
             case PeerDown(node):
-                self._away.add(node)
+                self._away = {one.initiator for one in self._held.values()} & {*self._away, node}
                 return [*self._orphaned(node, now), *self._reserves.gone(node, now)]
             case Reserve() | Withdraw() | Enlist() | Commence() | Prolong() | Dismiss():
                 return self._reserves.receive(message, sender, now)

@@ -552,9 +552,7 @@ class Initiator:
             error = f"it was on {winner} ({reason}), may have been done, and is not to be done twice"
             if self._commitment is None or contract.given_back:
                 return self._commit(contract, State.UNKNOWN, now, error=error, reason=reason)
-        del self._awarded[winner][task]
-        if winner in self._accounts:
-            self._accounts[winner].forget(contract.number)
+        self._take_back(contract)
         contract.lost = reason
         self._reopen(contract, now)
         effects: list[Effect] = [TaskLost(task=task, epoch=contract.epoch, peer=winner, reason=reason)]
@@ -599,6 +597,8 @@ class Initiator:
         self._timers.cancel(contract.task.id)
         if contract.stage is Stage.AWARDED:
             del self._awarded[contract.winner][contract.task.id]
+            if contract.winner in self._accounts:  # which may never tell that it has heard of it
+                self._accounts[contract.winner].forget(contract.number)
 
     def _close(self, contract: Contract, outcome: Outcome) -> list[Effect]:
         """It has ended."""

@@ -240,6 +240,12 @@ class Promises:
         if outcome.state is State.DONE and outcome not in self.results.get(task, ()):
             raise Violation("S1", f"{task} is done by {outcome.node}, which has no such result")
 
+    def moved_to(self, task: TaskId) -> tuple[NodeId, ...] | None:
+        """The holders that it has moved to last; None: it has not."""
+        moves = [(move, choice.moved) for (moved, move), choice in self.decided.items() if moved == task]
+        last = max(moves, key=lambda one: one[0], default=(0, None))[1]
+        return last.holders if last is not None else None
+
     def _called_decided(self, holder: NodeId, task: TaskId, move: int, choice: Choice) -> None:
         """Of a move a holder may have heard later than of the next: where the task is, not which way it went."""
         if choice.moved is None:

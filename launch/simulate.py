@@ -212,14 +212,15 @@ class World:
         rest.judge(faultless=not scenario.faults.over_at and not scenario.dying)
 
     def stranded(self) -> set[TaskId]:
-        """What a majority of its holders, or of their journals, has been lost of: it waits for them."""
-        agents, alive = self.agents, set(self.fleet.alive())
-        holders = {agent.commitment.node for name, agent in agents.items() if name in alive}
+        """What a majority of its holders, first or last, or of their journals, has been lost of: it waits for them."""
+        agents, alive, promises = self.agents, set(self.fleet.alive()), self.invariants.promises
+        living = {agent.commitment.node for name, agent in agents.items() if name in alive}
         return {
             task
             for client in self.clients.values()
             for task, submit in client.submits.items()
-            if submit.holders and len(holders.intersection(submit.holders)) < majority(len(submit.holders))
+            for holders in (submit.holders, promises.moved_to(task))
+            if holders and len(living.intersection(holders)) < majority(len(holders))
         }
 
     def owed(self, stranded: set[TaskId]) -> list[TaskId]:

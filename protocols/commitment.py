@@ -121,8 +121,8 @@ BEATS = frozenset({Renewal, Renewed, Watching})
 """Words that are said again and again, and count for a lease at most: what is lost of them is not repeated, and holds
 nothing up; and the dead are not told, where it would wait, outdated, for as long as they are dead."""
 ASKED = frozenset({Hold, Prepare, Commit})
-"""Questions, which are asked again until they are answered: nor are these left for the dead, who are asked when they
-are back."""
+"""Questions, which are asked again until they are answered: nor are these left for those who were here and have died,
+who are asked when they are back."""
 LOADED = frozenset({Hold, Commit, Learn, Keep, Decided, Promise})
 """Words with a payload or a value."""
 
@@ -421,7 +421,8 @@ class Commitment:
 
     def _say(self, to: NodeId, word: Word) -> None:
         kind = type(word)
-        if (kind in BEATS or kind in ASKED) and (to in self._dead or to in self._replaced):
+        seen = kind in BEATS or (kind in ASKED and self._holders.get(name_of(to)) == to)
+        if seen and (to in self._dead or to in self._replaced):
             return
         key = (to, kind in FREE)
         words = self._words.get(key)

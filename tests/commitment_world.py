@@ -25,6 +25,7 @@ from parley.protocols.commitment_words import (
     Entry,
     Held,
     HeldFast,
+    KeptEntry,
     Overruled,
     Permitted,
     Pledge,
@@ -132,6 +133,8 @@ class Watcher:
         entry, spec = node.disk.get((RegisterEntry, task)), node.disk.get((SpecEntry, task))
         if isinstance(spec, SpecEntry) and spec.move > move:
             return  # it has gone on elsewhere since, and this is an old word of it
+        if (KeptEntry, task) in node.disk or (TombEntry, task) in node.disk:
+            return  # or what became of it is all that is left
         if not isinstance(entry, RegisterEntry) or entry.accepted is None or entry.accepted[0] < epoch:
             raise Violation(f"S10: {node.name} votes for {epoch} of {task}, and has it on no disk")
         if entry.accepted[0] != epoch:

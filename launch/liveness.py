@@ -41,7 +41,7 @@ RECOVER_S = 12.0
 as seldom, and needs as many answers to be quick again. Those who live were seen to know of a death after 10 s."""
 AUCTION_S = 1.0
 SLACK_S = 5.0
-STILL_S = 9.0
+STILL_S = 7.0
 """So long, while something has not ended, nothing runs: beside work that runs others may wait for long, but where all
 is still there is only a timer to wait for; an owner's patience with a decision is 10 s."""
 UNWANTED_S = 15.0

@@ -214,6 +214,8 @@ class Holder:
         register = self.registers.get(task)
         if register is None or register.move < move:
             self._say(sender, Unheld(task, move))
+            if type(word) is Commit and word.epoch.opener != sender:  # a winner cannot give it to us: its owner can
+                self._say(word.epoch.opener, Unheld(task, move))
             return None
         if register.move > move:
             self._say(sender, register.went_on(move))

@@ -300,8 +300,8 @@ class Opener:
 
     def _hear_unheld(self, word: Unheld, sender: NodeId, now: float) -> None:
         opening = self._of(word.task, word.move, sender)
-        if opening is not None and opening.stage in (Stage.PREPARING, Stage.PROPOSED):
-            self._say(sender, Hold(opening.spec, opening.epoch, word.move, opening.started))
+        if opening is not None and opening.stage in (Stage.PREPARING, Stage.PROPOSED, Stage.OWNED):
+            self._say(sender, Hold(opening.spec, opening.epoch.root, word.move, opening.started))
 
     def _hear_fence(self, word: Fence, sender: NodeId, now: float) -> None:
         opening = self._of(word.task, word.move, sender)

@@ -13,6 +13,7 @@ from parley.protocols.commitment_words import (
     AnyWord,
     Choice,
     Chosen,
+    Commit,
     Decided,
     Held,
     Hold,
@@ -149,3 +150,12 @@ def test_who_stands_by_a_task_and_does_not_hold_it_hears_how_it_ended() -> None:
     sent = [effect for effect in here.wake(0.0) if isinstance(effect, Send) and effect.to == "z"]
     words = [word for effect in sent if isinstance(effect.message, Pledge | Talk) for word in effect.message.words]
     assert words == [Learn("T", 1, done)]
+
+
+def test_a_holder_that_lacks_a_task_tells_its_owner_when_a_winner_wants_its_vote() -> None:
+    here = Commitment("h", 1, random.Random(1), 0.0)
+    commit = Commit("T", 0, Epoch(0, "a", 1), Choice(Outcome("T", State.DONE, b"value")))
+    here.receive(Pledge((commit,), "w", "h"), "w", 0.0)
+    sent = [effect for effect in here.wake(0.0) if isinstance(effect, Send)]
+    words = {effect.to: effect.message.words for effect in sent if isinstance(effect.message, Pledge | Talk)}
+    assert words == {"w": (Unheld("T", 0),), "a": (Unheld("T", 0),)}

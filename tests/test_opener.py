@@ -299,6 +299,16 @@ def test_an_end_that_is_wanted_is_soon_tried_again_where_another_has_a_later_epo
     }
 
 
+def test_a_holder_that_has_lost_a_task_is_given_it_again_also_while_a_winner_has_it() -> None:
+    """It died before it had it on disk; the winner, which needs its vote, has no task to give."""
+    desk = Desk()
+    desk.owns()
+    desk.opener.award("T")
+    desk.opener.back("T", E0)
+    desk.hear(Unheld("T", 0), "n3")
+    assert desk.said() == [("n3", Hold(SPEC, E0))]
+
+
 def test_what_is_proposed_and_never_voted_for_is_proposed_in_a_later_epoch() -> None:
     """Two of its holders have promised it a move, and do not vote; whoever was to move it is dead."""
     desk = Desk()

@@ -82,7 +82,7 @@ from .problems import AgentUnreachable, Exit, Problem
 from .spool import SPOOL
 from .submission import Submission
 
-CONNECT_S = 3.0
+CONNECT_S = 5.0
 PROBE_EVERY_S = 1.0
 GONE_S = 5.0
 """An agent that leaves questions unanswered for so long is gone."""

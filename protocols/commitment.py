@@ -537,8 +537,12 @@ class Commitment:
     # -- between the roles
 
     def _orphaned(self, register: Register, ending: Outcome | None) -> None:
-        started, seen = register.started is not None, register.promised
-        self.opener.prepare(register.spec, register.move, seen, Why.ORPHAN, self._now, ending, started=started)
+        self._prepare(register, Why.ORPHAN, ending)
+
+    def _prepare(self, register: Register, why: Why, ending: Outcome | None = None) -> None:
+        """Open a later epoch of what is held here."""
+        started = register.started is not None
+        self.opener.prepare(register.spec, register.move, register.promised, why, self._now, ending, started=started)
 
     def _moved(self, task: TaskId, move: int, moved: Moved, now: float) -> None:
         """A move is decided: whoever proposed it tells the new holders."""
@@ -569,8 +573,7 @@ class Commitment:
             if next(iter(holder for holder in holders if holder in self._living), "") != self.node:
                 continue
             if self._heirs(register.spec) != list(holders):
-                started = register.started is not None
-                self.opener.prepare(register.spec, register.move, register.promised, Why.MOVE, now, started=started)
+                self._prepare(register, Why.MOVE)
         if left:
             self._dead.set(dead, now + self._move_after_s)
 

@@ -227,7 +227,7 @@ class Holder:
         kept = self.kept.get(task)
         if kept is not None and (kept.choice.moved is None or move <= kept.move):
             self._say(sender, Decided(task, move, kept.choice))
-        elif kept is None and self.kept.buried(task):
+        elif self.kept.buried(task):
             self._say(sender, Gone(task))
         else:
             return False

@@ -523,12 +523,12 @@ class Opener:
     def moved(self, spec: Spec, move: int, moved: Moved, now: float) -> None:
         """A register of `spec` is decided to go on elsewhere: its new holders are asked until they hold it."""
         former = self._openings.get(spec.task.id)
-        if former is not None and former.move > move:
-            return
-        if former is not None and former.wants_more:
-            self._follow(former, moved, now)
-            return
         if former is not None:
+            if former.move > move:
+                return
+            if former.wants_more:
+                self._follow(former, moved, now)
+                return
             self._end(former)
         spec = msgspec.structs.replace(spec, holders=moved.holders)
         going_on = former.former or former if former is not None else None

@@ -159,8 +159,11 @@ def plot(lines: Sequence[AnyLine], path: Path) -> None:
     for place, column in enumerate(columns):
         known = [[score for score in cells.get((row, column), []) if score is not None and score > 0.0] for row in rows]
         at = [number + place * width for number, found in enumerate(known) if found]
-        axes.bar(at, [geometric_mean(found) for found in known if found], width, label=column)
+        means = [geometric_mean(found) for found in known if found]
+        if means:  # where nothing of a method counts, the tables say so
+            axes.bar(at, means, width, label=column, color=f"C{place}")
     axes.axhline(1.0, color="black", linewidth=0.8)
+    axes.set_xlim(-width, len(rows) - 0.2)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")

@@ -210,7 +210,7 @@ def test_a_person_at_a_terminal_is_told_where_it_runs(node: Agent, home: Path, t
     command = [*PARLEY, "run", f"--cwd={tmp_path}", "--", "sh", "-c", script]
     with subprocess.Popen(command, env=at_home(home), stdout=subprocess.PIPE, stderr=theirs) as process:
         said = b""
-        while b"n1 runs it" not in said:
+        while b"n1 runs it\r\n" not in said:
             said += os.read(ours, 1024)
         (tmp_path / "go").touch()
         assert process.communicate(timeout=UNTIL_S)[0] == b"end\n"

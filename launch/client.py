@@ -95,14 +95,15 @@ READ_EVERY_BYTES = UNREAD_BYTES_MAX // 4
 UNANSWERED_MAX = 1_000
 UNANSWERED_BYTES_MAX = 8 * 1024 * 1024
 """Submissions under way that the agent has not answered: no more than a link can hold."""
+_CODEC = Codec(MESSAGES)
 
 
 def _links(ring: Ring | None, nonce: bytes) -> Links:
     """Under a name of its own, the same with every agent; where there are keys, under one that nobody else can bear."""
-    codec, clock, life = Codec(MESSAGES), HybridClock(time.time), time.time_ns() // 1_000
+    clock, life = HybridClock(time.time), time.time_ns() // 1_000
     if ring is None:
-        return Links(f"client-{nonce.hex()}", life, codec, clock)
-    return Links(certified("client", ring.key, nonce), life, codec, clock, vouches=ring.vouches)
+        return Links(f"client-{nonce.hex()}", life, _CODEC, clock)
+    return Links(certified("client", ring.key, nonce), life, _CODEC, clock, vouches=ring.vouches)
 
 
 RingOf: TypeAlias = Callable[[str], Ring | None]
@@ -279,14 +280,16 @@ class Connection:
         return told
 
     def _put(self, question: Callable[[int], Message]) -> tuple[int, asyncio.Queue[Answer | Problem]]:
-        """A question leaves; its answers will be in the queue. Raises AgentUnreachable if the agent is lost."""
+        """A question leaves; its answers will be in the queue. Raises AgentUnreachable if the agent is lost, Problem
+        for what no agent would hear."""
         if self._lost:
             raise AgentUnreachable(self._lost)
-        request = next(self._requests)
-        answers: asyncio.Queue[Answer | Problem] = asyncio.Queue()
-        self._asked[request] = answers
-        self._questions[request] = question(request)
-        self._endpoint.send(self._agent, self._questions[request])
+        message = question(request := next(self._requests))
+        if why_not := _CODEC.refuses(message):
+            raise Problem(f"no agent can be asked this: {why_not}", Exit.USAGE)
+        answers = self._asked[request] = asyncio.Queue()
+        self._questions[request] = message
+        self._endpoint.send(self._agent, message)
         return request, answers
 
     def _forget(self, request: int) -> None:

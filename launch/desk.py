@@ -81,6 +81,15 @@ def _read(name: str) -> bytes:
     return text
 
 
+def some_or_all(verb: str, tasks: Sequence[str], every: bool) -> Sequence[str]:
+    """What is meant by names or --all, of which exactly one is said. Raises Problem."""
+    if tasks and every:
+        raise Problem("either names, or --all, which is every task", Exit.USAGE)
+    if not tasks and not every:
+        raise Problem(f"{verb} what? Name tasks, or say --all", Exit.USAGE)
+    return [ALL] if every else tasks
+
+
 async def wait(
     agent: Connection,
     which: Sequence[str],

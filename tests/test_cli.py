@@ -108,8 +108,8 @@ FLAGS = [
     Row("a task without a name, to see", ["tasks", ""], 2, r"'' names no task: say its id"),
     Row("a task without a name, for a result", ["result", ""], 2, r"'' names no task: say its id"),
     Row("a name longer than any", ["wait", "z" * 65], 2, r"names no task: say its id"),
-    Row("all and one of them, to wait for", ["wait", "--all", "last"], 2, r"Name tasks, or say --all"),
-    Row("all and one of them, to cancel", ["cancel", "--all", "last"], 2, r"Name tasks, or say --all"),
+    Row("all and one of them, to wait for", ["wait", "--all", "last"], 2, r"either names, or --all"),
+    Row("all and one of them, to cancel", ["cancel", "--all", "last"], 2, r"either names, or --all"),
     Row("a fact without a value", ["submit", "echo", "--about=metres"], 2, r"'metres' tells nothing: write a name and"),
     Row("no task for a result", ["result"], 2, r"Missing argument 'ID'"),
     Row("nothing to run", ["run"], 2, r"Missing argument"),
@@ -310,6 +310,7 @@ PLACES = [
     Row("a host that is none", ["tasks", "--agent=tcp://no.such.host.invalid:4100"], 2, r"no.such.host.invalid"),
     Row("a port out of range", ["up", "--name=n2", "--bind=tcp://127.0.0.1:70000"], 2, r"no usable port|70000"),
     Row("a port in use", ["up", "--name=n2", "--bind=AGENT"], 2, r"in use|cannot be bound|taken"),
+    Row("a path in no folder", ["up", "--name=n9", "--bind=ipc:///nowhere/n9"], 2, "a folder that is not there"),
     Row("a node's name with a space", ["up", "--name=n 2"], 2, r"'n 2' is no name for a node"),
     Row(
         "a node's name that is taken",

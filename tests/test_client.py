@@ -213,6 +213,15 @@ async def test_nobody_waits_for_what_is_not_followed(connection: Connection) -> 
     assert (await asyncio.wait_for(connection.result(handle.task), 10)).state is State.DONE
 
 
+async def test_what_no_agent_would_hear_is_not_asked(connection: Connection) -> None:
+    """It would be met with silence."""
+    for question in (connection.result(""), connection.wait([]), connection.tasks([""]), connection.cancel([])):
+        with pytest.raises(Problem, match=r"no agent can be asked this: Expected `.*` of length >= 1") as refused:
+            await asyncio.wait_for(question, 10)
+        assert refused.value.code == Exit.USAGE
+    assert not connection._asked
+
+
 async def test_nobody_there() -> None:
     with pytest.raises(AgentUnreachable, match=r"no agent answers at tcp://127\.0\.0\.1:9 or tcp://127\.0\.0\.2:9"):
         await Connection.connect(["tcp://127.0.0.1:9", "tcp://127.0.0.2:9"], timeout_s=0.2)

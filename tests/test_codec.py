@@ -40,6 +40,11 @@ def test_packet_round_trip() -> None:
     assert (decoded.sender, decoded.receiver, decoded.stream, decoded.seq, decoded.hlc) == ("n1", "n2", 5, 1, 99)
 
 
+def test_what_a_peer_would_refuse_is_known_before() -> None:
+    assert not CODEC.refuses(Say(1, "é"))
+    assert CODEC.refuses(Pull(-1, 4)) == "Expected `int` >= 0 - at `$[0]`"
+
+
 def test_bulletin_round_trip() -> None:
     sent = Bulletin(VERSION, "n1", 7, 3, 42, (CODEC.encode_message(Say(2)),))
     heard = CODEC.decode_bulletin(CODEC.encode(sent))

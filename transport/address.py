@@ -94,6 +94,8 @@ def _why_not(address: str, error: zmq.ZMQError) -> str:
             return f"this machine has no such address as {address}: bind one of its own, or tcp://*:0 for all"
         case errno.EACCES | errno.EPERM:
             return f"this user may not bind {address}: choose a port above 1023, or a path that is writable"
+        case errno.ENOENT:
+            return f"{address} lies in a folder that is not there: make it, or choose another path"
     return f"{address} cannot be bound ({error.strerror}): choose another address"
 
 

@@ -120,6 +120,15 @@ class Codec:
             raise ProtocolError(f"a {name} of {len(raw)} bytes is too large to send: its fields must be bounded")
         return name, msgspec.Raw(raw)
 
+    def refuses(self, message: Message) -> str:
+        """Why a peer would not hear this message, which breaks a bound of its type; empty: it would."""
+        name, raw = self.encode_message(message)
+        try:
+            self._decoders[name](raw)
+        except msgspec.MsgspecError as error:
+            return str(error)[:ERROR_TEXT_MAX]
+        return ""
+
     def decode_message(self, item: Item) -> Message:
         name, raw = item
         decode = self._decoders.get(name)

@@ -6,7 +6,6 @@ import click
 
 from ...protocols.requests import Cancelled
 from .. import options, units
-from ..problems import Exit, Problem
 from ..running import run
 
 
@@ -25,12 +24,11 @@ def cancel(tasks: tuple[str, ...], every: bool, timeout_s: float, agents: tuple[
     """
     from .. import desk, plain
 
-    if bool(tasks) == every:
-        raise Problem("cancel what? Name tasks, or say --all", Exit.USAGE)
+    which = desk.some_or_all("cancel", tasks, every)
 
     async def ask() -> Cancelled:
         async with desk.connected(agents) as agent:
-            return await desk.cancel(agent, [desk.ALL] if every else tasks, timeout_s)
+            return await desk.cancel(agent, which, timeout_s)
 
     told = run(ask())
     if as_json:

@@ -131,7 +131,8 @@ class _Trace:
             raise self._problem(self._error)
 
     def _problem(self, error: OSError) -> Problem:
-        return Problem(f"{self._path} cannot be written ({error.strerror}): choose another file")
+        why = (error.strerror or "").lower()
+        return Problem(f"{self._path} cannot be written: {why}; choose another file")
 
 
 def told(total: Sum) -> str:

@@ -8,7 +8,6 @@ import click
 
 from ...protocols.core import ENDED, State
 from .. import options, units
-from ..problems import Exit, Problem
 from ..running import run
 
 
@@ -27,8 +26,7 @@ def wait(tasks: tuple[str, ...], every: bool, timeout_s: float | None, agents: t
     from ..bar import Bar
     from ..outcomes import told, verdict
 
-    if bool(tasks) == every:
-        raise Problem("wait for what? Name tasks, or say --all", Exit.USAGE)
+    which = desk.some_or_all("wait for", tasks, every)
 
     async def until() -> tuple[Counter[State], str]:
         with Bar("waiting", None) as bar:
@@ -38,7 +36,7 @@ def wait(tasks: tuple[str, ...], every: bool, timeout_s: float | None, agents: t
                 bar.at(ended, told(states), states.total())
 
             async with desk.connected(agents) as agent:
-                return await desk.wait(agent, [desk.ALL] if every else tasks, timeout_s, show)
+                return await desk.wait(agent, which, timeout_s, show)
 
     states, first_error = run(until())
     if as_json:

@@ -33,7 +33,6 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from ..agents.agent import MESSAGES
-from ..agents.payload import unpack
 from ..protocols.core import ENDED, Message, NodeId, Outcome, PeerError, State, Task
 from ..protocols.holders import Candidates
 from ..protocols.performatives import TASKS_PER_CALL_MAX, Credit, Output
@@ -79,7 +78,6 @@ from . import keys
 from .handle import Handle, OnOutput
 from .porter import Porter
 from .problems import AgentUnreachable, Exit, Problem
-from .spool import SPOOL
 from .submission import Submission
 
 CONNECT_S = 5.0
@@ -289,7 +287,8 @@ class Connection:
             raise Problem(f"no agent can be asked this: {why_not}", Exit.USAGE)
         answers = self._asked[request] = asyncio.Queue()
         self._questions[request] = message
-        self._endpoint.send(self._agent, message)
+        if not self._moving or isinstance(message, AskNodes):  # what is asked of tasks comes after the tasks
+            self._endpoint.send(self._agent, message)
         return request, answers
 
     def _forget(self, request: int) -> None:
@@ -686,15 +685,3 @@ def _may_be_asked_elsewhere(question: Message) -> bool:
 def never_handed_in(task: str) -> Outcome:
     """The end of a task that was given up before any agent knew of it."""
     return Outcome(task, State.CANCELLED, error="cancelled before it was handed in")
-
-
-def result(outcome: Outcome) -> object:
-    """The value of a task that is done; raises Problem with its error otherwise."""
-    if outcome.state is State.DONE:
-        return unpack(outcome.value, SPOOL)
-    raise failure(outcome, outcome.error)
-
-
-def failure(outcome: Outcome, sentence: str) -> Problem:
-    """A task that is not done, as a Problem with its exit code."""
-    return Problem(sentence, Exit.UNPLACED if outcome.state is State.UNPLACED else Exit.FAILURE)

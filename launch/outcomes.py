@@ -42,6 +42,18 @@ def result_line(outcome: Outcome) -> ResultLine:
     )
 
 
+def result(outcome: Outcome) -> object:
+    """The value of a task that is done; raises Problem with its error otherwise."""
+    if outcome.state is State.DONE:
+        return unpack(outcome.value, SPOOL)
+    raise failure(outcome, outcome.error)
+
+
+def failure(outcome: Outcome, sentence: str) -> Problem:
+    """A task that is not done, as a Problem with its exit code."""
+    return Problem(sentence, Exit.UNPLACED if outcome.state is State.UNPLACED else Exit.FAILURE)
+
+
 def verdict(states: Mapping[State, int], first_error: str) -> Problem | None:
     """Of many tasks that have ended; None: all are done. `first_error` is of the first that is not."""
     bad = {state: states[state] for state in sorted(ENDED - {State.DONE}) if states.get(state)}

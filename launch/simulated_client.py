@@ -157,6 +157,9 @@ class Client:
 
     def wake(self, now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
+        if self._connected and self._life_of(self.agent) != self._life:  # started anew: it knows nothing of us
+            self._quiet_since = now
+            self._go_over(anew=True)
         while self._planned and self._planned[-1][0] <= now:
             effects += self._begin(self._planned.pop()[1])
         if self._ask_at is None and (self.open or self._waiting or self._cancels):
@@ -176,12 +179,11 @@ class Client:
         return [self._say(message)] if self._connected else []
 
     def _probe(self, now: float) -> list[Effect]:
-        """Is it there still, and the same?"""
+        """Is it there still?"""
         busy = self.open or self._waiting or self._cancels or self._planned
-        anew = self._connected and self._life_of(self.agent) != self._life
-        if anew or now - self._quiet_since >= (GONE_S if self._connected else DIAL_S):
+        if now - self._quiet_since >= (GONE_S if self._connected else DIAL_S):
             self._quiet_since = now
-            self._go_over(anew)
+            self._go_over()
             return []
         self._ask_at = now + PROBE_EVERY_S if busy else None
         return [self._say(AskNodes(0))]

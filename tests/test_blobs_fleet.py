@@ -21,8 +21,9 @@ from local_fleets import family, fleet_of
 from parley.agents.payload import Blob, File, Handed
 from parley.launch import spool
 from parley.launch.analysis.summary import summarise
-from parley.launch.client import Connection, result
+from parley.launch.client import Connection
 from parley.launch.fleet import LocalFleet
+from parley.launch.outcomes import result
 from parley.launch.submission import Submission
 from parley.protocols.core import Outcome, State
 

@@ -141,6 +141,21 @@ async def test_an_agent_whose_line_is_cut_has_little_time_where_others_are_known
         assert connection.address == fleet.agents["n2"].address
 
 
+async def test_what_is_given_up_between_two_agents_is_cancelled_at_the_new_one(tmp_path: Path) -> None:
+    """Which hears of the task first, and then that it is not wanted."""
+    async with fleet_of(3, tmp_path) as (fleet, connection):
+        os.kill(fleet.agents["n1"].pid, signal.SIGSTOP)
+        handle = connection.hand_in(sleep(LONG_S))
+        await asyncio.sleep(0)
+        fleet.kill("n1")
+        async with asyncio.timeout(20):
+            while not connection._moving:
+                await asyncio.sleep(0)
+            connection.give_up(handle.task)
+            assert (await handle.outcome).state is State.CANCELLED
+        assert connection.address in {fleet.agents[name].address for name in ("n2", "n3")}
+
+
 async def test_an_agent_that_is_silent_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "GONE_S", 0.5)
     async with fleet_of(1, tmp_path) as (fleet, connection):

@@ -18,7 +18,8 @@ import warm_commands
 from local_fleets import PARLEY, Agent, agent, at_home, parley
 
 from parley.launch import machine
-from parley.launch.client import Connection, result
+from parley.launch.client import Connection
+from parley.launch.outcomes import result
 from parley.launch.submission import Submission
 from parley.launch.up import TAKEN_S
 from parley.protocols.core import Outcome, State, TaskId

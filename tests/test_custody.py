@@ -13,7 +13,8 @@ from local_fleets import fleet_of
 from parley.agents.payload import Blob, File
 from parley.launch import spool
 from parley.launch.analysis.summary import summarise
-from parley.launch.client import Connection, result
+from parley.launch.client import Connection
+from parley.launch.outcomes import result
 from parley.launch.submission import Submission
 from parley.protocols.blobs import Gather, Gathered, Release
 from parley.protocols.carrier import Carrier

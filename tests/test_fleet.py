@@ -20,8 +20,9 @@ from local_fleets import PARLEY, all_gone, family, fleet_of
 
 from parley.launch import machine
 from parley.launch.analysis.summary import summarise
-from parley.launch.client import Connection, result
+from parley.launch.client import Connection
 from parley.launch.fleet import STOP_S, LocalFleet
+from parley.launch.outcomes import result
 from parley.launch.problems import AgentUnreachable, Problem
 from parley.protocols.core import State
 

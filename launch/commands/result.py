@@ -20,8 +20,7 @@ def result(task: str, timeout_s: float | None, agents: tuple[str, ...], as_json:
     ID is an id, the beginning of one, a name that you gave it, or `last`. Bytes are base64 text, arrays are lists.
     """
     from .. import desk, plain
-    from ..client import failure
-    from ..outcomes import result_line
+    from ..outcomes import failure, result_line
 
     async def ask() -> Outcome:
         async with desk.connected(agents) as agent:

@@ -20,8 +20,9 @@ import msgspec
 from ...protocols.core import Dividing, Outcome
 from ...protocols.objective import prefix_bound
 from ..analysis.summary import Divided, Share, Summary, summarise
-from ..client import Connection, result
+from ..client import Connection
 from ..fleet import LocalFleet, new_run
+from ..outcomes import result
 from ..problems import Exit, Problem
 from .digits import Evaluated, Trained
 from .images import DataError

@@ -232,9 +232,9 @@ class Commitment:
             raise ProtocolError(f"{task} may not be awarded by {self.node}")
         return Warrant(given[0], spec.holders, given[1], attempts)
 
-    def back(self, task: TaskId, epoch: Epoch) -> bool:
+    def given_back(self, task: TaskId, epoch: Epoch) -> bool:
         """The winner has given this epoch back for good: the task may be awarded at once. False: it is not ours."""
-        return self.opener.back(task, epoch)
+        return self.opener.given_back(task, epoch)
 
     def stands_by(self, task: TaskId) -> bool:
         """This node sees to it."""

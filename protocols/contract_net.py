@@ -498,7 +498,7 @@ class Initiator:
         if message.reason is Reason.LATE:
             return [] if contract.informed is not None else self._lose(contract, Reason.LATE, now)
         if self._commitment is not None and contract.warrant is not None:
-            contract.given_back = self._commitment.back(message.task, contract.warrant.epoch)
+            contract.given_back = self._commitment.given_back(message.task, contract.warrant.epoch)
         if message.reason in TRANSIENT:
             contract.attempts -= 1
             return self._lose(contract, message.reason, now)

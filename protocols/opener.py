@@ -16,8 +16,8 @@
 Source: Lamport 1998 (the proposer's first half); one award per epoch makes the award a fencing token.
 
 Invariants: an epoch is awarded, or proposed in, only with a majority's promise for it and nothing accepted; after an
-award nothing else is done in that epoch until its winner has given it back for good (`back`), and then only in the next
-hop. Silence never gives anything back: only a later epoch does.
+award nothing else is done in that epoch until its winner has given it back for good, and then only in the next hop.
+Silence never gives anything back: only a later epoch does.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ class Opener:
         opening.awarded = True
         return opening.epoch, opening.move
 
-    def back(self, task: TaskId, epoch: Epoch) -> bool:
+    def given_back(self, task: TaskId, epoch: Epoch) -> bool:
         """The winner will never commit this epoch, and has that on disk: the next hop is free."""
         opening = self._openings.get(task)
         opening = opening.former or opening if opening is not None else None

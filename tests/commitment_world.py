@@ -393,7 +393,7 @@ class World:
             case Offer():
                 self._offered(node, message, sender)
             case Back(task, epoch):
-                if commitment.opener.back(task, epoch):
+                if commitment.opener.given_back(task, epoch):
                     self._award_again(node, task)
             case Begin(task, epoch):
                 if (task, epoch) in node.running:
@@ -501,7 +501,7 @@ class World:
             return
         if self.awards_again:
             self._award_again(node, task, epoch)
-        elif self.hops_on_silence and node.commitment.opener.back(task, epoch):
+        elif self.hops_on_silence and node.commitment.opener.given_back(task, epoch):
             self._award_again(node, task)
         else:
             self._perform(node, node.commitment.lost(task, self.now))

@@ -123,14 +123,14 @@ def test_what_was_given_back_is_awarded_in_the_next_hop_and_silence_gives_nothin
     desk = Desk()
     desk.owns()
     desk.opener.award("T")
-    assert not desk.opener.back("T", E1)
-    assert desk.opener.back("T", E0)
+    assert not desk.opener.given_back("T", E1)
+    assert desk.opener.given_back("T", E0)
     assert desk.opener.award("T") == (E0.next_hop, 0)
     desk.opener.lost("T", 1.0)
     later = E0.next_hop.later("n1", 7)
     assert desk.said() == [(holder, Prepare("T", 0, later, Why.ORPHAN)) for holder in HOLDERS]
     assert desk.opener.award("T") is None
-    assert not desk.opener.back("T", E0.next_hop)
+    assert not desk.opener.given_back("T", E0.next_hop)
 
 
 def test_what_was_accepted_is_proposed_whatever_is_wanted() -> None:
@@ -211,7 +211,7 @@ def test_a_move_keeps_the_latest_promise_that_was_none_and_is_told_who_is_to_ins
     desk.opener.moved(SPEC, 0, moved, 2.0)
     there = Spec(SPEC.task, SPEC.payload, moved.holders)
     assert desk.said() == [(holder, Hold(there, E0, 1)) for holder in moved.holders]
-    assert desk.opener.back("T", E0)  # the award stood all the while
+    assert desk.opener.given_back("T", E0)  # the award stood all the while
     assert desk.opener.award("T") == (E0.next_hop, 1)
 
 
@@ -304,7 +304,7 @@ def test_a_holder_that_has_lost_a_task_is_given_it_again_also_while_a_winner_has
     desk = Desk()
     desk.owns()
     desk.opener.award("T")
-    desk.opener.back("T", E0)
+    desk.opener.given_back("T", E0)
     desk.hear(Unheld("T", 0), "n3")
     assert desk.said() == [("n3", Hold(SPEC, E0))]
 

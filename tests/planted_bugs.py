@@ -200,7 +200,7 @@ def hops_on_silence(patch: pytest.MonkeyPatch) -> None:
     def lost(self: Commitment, task: TaskId, now: float) -> Sequence[Effect]:
         opening = self.opener._openings.get(task)
         if opening is not None:
-            self.opener.back(task, opening.epoch)
+            self.opener.given_back(task, opening.epoch)
         return ()
 
     patch.setattr(Commitment, "lost", lost)

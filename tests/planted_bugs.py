@@ -78,7 +78,7 @@ def bug(name: str, *invariants: str, profile: Profile = "default", first: int = 
 # --- the initiator ---------------------------------------------------------------------------------------------------
 
 
-@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S4", "S5", "S7", "S10", first=2)
+@bug("stale epoch: what a superseded attempt brings in is committed", "S1", "S4", "S5", "S7", "S10", first=12)
 def stale_epoch(patch: pytest.MonkeyPatch) -> None:
     def commit(self: Register, epoch: Epoch, choice: Choice) -> Word:
         if not self.decided:
@@ -114,7 +114,7 @@ def forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Initiator, "_peer_down", down)
 
 
-@bug("eternal lease: nobody looks whether it was renewed", "L1", "L2", "L4", profile="harsh", first=195)
+@bug("eternal lease: nobody looks whether it was renewed", "L1", "L2", "L4", profile="harsh", first=359)
 def eternal_lease(patch: pytest.MonkeyPatch) -> None:
     expire = Initiator._expire
 
@@ -131,7 +131,7 @@ def eternal_lease(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Initiator, "_expire", expired)
 
 
-@bug("deaf proposer: a refusal is counted as a vote", "S10", "S1", first=2)
+@bug("deaf proposer: a refusal is counted as a vote", "S10", "S1", first=30)
 def deaf_proposer(patch: pytest.MonkeyPatch) -> None:
     def heard(self: Proposer, word: Fence, sender: NodeId, now: float) -> None:
         self._hear_vote(Vote(word.task, word.move, word.epoch), sender, now)
@@ -178,7 +178,7 @@ def before_the_end(patch: pytest.MonkeyPatch) -> None:
 bug("a promise falls: a holder promises whatever it was asked for last", "S4", "S5", "S8", first=7)(
     commitment_mistakes.a_promise_falls
 )
-bug("not adopted: an opener does as it likes, whatever was accepted before", "S1", "S7", "S4", first=10)(
+bug("not adopted: an opener does as it likes, whatever was accepted before", "S1", "S7", "S4", first=32)(
     commitment_mistakes.accepted_not_adopted
 )
 bug("begun again: what is to be done at most once is awarded again after it was begun", "S3", first=139)(
@@ -189,13 +189,14 @@ bug(
     "epoch 0 is shared: two agents that are handed a task take its first epoch for their own",
     *("S9", "S3", "S11"),
     profile="harsh",
+    first=20,
 )(commitment_mistakes.epoch_0_is_shared)
 bug("forgets too early: a holder forgets a task as soon as it knows how it ended", "S12", "S1", "S10", "L2")(
     commitment_mistakes.forgets_too_early
 )
 
 
-@bug("hops on silence: a winner that says nothing is taken for one that has given back", "S9", first=2)
+@bug("hops on silence: a winner that says nothing is taken for one that has given back", "S9", first=5)
 def hops_on_silence(patch: pytest.MonkeyPatch) -> None:
     def lost(self: Commitment, task: TaskId, now: float) -> Sequence[Effect]:
         opening = self.opener._openings.get(task)
@@ -300,7 +301,7 @@ def no_orphans(patch: pytest.MonkeyPatch) -> None:
 
 # --- gangs -----------------------------------------------------------------------------------------------------------
 
-bug("reserved for ever: what is kept for a gang does not expire", "G1", "K1", "L4", first=53)(
+bug("reserved for ever: what is kept for a gang does not expire", "G1", "K1", "L4", first=82)(
     gang_mistakes.reserved_for_ever
 )
 bug("awarded too soon: before all slots of a gang are held", "K2", first=10)(gang_mistakes.awarded_too_soon)
@@ -351,7 +352,7 @@ def runs_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "_drop", dropped)
 
 
-@bug("given back: what was given back starts all the same", "S11", first=5)
+@bug("given back: what was given back starts all the same", "S11", first=11)
 def given_back(patch: pytest.MonkeyPatch) -> None:
     drop = Participant._drop
 
@@ -419,7 +420,7 @@ def same_life(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(simulate, "life_after", lambda former: former)
 
 
-@bug("former life: what is told of an earlier life of a node replaces what is known", "M3", "M2", first=4)
+@bug("former life: what is told of an earlier life of a node replaces what is known", "M3", "M2", first=7)
 def former_life(patch: pytest.MonkeyPatch) -> None:
     merge = Membership._merge
 
@@ -451,7 +452,7 @@ def suspected_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_give_up", give_up)
 
 
-@bug("believed: an old view buries those who live, and they do not hear of it", "M1", "M2", "M4", first=25)
+@bug("believed: an old view buries those who live, and they do not hear of it", "M1", "M2", "M4", first=184)
 def believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_confront", lambda self, peer, now: [])
     patch.setattr(Membership, "_differ", lambda self, entries, sender: [])

@@ -41,11 +41,11 @@ RECOVER_S = 12.0
 as seldom, and needs as many answers to be quick again. Those who live were seen to know of a death after 10 s."""
 AUCTION_S = 1.0
 SLACK_S = 5.0
-STILL_S = 7.0
+STILL_S = 6.0
 """So long, while something has not ended, nothing runs: beside work that runs others may wait for long, but where all
 is still there is only a timer to wait for; an owner's patience with a decision is 10 s."""
-UNWANTED_S = 15.0
-"""So long, at most, until what was cancelled has ended. (Its client may have asked an agent that did not know it.)"""
+UNWANTED_S = 5.0
+"""So long, at most, until what was cancelled has ended."""
 GO_OVER_S = GONE_S + PROBE_EVERY_S + 2 * DIAL_S
 """So long a client takes to find an agent that answers, and to be told what it knows."""
 QUEUED_MAX = 100

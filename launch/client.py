@@ -26,7 +26,7 @@ import secrets
 import tempfile
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -81,6 +81,8 @@ from .problems import AgentUnreachable, Exit, Problem
 from .submission import Submission
 
 CONNECT_S = 5.0
+NEXT_S = 0.25
+"""So long an agent is asked alone, if there is another."""
 PROBE_EVERY_S = 1.0
 GONE_S = 5.0
 """An agent that leaves questions unanswered for so long is gone."""
@@ -173,30 +175,33 @@ class Connection:
     async def connect(
         cls, addresses: Sequence[str], timeout_s: float = CONNECT_S, ring_of: RingOf = keys.for_client
     ) -> Connection:
-        """A connection to the first of these agents that answers. Raises AgentUnreachable if none does in time.
+        """A connection to the first of these agents that answers; while one does not, the next is asked as well, as
+        RFC 8305 does with addresses. Raises AgentUnreachable if none does in time.
 
         `ring_of` has the keys with which an exact address is dialled.
         """
-        refusals: list[str] = []
-        for address in addresses:
-            client = cls(address, ring_of)
-            try:
-                await asyncio.wait_for(client.nodes(), timeout_s / len(addresses))
-            except TimeoutError:
-                if refusal := client._endpoint.refusals.get(client._where):
-                    refusals.append(f"the agent at {address} lets nobody in from here: {refusal}; `parley keys` helps")
-                client.close()
-            except BaseException:
-                client.close()
-                raise
-            else:
-                client._others = tuple(other for other in addresses if other != address)
-                client._go_on(client._keep_asking)
-                return client
-        if refusals:
-            raise AgentUnreachable(refusals[0])
-        where = " or ".join(addresses)
-        raise AgentUnreachable(f"no agent answers at {where}: is it running? `parley up` starts one")
+        asked: dict[asyncio.Task[tuple[NodeLine, ...]], Connection] = {}
+        chosen: Connection | None = None
+        give_up, alone_s = time.monotonic() + timeout_s, min(NEXT_S, timeout_s / max(len(addresses), 1))
+        try:
+            for address in addresses:
+                asking = cls(address, ring_of)
+                asked[asyncio.create_task(asking.nodes())] = asking
+                until_s = alone_s if len(asked) < len(addresses) else give_up - time.monotonic()
+                answered, _ = await asyncio.wait(asked, timeout=until_s, return_when=asyncio.FIRST_COMPLETED)
+                if answered:
+                    first = answered.pop()
+                    first.result()
+                    chosen = asked[first]
+                    chosen._others = tuple(other for other in addresses if other != chosen.address)
+                    chosen._go_on(chosen._keep_asking)
+                    return chosen
+            raise _unreachable(asked.values())
+        finally:
+            for question, asking in asked.items():
+                question.cancel()
+                if asking is not chosen:
+                    asking.close()
 
     @property
     def lost(self) -> AgentUnreachable | None:
@@ -604,15 +609,12 @@ class Connection:
     def _part(self, lost: AgentUnreachable) -> None:
         """What only the lost agent had, or could answer, is lost with it."""
         for handle in [handle for handle in self._handles.values() if not handle.outlives]:
-            self._end_unreachable(handle, lost)
+            self._handles.pop(handle.task, None)
+            self._offered.pop(handle.task, None)
+            handle.fail(lost)
         for request, question in self._questions.items():
             if not _may_be_asked_elsewhere(question):
                 self._asked[request].put_nowait(lost)
-
-    def _end_unreachable(self, handle: Handle, lost: AgentUnreachable) -> None:
-        self._handles.pop(handle.task, None)
-        self._offered.pop(handle.task, None)
-        handle.fail(lost)
 
     def _hand_in_again(self) -> None:
         """The same tasks, in the same order, and the same questions."""
@@ -670,6 +672,16 @@ class Connection:
                 except Problem as forgotten:
                     error = f"it is {line.state}, but {forgotten}"
                     self._end(line.task, Outcome(line.task, State.UNKNOWN, error=error))
+
+
+def _unreachable(asked: Iterable[Connection]) -> AgentUnreachable:
+    """None of these answers."""
+    for client in asked:
+        if refusal := client._endpoint.refusals.get(client._where):
+            sentence = f"the agent at {client.address} lets nobody in from here: {refusal}; `parley keys` helps"
+            return AgentUnreachable(sentence)
+    where = " or ".join([client.address for client in asked])
+    return AgentUnreachable(f"no agent answers at {where}: is it running? `parley up` starts one")
 
 
 def _may_be_asked_elsewhere(question: Message) -> bool:

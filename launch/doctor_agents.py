@@ -58,7 +58,7 @@ def _is_stopped(pid: int) -> bool:
 async def _nodes(addresses: Sequence[str]) -> tuple[NodeLine, ...] | None:
     """The fleet, as the first of these that answers sees it; None: none answers. Raises Problem for a bad address."""
     try:
-        async with await Connection.connect(addresses, ANSWER_S * len(addresses)) as agent:
+        async with await Connection.connect(addresses, ANSWER_S) as agent:
             return await asyncio.wait_for(agent.nodes(), ANSWER_S)
     except TimeoutError:
         return None

@@ -244,6 +244,14 @@ async def test_nobody_there() -> None:
         await Connection.connect(["127.0.0.1:9"])
 
 
+async def test_an_agent_that_does_not_answer_is_not_waited_for_where_another_does(connection: Connection) -> None:
+    dead = ["tcp://127.0.0.1:9", "tcp://127.0.0.2:9"]
+    async with asyncio.timeout(20), await Connection.connect([*dead, connection.address], LONG_S) as other:
+        assert other.address == connection.address
+        assert [line.node for line in await other.nodes()] == ["n1"]
+        assert other._others == tuple(dead)
+
+
 def test_whom_to_talk_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("PARLEY_AGENT", "tcp://a:1, tcp://b:2 tcp://c:3")

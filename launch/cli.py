@@ -22,6 +22,8 @@ from click.shell_completion import CompletionItem
 from . import commands
 from .problems import Exit, Problem, did_you_mean
 
+WORDS = (("is not a valid integer range", "is no whole number"), ("is not a valid float range", "is no number"))
+"""What click says, and what we say."""
 COMMANDS = {
     "demo": "Local agents of unequal speed learn to read handwritten digits.",
     "up": "Run this node's agent, in the foreground.",
@@ -140,7 +142,10 @@ def _sentence(error: click.UsageError) -> str:
         source = error.ctx.get_parameter_source(str(error.param.name))
         if source is ParameterSource.ENVIRONMENT:
             return f"{error.param.envvar}: {error.message.rstrip('.')}"
-    return error.format_message().rstrip(".")
+    said = error.format_message().rstrip(".")
+    for theirs, ours in WORDS:
+        said = said.replace(theirs, ours)
+    return said
 
 
 def _complain(sentence: str, code: int) -> None:

@@ -20,10 +20,8 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from . import commands
-from .problems import Exit, Problem, did_you_mean
+from .problems import Exit, Problem, did_you_mean, in_our_words
 
-WORDS = (("is not a valid integer range", "is no whole number"), ("is not a valid float range", "is no number"))
-"""What click says, and what we say."""
 COMMANDS = {
     "demo": "Local agents of unequal speed learn to read handwritten digits.",
     "up": "Run this node's agent, in the foreground.",
@@ -141,11 +139,8 @@ def _sentence(error: click.UsageError) -> str:
     if isinstance(error, click.BadParameter) and error.ctx is not None and error.param is not None:
         source = error.ctx.get_parameter_source(str(error.param.name))
         if source is ParameterSource.ENVIRONMENT:
-            return f"{error.param.envvar}: {error.message.rstrip('.')}"
-    said = error.format_message().rstrip(".")
-    for theirs, ours in WORDS:
-        said = said.replace(theirs, ours)
-    return said
+            return f"{error.param.envvar}: {in_our_words(error.message)}"
+    return in_our_words(error.format_message())
 
 
 def _complain(sentence: str, code: int) -> None:

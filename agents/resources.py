@@ -61,7 +61,8 @@ class Resources:
     def unfit(self, task: Task, shop: Shop) -> Pricing | None:
         """Why this node can never run the task, in words that go on from "3 nodes"; None: it can."""
         if not shop.offers(task.kind):
-            return Pricing(decline=Reason.KIND, detail=f"do not offer the kind {task.kind}")
+            how = " (`parley up --allow command` does)" if task.kind == "command" else ""
+            return Pricing(decline=Reason.KIND, detail=f"do not offer the kind {task.kind}{how}")
         if task.terms is None:
             return None
         tags = self.has(shop)

@@ -20,7 +20,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from . import commands
-from .problems import Exit, Problem, did_you_mean
+from .problems import Exit, Problem, did_you_mean, in_our_words
 
 COMMANDS = {
     "demo": "Local agents of unequal speed learn to read handwritten digits.",
@@ -139,8 +139,8 @@ def _sentence(error: click.UsageError) -> str:
     if isinstance(error, click.BadParameter) and error.ctx is not None and error.param is not None:
         source = error.ctx.get_parameter_source(str(error.param.name))
         if source is ParameterSource.ENVIRONMENT:
-            return f"{error.param.envvar}: {error.message.rstrip('.')}"
-    return error.format_message().rstrip(".")
+            return f"{error.param.envvar}: {in_our_words(error.message)}"
+    return in_our_words(error.format_message())
 
 
 def _complain(sentence: str, code: int) -> None:

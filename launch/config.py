@@ -32,7 +32,7 @@ import click
 
 from ..agents.seats import NAMES
 from . import options
-from .problems import Exit, Problem, did_you_mean
+from .problems import Exit, Problem, did_you_mean, in_our_words
 
 HERE = Path("parley.toml")
 FILE_BYTES_MAX = 1024 * 1024
@@ -62,7 +62,7 @@ class Fault(NamedTuple):
     sentence: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.sentence}"
+        return f"{self.place}{':' if self.key else ''} {self.sentence}"
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ def _refused(option: click.Option, value: object) -> str:
     try:
         option.process_value(click.Context(_any, resilient_parsing=True), value)
     except click.UsageError as error:
-        return error.message.rstrip(".")
+        return in_our_words(error.message)
     return ""
 
 

@@ -7,10 +7,11 @@ time for it: when the last fault is over, every task that was handed in and not 
 
 of which no more than STILL_S in a row may go by without anybody working at anything; what was cancelled has UNWANTED_S.
 Its client, which may have to go over to another agent, knows of that within GO_OVER_S, and every view of who lives has
-SETTLE_S. Where much was lost, all of these are longer by RECOVER_S. A task that has lost a majority of its holders, or
-of their journals, is owed to nobody: it waits for them. Between two looks, a quarter of a second apart, no step is
-examined; what is looked at is what a step cannot break unseen: the length of queues, and nonsense between our own
-agents.
+SETTLE_S. Where much was lost, each of these four is longer by RECOVER_S. A task that has lost a majority of its
+holders, or of their journals, is owed to nobody: it waits for them.
+
+`Rest` looks a few times a second, not after each step: what it looks at while faults last (the length of queues,
+nonsense between our own agents) does not pass unseen in between.
 """
 
 from __future__ import annotations

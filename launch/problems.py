@@ -5,6 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
+CLICKS = (
+    ("is not a valid integer range", "is no whole number"),
+    ("is not a valid integer", "is no whole number"),
+    ("is not a valid float range", "is no number"),
+    ("is not a valid number", "is no number"),
+)
+"""What click says, and what we say."""
+
 
 class Exit(enum.IntEnum):
     """The exit codes scripts may rely on; a signal adds 128 to its number."""
@@ -33,6 +41,18 @@ class AgentUnreachable(Problem):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence, Exit.UNREACHABLE)
+
+
+def in_our_words(sentence: str) -> str:
+    """What click says of a wrong value.
+
+    >>> in_our_words("'x' is not a valid integer range.")
+    "'x' is no whole number"
+    """
+    said = sentence.rstrip(".")
+    for theirs, ours in CLICKS:
+        said = said.replace(theirs, ours)
+    return said
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

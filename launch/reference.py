@@ -29,7 +29,7 @@ SETTINGS: dict[str, Any] = {"help_option_names": parley.context_settings["help_o
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 VARIABLES = {
     "PARLEY_HTTP_KEY": "The key for a model server (`parley up --http`). A secret: it stands in no file.",
-    "PARLEY_TASK": "In the environment of a command that `parley run` started: the task's id.",
+    "PARLEY_TASK": "In the environment of a command, or function, that a node runs: the task's id.",
     "PARLEY_EPOCH": "The same: the number of the attempt.",
     "PARLEY_GANG": "In the environment of a member of a gang: the id of the whole; PARLEY_TASK is the member's own.",
     "PARLEY_RANK": "The same: which member it is, from 0.",

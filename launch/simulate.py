@@ -52,7 +52,6 @@ class Ran:
     executions: int
     messages: int
     steps: int
-    virtual_s: float
     fingerprint: int
 
 
@@ -256,6 +255,5 @@ def run(scenario: Scenario, trace: Callable[[str], None] | None = None) -> Ran:
         world.invariants.executions,
         fleet.messages,
         fleet.steps,
-        fleet.now,
         fleet.fingerprint,
     )

@@ -14,7 +14,7 @@ import msgspec
 
 from ..agents.resources import quantity
 from ..protocols.requests import NodeLine, TaskLine
-from ..protocols.swim_words import Estimate
+from ..protocols.swim_words import LIVING, Estimate
 from .analysis.words import clean, duration, listed
 
 GAP = "  "
@@ -78,7 +78,10 @@ def task_told(line: TaskLine) -> TaskTold:
 
 
 def nodes_table(lines: Sequence[NodeLine]) -> str:
-    """The fleet, with how late each loop ran at worst, lately; below it what the nodes have learnt of each kind."""
+    """The fleet, with how late each loop ran at worst, lately; below it what the nodes have learnt of each kind.
+
+    What a node told last of its work is not shown when it is gone.
+    """
     head = ("NODE", "STATE", "SPEED", "SLOTS", "RUNNING", "QUEUED", "LAG", "HAS", "ADDRESS")
     rows = [
         (
@@ -86,9 +89,9 @@ def nodes_table(lines: Sequence[NodeLine]) -> str:
             "draining" if line.told.draining else str(line.state),
             f"{line.speed:g}",
             str(line.slots),
-            str(line.told.running),
-            duration(line.told.queued_s),
-            duration(line.told.lag_s) if line.told.lag_s else "",
+            str(line.told.running) if line.state in LIVING else "",
+            duration(line.told.queued_s) if line.state in LIVING else "",
+            duration(line.told.lag_s) if line.state in LIVING and line.told.lag_s else "",
             " ".join([f"{name}={quantity(name, much)}" for name, much in line.told.amounts] + list(line.told.tags)),
             line.address,
         )

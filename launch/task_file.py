@@ -28,7 +28,6 @@ from .task_options import Terms
 
 RESULT = "$result"
 """The one key of an object that stands for the result of another task."""
-EXAMPLE = '{"kind": "echo", "args": {}}'
 BYTES_FACT = "bytes"
 """The fact by which bidders know what a task must fetch."""
 

@@ -151,7 +151,7 @@ def flags(*, timeout_s: float = TIMEOUT_S, many: bool = True) -> Callable[[F], F
             "--wait-for-node/--no-wait-for-node",
             "waits",
             default=False,
-            help="If no node can run it, wait until one can.  [default: exit 3]",
+            help="If no node can run it, wait until one can.  [default: it ends as unplaced]",
         ),
     ]
     if many:

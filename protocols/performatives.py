@@ -106,7 +106,6 @@ class Decline(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 Tasks: TypeAlias = Annotated[tuple[Task, ...], Meta(min_length=1, max_length=TASKS_PER_CALL_MAX)]
-TaskIds: TypeAlias = Annotated[tuple[TaskId, ...], Meta(min_length=1, max_length=TASKS_PER_CALL_MAX)]
 Bids: TypeAlias = Annotated[tuple[Bid, ...], Meta(max_length=TASKS_PER_CALL_MAX)]
 Declines: TypeAlias = Annotated[tuple[Decline, ...], Meta(max_length=TASKS_PER_CALL_MAX)]
 

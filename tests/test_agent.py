@@ -200,12 +200,15 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert fingerprint(1) != fingerprint(2)
 
 
-def test_a_kind_that_nobody_offers_is_told_at_once() -> None:
-    fleet = Fleet(SPEEDS, {"n1": [Task("t", "pkg.mod:func")]})
+@pytest.mark.parametrize(
+    ("kind", "told"), [("pkg.mod:func", "pkg.mod:func"), ("command", "command (`parley up --allow command` does)")]
+)
+def test_a_kind_that_nobody_offers_is_told_at_once(kind: str, told: str) -> None:
+    fleet = Fleet(SPEEDS, {"n1": [Task("t", kind)]})
     fleet.run(30.0)
     [outcome] = fleet.clients["n1"].outcomes
     assert outcome.state is State.UNPLACED
-    assert outcome.error == "0/4 nodes can run this: 4 do not offer the kind pkg.mod:func"
+    assert outcome.error == f"0/4 nodes can run this: 4 do not offer the kind {told}"
     assert fleet.wire.now < START_S + 0.1
 
 

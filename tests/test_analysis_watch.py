@@ -16,6 +16,7 @@ from local_fleets import PARLEY, agent, at_home
 
 from parley.launch.analysis.watch import Scene, scenes
 from parley.launch.problems import AgentUnreachable
+from parley.launch.tables import nodes_table
 from parley.protocols.core import State
 from parley.protocols.requests import NodeLine, TaskLine
 from parley.protocols.swim_words import Presence, Status
@@ -32,6 +33,16 @@ def task(name: str, state: State, on: str | None = None, epoch: int = 0, reason:
 
 def text(scene: Scene, width: int = 100, height: int | None = None) -> list[str]:
     return ["".join(words for words, _ in row).rstrip() for row in scene.lines(width, height)]
+
+
+def test_the_table_of_nodes_tells_nothing_of_the_work_of_those_that_are_gone() -> None:
+    gone = [node(state, state, running=1, queued_s=2.0, lag_s=0.5) for state in (Presence.DEAD, Presence.LEFT)]
+    shown = nodes_table([node("n1", running=1, queued_s=2.0, lag_s=0.5), *gone]).splitlines()
+    assert [line.split() for line in shown[1:]] == [
+        ["n1", "alive", "2", "2", "1", "2.00", "s", "500", "ms", "tcp://n1:1"],
+        ["dead", "dead", "2", "2", "tcp://dead:1"],
+        ["left", "left", "2", "2", "tcp://left:1"],
+    ]
 
 
 def test_a_frame_shows_nodes_load_what_waits_and_the_last_awards() -> None:

@@ -45,7 +45,9 @@ def test_the_nearest_bidders_are_told_what_they_lacked() -> None:
         "n4 would have won had it run it in less than 800 ms, not 1.50 s",
         "n3 would have won by 200 ms with its model loaded (load_model 2.10 s)",
     ]
-    assert told("contract-net", [BIDS[0], BIDS[4]]) == ["n5 was 5.00 s behind, more than any one term of its bid"]
+    assert told("contract-net", [BIDS[0], BIDS[4]]) == [
+        "no single term would have won it for n5, which was 5.00 s behind"
+    ]
     assert told("contract-net", BIDS[:1]) == []
 
 

@@ -60,7 +60,7 @@ def test_check_says_what_is_wrong_and_ends_with_2(tmp_path: Path) -> None:
         "~/config/parley/config.toml: nothing is wrong",
         "./parley.toml: there is no setting up.slotz: did you mean up.slots?",
         './parley.toml: up.speed must be a number, not the text "fast"',
-        "PARLEY_UP_SLOTS: 'none' is not a valid integer range",
+        "PARLEY_UP_SLOTS: 'none' is no whole number",
     ]
     assert checked.stderr == "parley: 3 settings are wrong\n"
     told = json.loads(run(tmp_path, "config", "check", "--json").stdout)

@@ -164,7 +164,16 @@ def test_every_page_with_python_is_run_somewhere() -> None:
     assert with_python <= {*PAGES, *ELSEWHERE}
 
 
+def anchors(page: Path) -> set[str]:
+    """What its headings are called in links, as GitHub does it."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
 def test_links_lead_somewhere() -> None:
-    for page in DOCS.glob("*.md"):
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (DOCS / link).exists(), f"{page.name}: {link}"
+    for page in [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md")]:
+        for link, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
+            to = page.parent / link if link else page
+            assert to.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in anchors(to), f"{page.name}: {link}#{anchor}"

@@ -22,7 +22,7 @@ it cannot be executed, 124 if it took too long. `out` and `err` are the ends of 
 
 What a command leaves running in its group ends with it: a slot is free when it says so. The command finds in its
 environment, beside the agent's own: PARLEY_TASK and PARLEY_EPOCH (a key and a fencing token for what it does outside),
-then what the agent sets (`env`), then what the task sets.
+a member of a gang its seat (seats.py), then what the agent sets (`env`), then what the task sets.
 
 Unequal nodes on one machine: after c CPU-seconds of command, the attempt lasts c·(fastest/speed − 1) more.
 

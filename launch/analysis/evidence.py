@@ -151,7 +151,7 @@ class Evidence:
         self._incomparable[what] += 1
 
     def notes(self) -> list[str]:
-        return [f"{count:,} {what}" for what, count in sorted(self._incomparable.items())]
+        return [f"{what} ({count:,} in all)" for what, count in sorted(self._incomparable.items())]
 
 
 def _plain(value: object) -> Logged:

@@ -81,7 +81,7 @@ def _cheaper(loser: BidLine, won: BidLine) -> Change:
     node, behind = loser.node, loser.cost - won.cost
     alone = [(name, seconds) for name, seconds in loser.terms.items() if seconds > behind]
     if not alone:
-        text = f"{node} was {duration(behind)} behind, more than any one term of its bid"
+        text = f"no single term would have won it for {node}, which was {duration(behind)} behind"
         return Change(node, None, loser.cost, won.cost, None, text)
     name, seconds = min(alone, key=lambda term: (term[0] == "run", -term[1]))
     by = seconds - behind

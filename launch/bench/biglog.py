@@ -30,7 +30,6 @@ from ..submission import CROCKFORD
 
 LOOK_S = 0.01
 LIMITS_S = {"why": 3.0, "tasks": 3.0, "report": 30.0, "verify": None}
-MEMORY_MAX_MB = 1000.0
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -37,7 +37,6 @@ COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 PROMPT_S = 0.0005
 GENERATED_S = 0.020
 SPEEDS = (1.0,) * 4 + (2.0,) * 4 + (4.0,) * 4 + (8.0,) * 4
-LOAD = 0.7
 CYCLE = (1.0, 2.0, 4.0, 8.0)
 VIEW = 16
 GENERATED = re.compile(r"arrivals:(\d{1,6})x(\d{1,6})(?::(\d{1,9}))?")

@@ -54,7 +54,7 @@ def submit(
         run(submit_file(agents, path, terms, until_ended, form))
         return
     if kind is None:
-        raise click.MissingParameter(param_hint="'KIND'", param_type="argument")
+        raise Problem("hand in what? Name a KIND, or say --file with a task a line", Exit.USAGE)
     follow = Follow.RESULT if until_ended else Follow.NOTHING
     submission = terms.submission(kind, desk.parse(arguments if arguments is not None else "{}"), follow)
     run(submit_one(agents, submission, until_ended, form))

@@ -162,7 +162,13 @@ def _odd(ctx: click.Context, param: click.Parameter, value: int) -> int:
     help="Ask so many nodes about a task, those that should be best and now and then another. 0: all.",
 )
 @_flag("--folder", type=click.Path(path_type=Path), help="For its log.  [default: ~/.local/state/parley/NAME]")
-@_flag("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
+@_flag(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning"]),
+    default="info",
+    show_default=True,
+    help="Its log has events of this level and above.",
+)
 @_flag(
     "--holders",
     type=click.IntRange(1, HOLDERS_MAX),

@@ -4,7 +4,7 @@ A digit stays the same digit when it is nudged, so a few hundred pictures teach 
 D. Steinkraus, J. Platt, Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis, 2003).
 Each picture is looked at through its own affine map about the centre, with bilinear interpolation; outside is blank.
 
-Invariant: no shift and no turn give the same pictures back; ink stays between 0 and the most there was.
+Invariant: where shift and turn are 0 the pictures come back as they were; ink stays between 0 and the most there was.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@
 `submit` is no coroutine: the task is handed in at once, and what it answers is an `asyncio.Future`. So `gather`,
 `wait`, `wait_for` and `timeout` take it, and cancelling it, by any of them, stops the work.
 
-Invariant: every future ends, with AgentUnreachable when the agent is lost. When `async with` is left, all that was
-submitted has ended, and of a fleet no process is left.
+Invariant: every future ends, with AgentUnreachable when no agent of the fleet answers any more. When `async with` is
+left, all that was submitted has ended, and of a fleet no process is left.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@
 A future is a real one of `concurrent.futures`: `wait`, `as_completed`, callbacks and `asyncio.wrap_future` take it. The
 difference: it may be cancelled while its work runs, since the work can be stopped.
 
-Invariant: every future ends. When the agent is lost, with AgentUnreachable; what is submitted afterwards goes to
-another agent, if there is one. No more than UNTAKEN_MAX submissions wait to be taken by the agent: a thread that
-submits more waits.
+Invariant: every future ends. When the agent dies, the connection goes over to another one of the fleet; when none
+answers, what is under way ends with AgentUnreachable, and what is submitted afterwards tries all addresses again. No
+more than UNTAKEN_MAX submissions wait to be taken by the agent: a thread that submits more waits.
 """
 
 from __future__ import annotations

@@ -407,16 +407,16 @@ class Node:
             if kind is Record:
                 self._records.append(effect)  # type: ignore[arg-type]
             elif kind is Send:
-                links.send(effect.to, effect.message, now)  # type: ignore[attr-defined]
+                links.send(effect.to, effect.message)  # type: ignore[attr-defined]
             elif kind in _EVENTS:
                 log.write(effect, now, cause)  # type: ignore[arg-type]
                 if self._log_timer is None:
                     self._log_timer = self._loop.call_later(LOG_EVERY_S, self._write_log)
             else:
-                self._perform_rarer(effect, now)
+                self._perform_rarer(effect)
         self._endpoint.flush()
 
-    def _perform_rarer(self, effect: Effect, now: float) -> None:
+    def _perform_rarer(self, effect: Effect) -> None:
         match effect:
             case Run(task, epoch, payload, follow, seat):
                 env = environment(seat, self._agent.address_of)
@@ -424,7 +424,7 @@ class Node:
             case Datagram(to, message):
                 self._links.datagram(to, message)
             case Publish(message):
-                self._links.publish(message, now)
+                self._links.publish(message)
             case Resume(task_id, epoch, size):
                 self._workshop.resume(task_id, epoch, size)
             case Stop(task_id, epoch):

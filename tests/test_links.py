@@ -42,9 +42,9 @@ def calm_pair() -> tuple[Links, Links]:
     """Two nodes that have talked for a while, at time 0, and have lost nothing."""
     a, b = pair()
     for number in range(EARLY):
-        a.send("b", Say(number), 0.0)
+        a.send("b", Say(number))
         hear(b, frames(a))
-        b.send("a", Say(number), 0.0)
+        b.send("a", Say(number))
         hear(a, frames(b))
     hear(b, frames(a, 0.1), 0.1)
     assert (frames(a, 0.2), frames(b, 0.2)) == ([], [])
@@ -98,7 +98,7 @@ def test_clock_does_not_believe_the_far_future() -> None:
 def test_messages_of_one_turn_share_a_packet() -> None:
     a, b = pair()
     for number in range(3):
-        a.send("b", Say(number), 0.0)
+        a.send("b", Say(number))
     [(route, frame)] = a.flush(0.0)
     assert route == "to b"
     received = b.receive(frame, "in", 0.0)
@@ -110,7 +110,7 @@ def test_large_messages_have_packets_of_their_own() -> None:
     a, b = pair()
     said = [Carry(bytes([i]) * 600_000) for i in range(3)]
     for message in said:
-        a.send("b", message, 0.0)
+        a.send("b", message)
     sent = frames(a)
     assert len(sent) == 3
     assert hear(b, sent) == said
@@ -118,9 +118,9 @@ def test_large_messages_have_packets_of_their_own() -> None:
 
 def test_acknowledgement_rides_on_the_answer() -> None:
     a, b = pair()
-    a.send("b", Say(1), 0.0)
+    a.send("b", Say(1))
     hear(b, frames(a))
-    b.send("a", Say(2), 0.01)
+    b.send("a", Say(2))
     [answer] = frames(b, 0.01)
     assert CODEC.decode_packet(answer).ack == 1
     hear(a, [answer], 0.02)
@@ -133,7 +133,7 @@ def test_acknowledgement_is_sent_bare_when_there_is_no_answer(
     made: Callable[[], tuple[Links, Links]], after_s: float
 ) -> None:
     a, b = made()
-    a.send("b", Say(1), 1.0)
+    a.send("b", Say(1))
     [packet] = sent = packets(a, 1.0)
     hear(b, [CODEC.encode(packet) for packet in sent], 1.0)
     assert b.deadline == 1.0 + after_s
@@ -145,7 +145,7 @@ def test_acknowledgement_is_sent_bare_when_there_is_no_answer(
 def test_a_stream_without_answers_is_acknowledged_before_the_delay() -> None:
     a, b = pair()
     for number in range(ACK_PACKETS_MAX):
-        a.send("b", Say(number), 0.0)
+        a.send("b", Say(number))
         hear(b, frames(a))
     [bare] = packets(b)
     assert bare.ack == ACK_PACKETS_MAX
@@ -164,14 +164,14 @@ def repeated(links: Links, begun: float, times: int) -> list[float]:
 
 def test_loss_is_repeated_with_the_same_bytes_less_and_less_often() -> None:
     a, _ = calm_pair()
-    a.send("b", Say(1), 1.0)
+    a.send("b", Say(1))
     assert repeated(a, 1.0, 6) == [0.5, 1.0, 2.0, 2.0, 2.0, 2.0]
     assert a.counters.repeats == 6
 
 
 def test_where_nothing_is_known_yet_it_is_repeated_soon_and_for_a_while_at_that_pace() -> None:
     a, _ = pair()
-    a.send("b", Say(1), 0.0)
+    a.send("b", Say(1))
     first = 5.0 * FIRST_S
     gaps = repeated(a, 0.0, LINEAR + 6)
     assert gaps[: LINEAR + 1] == [first] * (LINEAR + 1)
@@ -182,7 +182,7 @@ def test_a_hole_is_told_and_closed_long_before_a_repeat_would_be_due() -> None:
     a, b = calm_pair()
     sent = []
     for number in range(3):
-        a.send("b", Say(number), 1.0)
+        a.send("b", Say(number))
         sent += frames(a, 1.0)
     assert hear(b, sent[1:], 1.001) == []
     assert b.deadline == 1.001 + GAP_S
@@ -197,7 +197,7 @@ def test_a_hole_is_told_again_for_what_tells_of_it_may_be_lost_too_and_not_for_e
     a, b = calm_pair()
     sent = []
     for number in range(2):
-        a.send("b", Say(number), 1.0)
+        a.send("b", Say(number))
         sent += frames(a, 1.0)
     hear(b, sent[1:], 1.0)
     told = 0
@@ -209,16 +209,16 @@ def test_a_hole_is_told_again_for_what_tells_of_it_may_be_lost_too_and_not_for_e
 def test_what_went_again_by_a_way_known_only_now_is_no_loss() -> None:
     """Both copies come, and the peer says twice what it has: no bulletin is doubled for that."""
     a, b = pair()
-    a.send("b", Say(1), 0.0)
+    a.send("b", Say(1))
     first = frames(a)
     a.connect("b", 1, "other way to b", 0.0)
     again = frames(a)
     assert again == first
-    a.send("b", Say(2), 0.001)
+    a.send("b", Say(2))
     second = frames(a, 0.001)
     assert hear(b, [*first, *second], 0.001) == [Say(1), Say(2)]
     hear(a, frames(b, 0.001 + QUICK_S), 0.01)
-    a.send("b", Say(3), 0.01)
+    a.send("b", Say(3))
     third = frames(a, 0.01)
     assert hear(b, again, 0.01) == []
     echo = frames(b, 0.01)
@@ -227,7 +227,7 @@ def test_what_went_again_by_a_way_known_only_now_is_no_loss() -> None:
     assert frames(a, 0.04) == []
     hear(a, frames(b, 0.04), 0.04)
     hear(b, third, 0.04)
-    a.publish(Say(0), 0.05)
+    a.publish(Say(0))
     published = []
     while a.deadline is not None and a.deadline < 100.0:
         published += [frame for route, frame in a.flush(max(a.deadline, 0.05)) if route is None]
@@ -239,7 +239,7 @@ def test_a_packet_that_was_only_overtaken_is_no_hole() -> None:
     a, b = calm_pair()
     sent = []
     for number in range(2):
-        a.send("b", Say(number), 1.0)
+        a.send("b", Say(number))
         sent += frames(a, 1.0)
     assert hear(b, reversed(sent), 1.0) == [Say(0), Say(1)]
     now = b.deadline
@@ -255,7 +255,7 @@ def test_how_long_is_waited_follows_how_long_answers_take_and_grows_where_that_i
     spent = []
     for turn in range(1, 13):
         begun, before = 10.0 * turn, a.counters.repeats
-        a.send("b", Say(turn), begun)
+        a.send("b", Say(turn))
         under_way = frames(a, begun)
         while a.deadline is not None and a.deadline < begun + slow_s:
             under_way += frames(a, a.deadline)
@@ -269,7 +269,7 @@ def test_how_long_is_waited_follows_how_long_answers_take_and_grows_where_that_i
 
 def test_duplicate_is_delivered_once_and_acknowledged_again() -> None:
     a, b = pair()
-    a.send("b", Say(1), 0.0)
+    a.send("b", Say(1))
     sent = frames(a)
     assert hear(b, sent + sent) == [Say(1)]
     assert packets(b)[0].ack == 1
@@ -280,7 +280,7 @@ def test_swapped_packets_are_delivered_in_order_and_the_hole_is_told() -> None:
     a, b = pair()
     sent = []
     for number in range(4):
-        a.send("b", Say(number), 0.0)
+        a.send("b", Say(number))
         sent += frames(a)
     assert hear(b, [sent[0], sent[3], sent[2]]) == [Say(0)]
     assert packets(b, GAP_S)[0].ack == 1
@@ -291,7 +291,7 @@ def test_whoever_has_forgotten_a_stream_says_so_at_once() -> None:
     a, b = pair()
     sent = []
     for number in range(2):
-        a.send("b", Say(number), 0.0)
+        a.send("b", Say(number))
         sent += frames(a)
     assert hear(b, [sent[1]]) == []
     assert packets(b)[0].ack == 0
@@ -302,13 +302,13 @@ def test_a_full_link_drops_and_says_so() -> None:
     a = make_links("a", on_drop=drops.append)
     a.connect("b", 1, "to b", 0.0)
     for number in range(LINK_ITEMS_MAX):
-        a.send("b", Say(number), 0.0)
+        a.send("b", Say(number))
     assert (a.room("b"), drops) == (0, [])
-    a.send("b", Say(0), 0.0)
-    a.send("nobody", Say(0), 0.0)
+    a.send("b", Say(0))
+    a.send("nobody", Say(0))
     assert drops == [Drop("b", "Say", "queue"), Drop("nobody", "Say", "unknown")]
     a.flush(0.0)
-    a.send("b", Say(0), 0.0)  # what is under way counts as well
+    a.send("b", Say(0))  # what is under way counts as well
     assert a.counters.drops == {"queue": 2, "unknown": 1}
 
 
@@ -316,11 +316,11 @@ def test_a_link_is_bounded_in_bytes_and_gets_its_room_back() -> None:
     a, b = pair()
     size = 4 * 1024 * 1024 - 1024
     for _ in range(LINK_BYTES_MAX // size + 1):
-        a.send("b", Carry(bytes(size)), 0.0)
+        a.send("b", Carry(bytes(size)))
     assert a.counters.drops == {"queue": 1}
     hear(b, frames(a))
     hear(a, frames(b, 1.0), 1.0)
-    a.send("b", Carry(bytes(size)), 1.0)
+    a.send("b", Carry(bytes(size)))
     assert a.counters.drops == {"queue": 1}
 
 
@@ -331,7 +331,7 @@ def test_one_bad_item_does_not_block_the_link() -> None:
     newer = Links("a", 1, Codec([Say, News]), HybridClock(lambda: 1.0))
     newer.connect("b", 1, "to b", 0.0)
     for message in (Say(1), News(2), Say(3)):
-        newer.send("b", message, 0.0)
+        newer.send("b", message)
     b = make_links("b")
     [frame] = frames(newer)
     received = b.receive(frame, "in", 0.0)
@@ -352,8 +352,8 @@ def test_once_and_in_order_over_any_wire(seed: int, loss: float, duplication: fl
     for step in range(4000):
         now += 0.01
         if step < 60:
-            a.send("b", Say(step), now)
-            b.send("a", Say(step), now)
+            a.send("b", Say(step))
+            b.send("a", Say(step))
         for source, target in ((a, b), (b, a)):
             for frame in frames(source, now):
                 copies = 0 if draw.random() < loss else 2 if draw.random() < duplication else 1
@@ -372,7 +372,7 @@ def test_once_and_in_order_over_any_wire(seed: int, loss: float, duplication: fl
 
 def test_a_packet_is_only_heard_by_whom_it_names() -> None:
     a, _ = pair()
-    a.send("b", Say(1), 0.0)
+    a.send("b", Say(1))
     sent = frames(a)
     stranger, reborn = make_links("c"), make_links("b", 2)
     assert hear(stranger, sent) == hear(reborn, sent) == []
@@ -384,24 +384,24 @@ def test_whoever_takes_us_for_our_former_self_is_told() -> None:
     drops: list[Drop] = []
     a = make_links("a", on_drop=drops.append)
     a.connect("b", 1, "to b", 0.0)
-    a.send("b", Say(1), 0.0)
+    a.send("b", Say(1))
     reborn = make_links("b", 2)
     hear(reborn, frames(a))
     hear(a, frames(reborn), 0.1, route="to b")
     assert drops == [Drop("b", "Say", "reborn")]
-    a.send("b", Say(2), 0.2)
+    a.send("b", Say(2))
     assert settle(a, reborn, 0.2)[1] == [Say(2)]
 
 
 def test_a_higher_life_begins_anew_and_a_lower_one_is_ignored() -> None:
     a, b = pair()
-    b.send("a", Say(1), 0.0)
+    b.send("a", Say(1))
     assert settle(a, b, 0.0)[0] == [Say(1)]
-    b.send("a", Say(2), 0.0)
+    b.send("a", Say(2))
     late = frames(b)
     reborn = make_links("b", 2)
     reborn.connect("a", 1, "to a", 0.0)
-    reborn.send("a", Say(3), 0.0)
+    reborn.send("a", Say(3))
     assert hear(a, frames(reborn), 0.0) == [Say(3)]
     assert hear(a, late, 0.0) == []
     assert a.counters.drops == {"stale": 1}
@@ -421,7 +421,7 @@ def test_nobody_may_bear_my_name() -> None:
 def test_an_address_is_asked_for_its_name_before_it_is_told_anything() -> None:
     client, agent = make_links("c"), make_links("a")
     client.open("@there", "to there", 0.0)
-    client.send("@there", Say(1), 0.0)
+    client.send("@there", Say(1))
     [question] = frames(client)
     assert CODEC.decode_packet(question).receiver == ""
     assert hear(agent, [question], route="from c") == []
@@ -432,12 +432,12 @@ def test_an_address_is_asked_for_its_name_before_it_is_told_anything() -> None:
     assert client.name("@there") == "a"
     [(_, first)] = client.flush(0.0)
     assert hear(agent, [first], route="from c") == [Say(1)]
-    agent.send("c", Say(2), 0.0)
+    agent.send("c", Say(2))
     [(route, answer)] = agent.flush(0.0)
     assert route == "from c"
     assert hear(client, [answer], route="to there") == [Say(2)]
     for name in ("@there", "a"):
-        client.send(name, Say(3), 0.0)
+        client.send(name, Say(3))
     assert hear(agent, frames(client)) == [Say(3), Say(3)]
 
 
@@ -458,8 +458,8 @@ def test_a_question_without_an_answer_is_asked_again() -> None:
 def test_an_alias_of_a_peer_that_is_known_already_joins_its_link() -> None:
     a, b = pair()
     a.open("@b", "other way to b", 0.0)
-    a.send("@b", Say(1), 0.0)
-    a.send("b", Say(0), 0.0)
+    a.send("@b", Say(1))
+    a.send("b", Say(0))
     questions = frames(a)
     at_b = hear(b, questions, route="from a")
     for route, frame in b.flush(0.0):
@@ -471,26 +471,26 @@ def test_a_client_is_answered_on_the_way_it_came_last() -> None:
     client, agent = make_links("c"), make_links("a")
     client.connect("a", 1, "to a", 0.0)
     for way in ("first way", "second way"):
-        client.send("a", Say(1), 0.0)
+        client.send("a", Say(1))
         hear(agent, frames(client), route=way)
-        agent.send("c", Say(2), 0.0)
+        agent.send("c", Say(2))
         assert [route for route, _ in agent.flush(0.0)] == [way]
 
 
 def test_a_forgotten_link_is_numbered_anew_from_either_side() -> None:
     for forgets_first in (True, False):
         a, b = pair()
-        a.send("b", Say(1), 0.0)
-        b.send("a", Say(1), 0.0)
+        a.send("b", Say(1))
+        b.send("a", Say(1))
         settle(a, b, 0.0)
         settle(a, b, ACK_DELAY_S)
         b.close("a")
         b.connect("a", 1, "to a", 1.0)
         speaker = b if forgets_first else a
-        speaker.send("a" if forgets_first else "b", Say(2), 1.0)
+        speaker.send("a" if forgets_first else "b", Say(2))
         heard = [message for side in settle(a, b, 1.0) for message in side]
-        a.send("b", Say(3), 2.0)
-        b.send("a", Say(3), 2.0)
+        a.send("b", Say(3))
+        b.send("a", Say(3))
         heard += [message for side in settle(a, b, 2.0) for message in side]
         assert heard == [Say(2), Say(3), Say(3)]
 
@@ -498,9 +498,9 @@ def test_a_forgotten_link_is_numbered_anew_from_either_side() -> None:
 def test_a_client_that_vanished_is_forgotten() -> None:
     client, agent = make_links("c"), make_links("a")
     client.connect("a", 1, "to a", 0.0)
-    client.send("a", Say(1), 0.0)
+    client.send("a", Say(1))
     hear(agent, frames(client))
-    agent.send("c", Say(2), 0.0)
+    agent.send("c", Say(2))
     now = 0.0
     while agent.deadline is not None and now < 100.0:
         now = agent.deadline
@@ -526,9 +526,9 @@ def test_closing_forgets_what_waits() -> None:
     drops: list[Drop] = []
     a = make_links("a", on_drop=drops.append)
     a.connect("b", 1, "to b", 0.0)
-    a.send("b", Say(1), 0.0)
+    a.send("b", Say(1))
     a.flush(0.0)
-    a.send("b", Say(2), 0.0)
+    a.send("b", Say(2))
     a.close("b")
     assert drops == [Drop("b", "Say", "closed")] * 2
     assert (a.flush(9.0), a.deadline, a.knows("b")) == ([], None, None)
@@ -536,7 +536,7 @@ def test_closing_forgets_what_waits() -> None:
 
 def test_nonsense_leaves_the_state_as_it_was() -> None:
     a, b = pair()
-    a.send("b", Say(1), 0.0)
+    a.send("b", Say(1))
     [frame] = frames(a)
     for nonsense in (b"", b"\xff" * 9, frame[:-1], b"GET / HTTP/1.1\r\n\r\n"):
         with pytest.raises(PeerError):
@@ -551,7 +551,7 @@ def test_nonsense_leaves_the_state_as_it_was() -> None:
 def bulletins(publisher: Links, count: int) -> list[bytes]:
     sent = []
     for _ in range(count):
-        publisher.publish(Say(publisher.published + 1), 0.0)
+        publisher.publish(Say(publisher.published + 1))
         [(route, frame)] = publisher.flush(0.0)
         assert route is None
         sent.append(frame)
@@ -576,7 +576,7 @@ def ping(publisher: Links, now: float) -> list[bytes]:
 def test_publications_of_one_turn_share_a_bulletin() -> None:
     a, b = pair()
     for number in range(3):
-        a.publish(Say(number), 0.0)
+        a.publish(Say(number))
     [(route, frame)] = a.flush(0.0)
     deliveries = b.receive(frame, route, 0.0).deliveries
     assert [(message, str(cause)) for _, message, cause in deliveries] == [(Say(i), f"a:!1.{i}") for i in range(3)]
@@ -597,16 +597,16 @@ def test_on_a_wire_that_loses_much_bulletins_come_again_unasked() -> None:
     for node in ("b", "c"):
         a.connect(node, 1, f"to {node}", 0.0)
     b.connect("a", 1, "to a", 0.0)
-    a.publish(Say(0), 0.0)
+    a.publish(Say(0))
     once = [frame for route, frame in a.flush(0.0) if route is None]
     assert (len(once), a.flush(1.0)) == (1, [])
     for number, now in enumerate((1.0, 2.0), 1):  # two are lost, and come when they are repeated
-        a.send("b", Say(number), now)
+        a.send("b", Say(number))
         a.flush(now)
         assert a.deadline is not None
         assert hear(b, frames(a, a.deadline), a.deadline) == [Say(number)]
         hear(a, frames(b, now + 1.0), now + 1.0)
-    a.publish(Say(3), 4.0)
+    a.publish(Say(3))
     published = []
     while a.deadline is not None and a.deadline < 100.0:
         published += [frame for route, frame in a.flush(max(a.deadline, 4.0)) if route is None]
@@ -670,7 +670,7 @@ def test_far_jumps_cost_nothing() -> None:
 def test_it_is_settled_when_all_has_been_heard() -> None:
     a, b = pair()
     assert a.settled
-    a.send("b", Say(1), 0.0)
+    a.send("b", Say(1))
     assert not a.settled
     assert hear(b, frames(a)) == [Say(1)]
     assert not a.settled
@@ -683,7 +683,7 @@ def test_it_is_settled_when_all_has_been_heard() -> None:
 
 def test_a_datagram_waits_for_nothing_and_is_not_repeated() -> None:
     a, b = pair()
-    a.send("b", Say(1), 0.0)
+    a.send("b", Say(1))
     [lost] = frames(a)
     a.datagram("b", Say(2))
     [sent] = frames(a)
@@ -695,13 +695,13 @@ def test_a_datagram_waits_for_nothing_and_is_not_repeated() -> None:
 def test_what_a_datagram_brings_of_numbers_is_heeded() -> None:
     """It acknowledges, as every packet does, and begins no stream anew."""
     a, b = pair()
-    a.send("b", Say(1), 0.0)
+    a.send("b", Say(1))
     [packet] = frames(a)
     b.receive(packet, "to a", 0.0)
     b.datagram("a", Say(2))
     a.receive(frames(b)[0], "to b", 0.0)
     assert a.settled
-    a.send("b", Say(3), 0.0)
+    a.send("b", Say(3))
     assert [message for _, message, _ in b.receive(frames(a)[0], "to a", 0.0).deliveries] == [Say(3)]
 
 

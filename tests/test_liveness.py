@@ -67,7 +67,7 @@ def test_l1_where_all_stands_still() -> None:
     rest = rest_of(world)
     rest.unfinished(["other"], [], True)
     world.fleet.run(until=world.fleet.now + STILL_S + 1.0)
-    with pytest.raises(Violation, match="L1: other has not ended, and for 8 s nobody has worked at anything"):
+    with pytest.raises(Violation, match=f"L1: other has not ended, and for {STILL_S + 1.0:g} s nobody has worked at anything"):
         rest.unfinished(["other"], [], True)
     world.invariants._running["n2"]["other", 1] = Run(TASK.task, 1, b"")
     world.invariants.promises.answers["n2", "other", 1] = epoch = Epoch(0, "n1#1", 1)
@@ -91,7 +91,7 @@ def test_g1() -> None:
     world = ended(TASK)
     world.fleet.run(until=world.fleet.now + 0.1)  # what was said last is acknowledged
     for _ in range(QUEUED_MAX + 100):
-        world.fleet.links("n1").send("n2", Ping(1), world.fleet.now)
+        world.fleet.links("n1").send("n2", Ping(1))
     with pytest.raises(Violation, match="G1: 200 messages of n1 wait for one peer"):
         rest_of(world).look()
     assert "G1: 200 messages of n1 wait for n2" in str(rest_of(world).unfinished([], [], True))

@@ -107,7 +107,7 @@ def test_a_hundred_thousand_messages_in_order_through_loss_and_duplication() -> 
     said = 0
     while len(listener.heard) < 100_000:
         for _ in range(min(a.room("b"), 100_000 - said, 50)):
-            a.send("b", Say(said), fleet.now)
+            a.send("b", Say(said))
             said += 1
         fleet.tell("a", Say(0), "a")  # ends a turn: what is queued leaves
         fleet.run(until=fleet.now + 0.01)
@@ -181,7 +181,7 @@ def test_the_killed_are_told_nothing_and_say_nothing() -> None:
     fleet.run(until=0.55)
     heard = len(peer.heard)
     fleet.kill("n1")
-    fleet.links("n2").send("n1", Say(1), fleet.now)
+    fleet.links("n2").send("n1", Say(1))
     fleet.tell("n2", Say(0), "n2")
     fleet.tell("n1", Say(0), "n1")
     fleet.run(until=5.0)

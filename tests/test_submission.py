@@ -98,7 +98,7 @@ def test_what_is_taken_can_be_said() -> None:
     there.connect("here", 1, "route", 0.0)
     submits = longest.submits()
     for submit in submits:
-        here.send("there", submit, 0.0)
+        here.send("there", submit)
     heard = [told for _, frame in here.flush(0.0) for told in there.receive(frame, "route", 0.0).deliveries]
     assert [message for _, message, _ in heard] == submits[: len(heard)]
     assert heard

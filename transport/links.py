@@ -267,7 +267,7 @@ class Links:
 
     # --- outwards ------------------------------------------------------------------------------------------------
 
-    def send(self, to: NodeId, message: Message, now: float) -> None:
+    def send(self, to: NodeId, message: Message) -> None:
         """Queue a message for the next flush."""
         link = self._links.get(to)
         if link is None:
@@ -303,7 +303,7 @@ class Links:
         else:
             self._drop(unnamed.alias, type(message).__name__, "queue")
 
-    def publish(self, message: Message, now: float) -> None:
+    def publish(self, message: Message) -> None:
         """Queue a publication for the next flush."""
         item = self._codec.encode_message(message)
         size = len(item[1])
@@ -521,7 +521,7 @@ class Links:
                     link.route = route
                     link.pinned = True
                 for message in unnamed.queue:
-                    self.send(alias, message, link.heard_at)
+                    self.send(alias, message)
 
     def _receive_bulletin(self, bulletin: Bulletin, received: Received, now: float) -> None:
         sender = bulletin.sender
@@ -588,7 +588,7 @@ class Links:
             if (link := self._links.get(sender)) is not None:
                 self._lost(link, now)
             for frame in self._published.between(message.first, message.last):
-                self.send(sender, Missed(frame), now)
+                self.send(sender, Missed(frame))
             return
         bulletin = self._codec.decode_bulletin(message.frame)
         if bulletin.sender != sender:
@@ -635,7 +635,7 @@ class Links:
             if heard.pull_at > now:
                 self._due = min(self._due, heard.pull_at)
             elif (pull := heard.missing()) is not None:
-                self.send(node, pull, now)
+                self.send(node, pull)
 
     def _wake_link(self, link: Link, now: float) -> float:
         """Do what is due on one link; when its next timer runs out (infinity: it has none)."""

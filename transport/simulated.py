@@ -456,7 +456,7 @@ class SimulatedFleet:
                 links.datagram(effect.to, effect.message)  # type: ignore[attr-defined]
             elif kind is Send:
                 self._witness.said(self.now, node.id, effect.message)  # type: ignore[attr-defined]
-                links.send(effect.to, effect.message, node.local)  # type: ignore[attr-defined]
+                links.send(effect.to, effect.message)  # type: ignore[attr-defined]
             elif kind is Record and node.recorder is not None:
                 self._witness.recorded(self.now, node.id, effect)  # type: ignore[arg-type]
                 records.append(effect)  # type: ignore[arg-type]
@@ -471,7 +471,7 @@ class SimulatedFleet:
     def _perform_rare(self, node: _Node, effect: Effect) -> None:
         match effect:
             case Publish(message):
-                node.links.publish(message, node.local)
+                node.links.publish(message)
             case Run():
                 self._run(node, effect)
             case Stop(task, epoch):

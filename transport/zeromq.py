@@ -235,7 +235,7 @@ class Endpoint:
 
     def send(self, to: NodeId, message: Message) -> None:
         """What fills a packet leaves at once: who says much in one turn has it heard meanwhile."""
-        self.links.send(to, message, self._loop.time())
+        self.links.send(to, message)
         self._unsent += 1
         if self._unsent >= UNSENT_MAX:
             self._flush()
@@ -245,7 +245,7 @@ class Endpoint:
     def publish(self, message: Message) -> None:
         if self._everyone is None:
             raise ProtocolError("an endpoint that is not bound has nobody to publish to")
-        self.links.publish(message, self._loop.time())
+        self.links.publish(message)
         self.flush()
 
     def flush(self) -> None:

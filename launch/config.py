@@ -40,6 +40,8 @@ ENVIRONMENT = "PARLEY_"
 HTTP_KEY = "PARLEY_HTTP_KEY"
 NO_SETTINGS = frozenset({HTTP_KEY, "PARLEY_TASK", "PARLEY_EPOCH", *NAMES})
 """Variables that are no settings: a secret, which stands in no file, and what a task finds in its environment."""
+OF_TESTS = frozenset({"PARLEY_DATA", "PARLEY_LONG", "PARLEY_WRITE_TRANSCRIPTS"})
+"""Whoever works on Parley may have set these."""
 NEVER_SET = frozenset({"as_json", "help"})
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]
@@ -306,7 +308,7 @@ def check_environment() -> list[Fault]:
     known = {str(option.envvar): option for option in flags().values()}
     faults = []
     for name in sorted(name for name in os.environ if name.startswith(ENVIRONMENT)):
-        if name in NO_SETTINGS:
+        if name in NO_SETTINGS | OF_TESTS:
             continue
         option = known.get(name)
         if option is None:

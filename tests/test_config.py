@@ -213,7 +213,7 @@ def test_the_file_of_ones_own_is_named_as_people_write_it(place: Path) -> None:
 
 
 def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PARLEY_HTTP_KEY", "PARLEY_TASK", "PARLEY_EPOCH"):
+    for name in ("PARLEY_HTTP_KEY", "PARLEY_TASK", "PARLEY_EPOCH", "PARLEY_DATA"):
         monkeypatch.setenv(name, "x")
     assert config.check_environment() == []
     monkeypatch.setenv("PARLEY_UP_SLOTZ", "1")

@@ -105,7 +105,7 @@ class _Trace:
         try:
             self._file = path.open("w", encoding="utf-8")
         except OSError as error:
-            raise self._problem(error) from None
+            raise self._problem(error, Exit.USAGE) from None
 
     def __enter__(self) -> Self:
         return self
@@ -130,9 +130,9 @@ class _Trace:
         if self._error is not None:
             raise self._problem(self._error)
 
-    def _problem(self, error: OSError) -> Problem:
+    def _problem(self, error: OSError, code: Exit = Exit.FAILURE) -> Problem:
         why = (error.strerror or "").lower()
-        return Problem(f"{self._path} cannot be written: {why}; choose another file")
+        return Problem(f"{self._path} cannot be written: {why}; choose another file", code)
 
 
 def told(total: Sum) -> str:

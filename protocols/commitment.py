@@ -253,17 +253,8 @@ class Commitment:
     def sight(self, name: str) -> list[Sighting]:
         """What this holder knows of a task: its id, the beginning of it, or its label."""
         holder = self.holder
-        if name in holder.registers or holder.choice(name) is not None:
-            tasks = [name]
-        else:
-            tasks = [
-                task
-                for task, register in holder.registers.items()
-                if task.startswith(name) or register.spec.label == name
-            ]
-            tasks += holder.kept.named(name)
         sightings: list[Sighting] = []
-        for task in tasks:
+        for task in holder.named(name):
             choice, register = holder.choice(task), holder.registers.get(task)
             if choice is not None and choice.outcome is not None:
                 sightings.append(ended(task, *holder.kind(task), choice.outcome))

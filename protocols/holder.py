@@ -50,6 +50,7 @@ from .commitment_words import (
 )
 from .core import NodeId, Outcome, TaskId
 from .kept import Kept
+from .names import Names
 from .proposer import Ears, Proposer, Say, Tell
 from .register import Register
 from .timers import Timers, earliest
@@ -98,6 +99,7 @@ class Holder:
         self._cares = cares
         self._orphaned = orphaned
         self.registers: dict[TaskId, Register] = {}
+        self._names = Names()  # of those
         self.kept = Kept(node, living, dead, say, write, erase)
         self._owned: dict[Owner, set[TaskId]] = {}  # undecided, by who stands by them
         self._owner_of: dict[TaskId, Owner] = {}
@@ -115,6 +117,7 @@ class Holder:
                 case RegisterEntry(task):
                     register = Register.restored(specs[task].spec, specs[task].move, entry)
                     self.registers[task] = register
+                    self._names.add(task, register.spec.label)
                     if register.decided:
                         self._teach.set(task, now + TEACH_S * self._chance.random())
                     else:
@@ -135,6 +138,12 @@ class Holder:
             return kept.kind, kept.label
         spec = self.registers[task].spec
         return spec.task.kind, spec.label
+
+    def named(self, name: str) -> list[TaskId]:
+        """What this holder knows by this name: an id, the beginning of ids, or a label."""
+        if name in self.registers or self.kept.get(name) is not None:
+            return [name]
+        return [*self._names.named(name), *self.kept.named(name)]
 
     @property
     def undecided(self) -> list[TaskId]:
@@ -251,6 +260,7 @@ class Holder:
                 self._teach.cancel(task)
                 askers = register.askers
             register = self.registers[task] = Register(hold.spec, hold.move, hold.epoch)
+            self._names.add(task, hold.spec.label)
             register.askers = askers
             if hold.started:
                 register.started = hold.epoch
@@ -362,6 +372,7 @@ class Holder:
         self._disown(register)
         self._teach.cancel(task)
         del self.registers[task]
+        self._names.discard(task, register.spec.label)
         self._erase(SpecEntry, task)
         self._erase(RegisterEntry, task)
 

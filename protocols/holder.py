@@ -7,6 +7,7 @@
              winner ---Renewal> | it works at it: the task is seen to
                X dies         | silence for lease (1 + random), or the membership's verdict
                               |--- orphaned -> the opener of this node: Prepare a later epoch
+      | <----------- Fence --- | that was promised: whose epoch counts no more need not find out by an award
 
 Source: Gray and Cheriton 1989 (leases). The registers of one owner share one timer, since one word tells that it lives;
 only an orphan has a timer of its own.
@@ -29,6 +30,7 @@ from .commitment_words import (
     Commit,
     Decided,
     Entry,
+    Fence,
     Gone,
     Hold,
     Keep,
@@ -46,6 +48,7 @@ from .commitment_words import (
     TombEntry,
     Unheld,
     Watching,
+    Why,
     Word,
 )
 from .core import NodeId, Outcome, TaskId
@@ -194,7 +197,10 @@ class Holder:
         register = self._at(word, sender)
         if register is not None:
             self._hear_asker(register, sender)
+            former = register.promised.root
             self._answer(register, register.prepare(word.epoch, word.why, now, LEASE_S), sender, now)
+            if former < register.promised and former.opener != sender and word.why is not Why.MOVE:
+                self._say(former.opener, Fence(word.task, word.move, former, register.promised))
 
     def _start(self, word: Started, sender: NodeId, now: float) -> None:
         register = self._at(word, sender)

@@ -305,8 +305,14 @@ class Opener:
 
     def _hear_fence(self, word: Fence, sender: NodeId, now: float) -> None:
         opening = self._of(word.task, word.move, sender)
-        if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == word.epoch:
+        if opening is None:
+            return
+        if opening.stage is Stage.PREPARING and opening.epoch == word.epoch:
             self._fenced(opening, word.promised, sender, now)
+        elif opening.stage is Stage.OWNED and not opening.awarded and opening.epoch.root == word.epoch:
+            opening.others[sender] = word.promised
+            if len(opening.others) > len(opening.spec.holders) - opening.majority:
+                self._give_up(opening, now)  # it would be awarded in vain, and done twice
 
     def _hear_decided(self, word: Decided, sender: NodeId, now: float) -> None:
         opening = self._of(word.task, word.move, sender)

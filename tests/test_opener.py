@@ -356,6 +356,24 @@ def test_who_is_fenced_by_too_many_gives_way() -> None:
     assert "T" not in desk.opener
 
 
+def test_what_waits_to_be_awarded_is_given_up_when_too_many_have_promised_another() -> None:
+    """Else it would be awarded in vain, when its turn comes; what is awarded is its winner's to give up."""
+    late = Epoch(9, "n3", 1)
+    waits, awarded = Desk(), Desk()
+    for desk in (waits, awarded):
+        desk.owns()
+    awarded.opener.award("T")
+    for desk in (waits, awarded):
+        desk.hear(Fence("T", 0, OTHER, late), "n2", "n3")  # not ours
+        desk.hear(Fence("T", 0, E0, late), "n2", "n2")
+        assert "T" in desk.opener
+        desk.hear(Fence("T", 0, E0, late), "n3")
+    assert waits.told() == [Overruled("T", E0)]
+    assert "T" not in waits.opener
+    assert awarded.told() == []
+    assert "T" in awarded.opener
+
+
 def test_what_is_forgotten_has_ended() -> None:
     desk = Desk()
     desk.opener.open(SPEC, 0.0)

@@ -271,6 +271,13 @@ class Commitment:
             self._tell(Overruled(task, epoch) if outcome is None else Chosen(task, outcome))
         return self._take()
 
+    def unrecorded(self, tasks: Sequence[TaskId], now: float) -> Sequence[Effect]:
+        """The disk is full before it has what this node has answered to their awards."""
+        self._now = now
+        for task in tasks:
+            self.winner.unrecorded(task)
+        return self._take()
+
     def lost(self, task: TaskId, now: float) -> Sequence[Effect]:
         """Its winner is silent: a later epoch is opened."""
         self._now = now

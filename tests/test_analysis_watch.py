@@ -16,6 +16,7 @@ from local_fleets import PARLEY, agent, at_home
 
 from parley.launch.analysis.watch import Scene, scenes
 from parley.launch.problems import AgentUnreachable
+from parley.launch.tables import nodes_table
 from parley.protocols.core import State
 from parley.protocols.requests import NodeLine, TaskLine
 from parley.protocols.swim_words import Presence, Status
@@ -32,6 +33,14 @@ def task(name: str, state: State, on: str | None = None, epoch: int = 0, reason:
 
 def text(scene: Scene, width: int = 100, height: int | None = None) -> list[str]:
     return ["".join(words for words, _ in row).rstrip() for row in scene.lines(width, height)]
+
+
+@pytest.mark.parametrize("state", [Presence.LEFT, Presence.DEAD, Presence.SUSPECT])
+def test_who_was_about_to_leave_and_is_silent_since_is_not_still_about_to_leave(state: Presence) -> None:
+    line = node("n3", state, draining=True)
+    scene = Scene("tcp://n1:1")
+    scene.look([line], [], 0.0)
+    assert text(scene)[2].split()[:2] == nodes_table([line]).splitlines()[1].split()[:2] == ["n3", str(state)]
 
 
 def test_a_frame_shows_nodes_load_what_waits_and_the_last_awards() -> None:

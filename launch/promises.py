@@ -162,9 +162,9 @@ class Promises:
         self.durable(now, node, holder, [Record(type(entry), entry.key, entry) for entry in entries])
         for entry in entries:
             former, spec = before.get((type(entry), entry.key)), before.get((SpecEntry, entry.key))
-            if isinstance(entry, RegisterEntry) and isinstance(former, RegisterEntry):
-                if isinstance(spec, SpecEntry) and spec.move == self._move(holder, entry.task):
-                    self._rises(holder, former, entry)
+            stayed = isinstance(spec, SpecEntry) and spec.move == self._move(holder, entry.key)
+            if isinstance(entry, RegisterEntry) and isinstance(former, RegisterEntry) and stayed:
+                self._rises(holder, former, entry)
         for (told_by, task, move), (epoch, _) in self._told.items():
             register = self._register(holder, task) if told_by == holder else None
             if register is not None and self._move(holder, task) == move and register.promised < epoch:

@@ -260,7 +260,8 @@ class Commitment:
                 sightings.append(ended(task, *holder.kind(task), choice.outcome))
             elif register is not None:
                 promised = register.promised
-                sightings.append(held(register.spec, promised.number, name_of(promised.opener)))
+                reason = self.stranded(register.spec)
+                sightings.append(held(register.spec, promised.number, name_of(promised.opener), reason))
         return sightings
 
     def sighted(self, task: TaskId, by: NodeId, outcome: Outcome | None, now: float) -> Sequence[Effect]:
@@ -270,6 +271,18 @@ class Commitment:
         if epoch is not None:
             self._tell(Overruled(task, epoch) if outcome is None else Chosen(task, outcome))
         return self._take()
+
+    def stranded(self, spec: Spec) -> str:
+        """Why a task waits of whose holders no majority is left; empty: there is one."""
+        gone = [name_of(holder) for holder in spec.holders if holder not in self._living]
+        if len(spec.holders) - len(gone) >= spec.majority:
+            return ""
+        return f"{len(gone)} of its {len(spec.holders)} holders are gone: it waits for {' or '.join(gone)} to come back"
+
+    def waits_for_holders(self, task: TaskId) -> str:
+        """The same of one that this node sees to, and may not award."""
+        spec = self.opener.spec(task)
+        return self.stranded(spec) if spec is not None and not self.opener.may_award(task) else ""
 
     def unrecorded(self, tasks: Sequence[TaskId], now: float) -> Sequence[Effect]:
         """The disk is full before it has what this node has answered to their awards."""

@@ -105,9 +105,9 @@ def batches(sightings: list[Sighting], number: int) -> list[Sought]:
     return [*messages, Sought(tuple(batch), number)] if batch or number else messages
 
 
-def held(spec: Spec, number: int, owner: NodeId) -> Sighting:
+def held(spec: Spec, number: int, owner: NodeId, reason: str = "") -> Sighting:
     """What a holder knows of a task whose end it does not know."""
-    reason = f"{len(spec.holders)} nodes hold it; {owner} sees to it, or did"
+    reason = reason or f"{len(spec.holders)} nodes hold it; {owner} sees to it, or did"
     line = TaskLine(spec.task.id, spec.label, spec.task.kind, State.OPEN, reason, None, number, 0)
     return Sighting(line, False, None)
 

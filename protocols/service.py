@@ -437,15 +437,17 @@ class Service:
             said = end.error.partition("\n")[0]
             return TaskLine(task, entry.label, entry.task.kind, end.state, said, end.node, end.epoch, end.attempts)
         standing = self._initiator.standing(task)
+        waits = self._commitment.waits_for_holders(task) if self._commitment is not None else ""
         if standing is None and not entry.parents:
-            if entry.seen is not None:
+            if entry.seen is not None and not waits:
                 return entry.seen.line
-            reason = "its holders see to it"
+            reason = waits or "its holders see to it"
             return TaskLine(task, entry.label, entry.task.kind, State.OPEN, reason, None, 0, 0)
         if standing is None:
             reason = f"comes after {', '.join(sorted(entry.parents.values()))}"[:4096]
             return TaskLine(task, entry.label, entry.task.kind, State.HELD, reason, None, 0, 0)
         state, reason, node, epoch, attempts = standing
+        reason = waits if waits and state is State.OPEN else reason
         return TaskLine(task, entry.label, entry.task.kind, state, reason[:4096], node, epoch, attempts)
 
     def _watch(self, question: Wait | CancelTasks | AskResult, sender: NodeId, now: float) -> Sequence[Effect]:

@@ -178,3 +178,27 @@ def test_whose_epoch_is_overtaken_is_told_by_who_promises() -> None:
     assert says(Prepare("T", 0, later, Why.ORPHAN)) == {"b": (promise,), "a": (Fence("T", 0, owned, later),)}
     assert says(Prepare("T", 0, later, Why.ORPHAN)) == {"b": (promise,)}  # once
     assert says(Prepare("T", 0, moving, Why.MOVE)).keys() == {"b"}  # whoever owns it owns it where it goes
+
+
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [
+        ((), "3 nodes hold it; a sees to it, or did"),
+        (("a",), "3 nodes hold it; a sees to it, or did"),
+        (("a", "b"), "2 of its 3 holders are gone: it waits for a or b to come back"),
+    ],
+    ids=["all live", "one dead", "no majority"],
+)
+def test_a_task_without_a_majority_of_its_holders_says_whom_it_waits_for(gone: tuple[str, ...], reason: str) -> None:
+    here = Commitment("h", 1, random.Random(1), 0.0)
+    for node in ("h", "a", "b"):
+        here.receive(PeerUp(node), "h", 0.0)
+    spec = Spec(Task("T", "k"), b"", ("a", "h", "b"))
+    here.receive(Talk((Hold(spec, Epoch(0, "a", 1), 0, False),), "a", "h"), "a", 0.0)
+    for node in gone:
+        here.receive(PeerDown(node), "h", 0.1)
+    [sighting] = here.sight("T")
+    assert sighting.line.reason == reason
+    here.wake(0.5)  # its owner is silent: this node sees to it
+    assert ("T" in here.opener) is bool(gone)
+    assert here.waits_for_holders("T") == (reason if len(gone) == 2 else "")

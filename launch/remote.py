@@ -1,7 +1,7 @@
 """`parley run`: a command on whichever node ends it first, as if it ran here.
 
     Submit(command) -> Output ... Output -> our stdout and stderr -> Result -> its exit code is ours
-    Ctrl-C, SIGTERM -> the task is given up -> until it has stopped, at most STOP_S -> exit 130, 143
+    Ctrl-C, SIGTERM, SIGHUP -> the task is given up -> until it has stopped, at most STOP_S -> exit 130, 143, 129
     its node dies   -> one line on stderr, and what it writes on the next node
     its agent dies  -> another tells how it ends, and what it has written since
 

@@ -118,7 +118,11 @@ def test_without_its_flag_stdin_stays_here(node: Agent, home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "code", "said"),
-    [(signal.SIGINT, 130, b"parley: interrupted\n"), (signal.SIGTERM, 143, b"parley: terminated\n")],
+    [
+        (signal.SIGINT, 130, b"parley: interrupted\n"),
+        (signal.SIGTERM, 143, b"parley: terminated\n"),
+        (signal.SIGHUP, 129, b"parley: its terminal has gone\n"),
+    ],
 )
 def test_a_signal_here_stops_it_there(node: Agent, home: Path, number: signal.Signals, code: int, said: bytes) -> None:
     with begun(home, "--", "sh", "-c", "echo $$; exec sleep 1000") as process:

@@ -406,9 +406,13 @@ class Agent:
         """The number of the last `Record`."""
         return self._gate.number
 
-    def refuse(self, why: str) -> None:
-        """Take no new work, because of this; empty: take it again."""
+    def refuse(self, why: str, now: float) -> Sequence[Effect]:
+        """Take no new work, because of this, and keep no award whose answer is not on disk; empty: take it again."""
         self.service.refusing = self.participant.refusing = why
+        if not why:
+            return ()
+        self._stale |= _TOUCHED["commitment"]
+        return self._settle(self.commitment.unrecorded(self._gate.unanswered, now), now)
 
     def address_of(self, node: NodeId) -> str:
         """Where the agent of a node is reached; empty: it is not known."""

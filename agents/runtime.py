@@ -335,7 +335,9 @@ class Node:
         """The journal's disk is full, or is not any more; or it has failed, and nothing may be promised again."""
         if for_good:
             raise JournalError(sentence)
-        self._agent.refuse(sentence or "")
+        now = time.monotonic()
+        self._perform(self._agent.refuse(sentence or "", now), None, now)
+        self._end_turn_soon()
         print(f"{self.name}: {sentence or 'the journal has room again: work is taken'}", file=sys.stderr)
 
     def _tell_end(self, message: Finished | Output) -> None:

@@ -24,6 +24,7 @@ class Exit(enum.IntEnum):
     UNREACHABLE = 4
     LOG_INVALID = 5
     TIMEOUT = 124
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 

@@ -161,8 +161,9 @@ class Promises:
         entries = sorted(entries, key=lambda entry: not isinstance(entry, SpecEntry))
         self.durable(now, node, holder, [Record(type(entry), entry.key, entry) for entry in entries])
         for entry in entries:
-            former = before.get((type(entry), entry.key))
-            if isinstance(entry, RegisterEntry) and isinstance(former, RegisterEntry):
+            former, spec = before.get((type(entry), entry.key)), before.get((SpecEntry, entry.key))
+            stayed = isinstance(spec, SpecEntry) and spec.move == self._move(holder, entry.key)
+            if isinstance(entry, RegisterEntry) and isinstance(former, RegisterEntry) and stayed:
                 self._rises(holder, former, entry)
         for (told_by, task, move), (epoch, _) in self._told.items():
             register = self._register(holder, task) if told_by == holder else None

@@ -63,7 +63,7 @@ As `parley COMMAND --help` prints it. Made by `make docs`; see `launch/reference
 """
 COMMANDS_TAIL = """
 Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 failure, 2 usage, 3 unplaced, 4 no agent reachable,
-5 log invalid, 124 timeout, 130 and 143 signals; `run` ends with the command's own.
+5 log invalid, 124 timeout, 129, 130 and 143 signals; `run` ends with the command's own.
 """
 
 

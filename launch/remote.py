@@ -1,8 +1,9 @@
 """`parley run`: a command on whichever node ends it first, as if it ran here.
 
     Submit(command) -> Output ... Output -> our stdout and stderr -> Result -> its exit code is ours
-    Ctrl-C, SIGTERM -> the task is given up -> until it has stopped, at most STOP_S -> exit 130, 143
+    Ctrl-C, SIGTERM, SIGHUP -> the task is given up -> until it has stopped, at most STOP_S -> exit 130, 143, 129
     its node dies   -> one line on stderr, and what it writes on the next node
+    its agent dies  -> another tells how it ends, and what it has written since
 
 What the command says with its exit code is the command's; what Parley says itself (no node, no agent, too late) has a
 sentence on stderr.
@@ -97,10 +98,10 @@ async def run_command(agents: Sequence[str], submission: Submission, quiet: bool
         finally:
             if telling is not None:
                 telling.cancel()
-    missing = following.missing(outcome)
+    missing = following.catch_up(outcome)
     if missing:
-        outlet.say(f"{missing:,} bytes of what it wrote are missing here, since they were not read for too long")
-        await outlet.written()
+        outlet.say(f"{missing:,} bytes of what it wrote are missing here: not read for too long, or lost with an agent")
+    await outlet.written()
     return _ended(outcome)
 
 
@@ -150,13 +151,25 @@ class _Following:
         self._sizes[stream] += len(data)
         self.outlet.put(self.outlet.out if stream is Stream.OUT else self.outlet.err, data)
 
-    def missing(self, outcome: Outcome) -> int:
-        """Bytes that the last attempt wrote and we were not told."""
+    def catch_up(self, outcome: Outcome) -> int:
+        """Show what the last attempt wrote and we were not told, as whoever passed it on has died, where its result has
+        it whole. How many bytes it has not."""
         value = _left(outcome)
-        if self.epoch != outcome.epoch or value is None:
+        if value is None:
             return 0
-        written = {Stream.OUT: value.get("out_bytes"), Stream.ERR: value.get("err_bytes")}
-        return sum(max(size - self._sizes[stream], 0) for stream, size in written.items() if isinstance(size, int))
+        missing = 0
+        if self.epoch != outcome.epoch:
+            self.on_output(Stream.OUT, b"", outcome.epoch)
+        for stream, name in ((Stream.OUT, "out"), (Stream.ERR, "err")):
+            text, size, shown = value.get(name), value.get(f"{name}_bytes"), self._sizes[stream]
+            if not isinstance(text, str) or not isinstance(size, int) or size <= shown:
+                continue
+            data = text.encode()
+            if len(data) == size:
+                self.on_output(stream, data[shown:], outcome.epoch)
+            else:
+                missing += size - shown
+        return missing
 
 
 async def _tell(agent: Connection, handle: Handle, following: _Following) -> None:

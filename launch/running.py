@@ -2,8 +2,9 @@
 
     Ctrl-C   -> the coroutine is cancelled, ends what it must end, then KeyboardInterrupt   (exit 130)
     SIGTERM  -> the coroutine is cancelled, ends what it must end, then a Problem           (exit 143)
+    SIGHUP   -> the same, as its terminal has gone; unless it is ignored (`nohup`)          (exit 129)
 
-A second signal of either kind does not wait. A coroutine that has its own way to stop, such as an agent that drains,
+A second signal of the same kind does not wait. A coroutine that has its own way to stop, such as an agent that drains,
 sets handlers of its own.
 """
 
@@ -16,32 +17,39 @@ from typing import Any, TypeVar
 
 from .problems import Exit, Problem
 
+SAID = {
+    signal.SIGTERM: ("terminated", Exit.TERMINATED),
+    signal.SIGHUP: ("its terminal has gone", Exit.HUNG_UP),
+}
+
 T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """What the coroutine returns. Raises Problem when SIGTERM came first, KeyboardInterrupt when SIGINT did."""
-    terminated = False
+    """What the coroutine returns. Raises Problem when SIGTERM or SIGHUP came first, KeyboardInterrupt for SIGINT."""
+    heard: list[signal.Signals] = []
+    ours = [number for number in SAID if number is signal.SIGTERM or signal.getsignal(number) is signal.SIG_DFL]
 
     async def supervised() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
-        def terminate() -> None:
-            nonlocal terminated
-            terminated = True
-            loop.remove_signal_handler(signal.SIGTERM)  # the next one ends the process
+        def terminate(number: signal.Signals) -> None:
+            heard.append(number)
+            loop.remove_signal_handler(number)  # the next one ends the process
             task.cancel()
 
-        loop.add_signal_handler(signal.SIGTERM, terminate)
+        for number in ours:
+            loop.add_signal_handler(number, terminate, number)
         try:
             return await work
         finally:
-            loop.remove_signal_handler(signal.SIGTERM)
+            for number in ours:
+                loop.remove_signal_handler(number)
 
     try:
         return asyncio.run(supervised())
     except asyncio.CancelledError:
-        if not terminated:
+        if not heard:
             raise
-        raise Problem("terminated", Exit.TERMINATED) from None
+        raise Problem(*SAID[heard[0]]) from None

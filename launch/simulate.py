@@ -168,7 +168,7 @@ class World:
                 left = self._syncs.choice((Left.ALL, Left.SYNCED))
                 fleet.fail(Crash(name, fleet.now, fleet.now + RESTART_S, noticed=True, left=left))
             else:
-                agent.refuse(sentence or "")
+                fleet.perform(name, agent.refuse(sentence or "", fleet.clock(name)))
 
         journal.start(partial(fleet.later, name), lambda: self._syncs.uniform(*SYNC_S), durable, trouble)
 

@@ -14,7 +14,7 @@ import msgspec
 
 from ..agents.resources import quantity
 from ..protocols.requests import NodeLine, TaskLine
-from ..protocols.swim_words import LIVING, Estimate
+from ..protocols.swim_words import LIVING, Estimate, Presence
 from .analysis.words import clean, duration, listed
 
 GAP = "  "
@@ -77,6 +77,11 @@ def task_told(line: TaskLine) -> TaskTold:
     return TaskTold(line.task, line.kind, line.state, line.reason, line.node, line.epoch, line.attempts)
 
 
+def state_told(line: NodeLine) -> str:
+    """As people are told it: who was about to leave, and lives no more, has left, or has died."""
+    return "draining" if line.told.draining and line.state is Presence.ALIVE else str(line.state)
+
+
 def nodes_table(lines: Sequence[NodeLine]) -> str:
     """The fleet, with how late each loop ran at worst, lately; below it what the nodes have learnt of each kind.
 
@@ -86,7 +91,7 @@ def nodes_table(lines: Sequence[NodeLine]) -> str:
     rows = [
         (
             line.node,
-            "draining" if line.told.draining else str(line.state),
+            state_told(line),
             f"{line.speed:g}",
             str(line.slots),
             str(line.told.running) if line.state in LIVING else "",

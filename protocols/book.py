@@ -15,6 +15,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 
 from .core import NodeId, Outcome, State, TaskId
+from .names import Names
 from .performatives import Reason
 from .requests import UNREAD_BYTES_MAX, UNREAD_MAX, AskResult, CancelTasks, Submit, Wait
 from .seeking import Sighting
@@ -77,6 +78,7 @@ class Book:
         self._entries: OrderedDict[TaskId, Entry] = OrderedDict()
         self.get: Callable[[TaskId], Entry | None] = self._entries.get
         self._labels: dict[str, TaskId] = {}
+        self._names = Names()
         self._ended: deque[TaskId] = deque()
         self._ended_bytes = 0
         self._kept_bytes = 0
@@ -101,6 +103,7 @@ class Book:
         if entry.task.id not in self._entries:
             self.open += 1
         self._entries[entry.task.id] = entry
+        self._names.add(entry.task.id)
         if entry.label:
             self._labels[entry.label] = entry.task.id
 
@@ -120,6 +123,7 @@ class Book:
         ):
             task = self._ended.popleft()
             entry = self._entries.pop(task)
+            self._names.discard(task)
             assert entry.outcome is not None
             self._ended_bytes -= len(entry.outcome.value)
             self._kept_bytes -= sum([blob.size for blob in entry.outcome.blobs])
@@ -141,7 +145,7 @@ class Book:
             return [name]
         if name in self._labels:
             return [self._labels[name]]
-        return [task for task in self._entries if task.startswith(name)]
+        return self._names.named(name)
 
     def find(self, which: Sequence[str]) -> list[TaskId] | str:
         """The tasks of these names, or one sentence."""

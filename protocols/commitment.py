@@ -253,23 +253,15 @@ class Commitment:
     def sight(self, name: str) -> list[Sighting]:
         """What this holder knows of a task: its id, the beginning of it, or its label."""
         holder = self.holder
-        if name in holder.registers or holder.choice(name) is not None:
-            tasks = [name]
-        else:
-            tasks = [
-                task
-                for task, register in holder.registers.items()
-                if task.startswith(name) or register.spec.label == name
-            ]
-            tasks += holder.kept.named(name)
         sightings: list[Sighting] = []
-        for task in tasks:
+        for task in holder.named(name):
             choice, register = holder.choice(task), holder.registers.get(task)
             if choice is not None and choice.outcome is not None:
                 sightings.append(ended(task, *holder.kind(task), choice.outcome))
             elif register is not None:
                 promised = register.promised
-                sightings.append(held(register.spec, promised.number, name_of(promised.opener)))
+                reason = self.stranded(register.spec)
+                sightings.append(held(register.spec, promised.number, name_of(promised.opener), reason))
         return sightings
 
     def sighted(self, task: TaskId, by: NodeId, outcome: Outcome | None, now: float) -> Sequence[Effect]:
@@ -278,6 +270,25 @@ class Commitment:
         epoch = self.opener.in_vain(task, by, ended=outcome is not None)
         if epoch is not None:
             self._tell(Overruled(task, epoch) if outcome is None else Chosen(task, outcome))
+        return self._take()
+
+    def stranded(self, spec: Spec) -> str:
+        """Why a task waits of whose holders no majority is left; empty: there is one."""
+        gone = [name_of(holder) for holder in spec.holders if holder not in self._living]
+        if len(spec.holders) - len(gone) >= spec.majority:
+            return ""
+        return f"{len(gone)} of its {len(spec.holders)} holders are gone: it waits for {' or '.join(gone)} to come back"
+
+    def waits_for_holders(self, task: TaskId) -> str:
+        """The same of one that this node sees to, and may not award."""
+        spec = self.opener.spec(task)
+        return self.stranded(spec) if spec is not None and not self.opener.may_award(task) else ""
+
+    def unrecorded(self, tasks: Sequence[TaskId], now: float) -> Sequence[Effect]:
+        """The disk is full before it has what this node has answered to their awards."""
+        self._now = now
+        for task in tasks:
+            self.winner.unrecorded(task)
         return self._take()
 
     def lost(self, task: TaskId, now: float) -> Sequence[Effect]:

@@ -64,6 +64,11 @@ class Gate:
         """How many effects are held back."""
         return len(self._held)
 
+    @property
+    def unanswered(self) -> list[TaskId]:
+        """Of whose awards the answers wait for the disk."""
+        return list(self._answers)
+
     def passes(self, effect: Effect) -> bool:
         """May it be performed now? A record that passes is counted; what does not pass is kept."""
         kind = type(effect)

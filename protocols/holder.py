@@ -7,6 +7,7 @@
              winner ---Renewal> | it works at it: the task is seen to
                X dies         | silence for lease (1 + random), or the membership's verdict
                               |--- orphaned -> the opener of this node: Prepare a later epoch
+      | <----------- Fence --- | that was promised: whose epoch counts no more need not find out by an award
 
 Source: Gray and Cheriton 1989 (leases). The registers of one owner share one timer, since one word tells that it lives;
 only an orphan has a timer of its own.
@@ -29,6 +30,7 @@ from .commitment_words import (
     Commit,
     Decided,
     Entry,
+    Fence,
     Gone,
     Hold,
     Keep,
@@ -46,10 +48,12 @@ from .commitment_words import (
     TombEntry,
     Unheld,
     Watching,
+    Why,
     Word,
 )
 from .core import NodeId, Outcome, TaskId
 from .kept import Kept
+from .names import Names
 from .proposer import Ears, Proposer, Say, Tell
 from .register import Register
 from .timers import Timers, earliest
@@ -98,6 +102,7 @@ class Holder:
         self._cares = cares
         self._orphaned = orphaned
         self.registers: dict[TaskId, Register] = {}
+        self._names = Names()  # of those
         self.kept = Kept(node, living, dead, say, write, erase)
         self._owned: dict[Owner, set[TaskId]] = {}  # undecided, by who stands by them
         self._owner_of: dict[TaskId, Owner] = {}
@@ -115,6 +120,7 @@ class Holder:
                 case RegisterEntry(task):
                     register = Register.restored(specs[task].spec, specs[task].move, entry)
                     self.registers[task] = register
+                    self._names.add(task, register.spec.label)
                     if register.decided:
                         self._teach.set(task, now + TEACH_S * self._chance.random())
                     else:
@@ -135,6 +141,12 @@ class Holder:
             return kept.kind, kept.label
         spec = self.registers[task].spec
         return spec.task.kind, spec.label
+
+    def named(self, name: str) -> list[TaskId]:
+        """What this holder knows by this name: an id, the beginning of ids, or a label."""
+        if name in self.registers or self.kept.get(name) is not None:
+            return [name]
+        return [*self._names.named(name), *self.kept.named(name)]
 
     @property
     def undecided(self) -> list[TaskId]:
@@ -185,7 +197,10 @@ class Holder:
         register = self._at(word, sender)
         if register is not None:
             self._hear_asker(register, sender)
+            former = register.promised.root
             self._answer(register, register.prepare(word.epoch, word.why, now, LEASE_S), sender, now)
+            if former < register.promised and former.opener != sender and word.why is not Why.MOVE:
+                self._say(former.opener, Fence(word.task, word.move, former, register.promised))
 
     def _start(self, word: Started, sender: NodeId, now: float) -> None:
         register = self._at(word, sender)
@@ -251,6 +266,7 @@ class Holder:
                 self._teach.cancel(task)
                 askers = register.askers
             register = self.registers[task] = Register(hold.spec, hold.move, hold.epoch)
+            self._names.add(task, hold.spec.label)
             register.askers = askers
             if hold.started:
                 register.started = hold.epoch
@@ -362,6 +378,7 @@ class Holder:
         self._disown(register)
         self._teach.cancel(task)
         del self.registers[task]
+        self._names.discard(task, register.spec.label)
         self._erase(SpecEntry, task)
         self._erase(RegisterEntry, task)
 

@@ -21,6 +21,7 @@ import msgspec
 from .commitment_words import Choice, Entry, Holders, Keep, KeptEntry, TombEntry, Word
 from .core import NodeId, TaskId
 from .holders import replaced
+from .names import Names
 
 KEPT_MAX = 200_000
 KEPT_BYTES_MAX = 256 * 1024 * 1024
@@ -52,6 +53,7 @@ class Kept:
         self._write = write
         self._erase = erase
         self._ends: OrderedDict[TaskId, tuple[KeptEntry, float]] = OrderedDict()  # and since when
+        self._names = Names()
         self._bytes = 0
         self._tombs: OrderedDict[TaskId, None] = OrderedDict()
         self._holders: dict[Holders, Holders] = {}  # each once, as there are few and many tasks
@@ -75,7 +77,7 @@ class Kept:
 
     def named(self, name: str) -> list[TaskId]:
         """Tasks whose ids begin so, or whose label it is."""
-        return [task for task, (entry, _) in self._ends.items() if task.startswith(name) or entry.label == name]
+        return self._names.named(name)
 
     def keep(self, entry: KeptEntry, now: float) -> None:
         """From now on."""
@@ -87,7 +89,9 @@ class Kept:
 
     def drop(self, task: TaskId) -> None:
         """It goes on: its register is here again."""
-        self._bytes -= size_of(self._ends.pop(task)[0].choice)
+        entry, _ = self._ends.pop(task)
+        self._names.discard(task, entry.label)
+        self._bytes -= size_of(entry.choice)
         self._erase(KeptEntry, task)
 
     def forget(self, task: TaskId) -> None:
@@ -150,6 +154,7 @@ class Kept:
         if shared is not entry.holders:
             entry = msgspec.structs.replace(entry, holders=shared)
         self._ends[entry.task] = entry, now
+        self._names.add(entry.task, entry.label)
         self._bytes += size_of(entry.choice)
         while self._ends and (
             len(self._ends) > KEPT_MAX

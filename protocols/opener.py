@@ -305,8 +305,14 @@ class Opener:
 
     def _hear_fence(self, word: Fence, sender: NodeId, now: float) -> None:
         opening = self._of(word.task, word.move, sender)
-        if opening is not None and opening.stage is Stage.PREPARING and opening.epoch == word.epoch:
+        if opening is None:
+            return
+        if opening.stage is Stage.PREPARING and opening.epoch == word.epoch:
             self._fenced(opening, word.promised, sender, now)
+        elif opening.stage is Stage.OWNED and not opening.awarded and opening.epoch.root == word.epoch:
+            opening.others[sender] = word.promised
+            if len(opening.others) > len(opening.spec.holders) - opening.majority:
+                self._give_up(opening, now)  # it would be awarded in vain, and done twice
 
     def _hear_decided(self, word: Decided, sender: NodeId, now: float) -> None:
         opening = self._of(word.task, word.move, sender)
@@ -503,7 +509,9 @@ class Opener:
         spec, move = msgspec.structs.replace(opening.spec, holders=moved.holders), opening.move + 1
         self._end(opening)
         going_on = opening.former or opening
-        if going_on.stage is Stage.OWNED:
+        if _overtaken(going_on, moved, opening.ending):
+            self._tell(Overruled(opening.task, going_on.epoch))
+        elif going_on.stage is Stage.OWNED:
             there = _moved(going_on, spec, move, opening.ending)
             there.started = moved.started
             self._go_on(there, now)
@@ -532,13 +540,16 @@ class Opener:
             self._end(former)
         spec = msgspec.structs.replace(spec, holders=moved.holders)
         going_on = former.former or former if former is not None else None
-        if former is not None and going_on is not None and going_on.stage is Stage.OWNED:
+        overtaken = former is not None and going_on is not None and _overtaken(going_on, moved, former.ending)
+        if former is not None and going_on is not None and going_on.stage is Stage.OWNED and not overtaken:
             opening = _moved(going_on, spec, move + 1, former.ending)
         else:
             opening = _Opening(spec, move + 1, moved.floor, Stage.INSTALLING)
             opening.fast = True
         opening.installs, opening.started = moved.floor, moved.started
         self._go_on(opening, now)
+        if overtaken and going_on is not None:
+            self._tell(Overruled(going_on.task, going_on.epoch))
         if moved.floor.opener != self._node:
             self._say(moved.floor.opener, Decided(spec.task.id, move, Choice(moved=moved)))
 
@@ -546,6 +557,12 @@ class Opener:
         """What is answered; a stranger's answer is none, but for the news that it has moved."""
         opening = self._openings.get(task)
         return opening if opening is not None and opening.move == move and sender in opening.spec.holders else None
+
+
+def _overtaken(opening: _Opening, moved: Moved, ending: Outcome | None) -> bool:
+    """It waits to be awarded, and where it goes a later epoch counts: it would be awarded in vain, and done twice."""
+    waits = opening.stage is Stage.OWNED and not opening.awarded and ending is None
+    return waits and opening.epoch.root < moved.floor.root
 
 
 def _moved(opening: _Opening, spec: Spec, move: int, ending: Outcome | None) -> _Opening:

@@ -427,9 +427,10 @@ class Participant:
         wait_s = max(load.ready_s[0], self._occupancy.resources_s(task, now) if task.conditions.amounts else 0.0)
         attempt = Attempt(award, sender, run_s, now + max(PATIENCE * wait_s, PATIENCE_S))
         leaves = self.draining and sender != self._node
-        if task.id in self._held or not room or pricing.decline is not None or leaves:
+        if task.id in self._held or not room or pricing.decline is not None or leaves or self.refusing:
             reason = Reason.DRAINING if leaves else pricing.decline or Reason.BUSY
-            return [*effects, *self._declined(award, now), self._failure(attempt, reason, now, pricing.detail)]
+            detail = self.refusing or pricing.detail
+            return [*effects, *self._declined(award, now), self._failure(attempt, reason, now, detail)]
         self._withdraw(sender, task.id)
         self._held[task.id] = attempt
         starts = bool(award.members) or (not self._occupancy.waiting and self._occupancy.fits(task))

@@ -5,7 +5,7 @@
       | <----- Sought(sightings, 7) each    |   ...says where it stands; whoever does not know it, says so
       |   the task is in the book from now on, marked as absent; when all have answered, or SEEK_S have passed,
       |   what nobody knows is not there
-      | Seek(ids) every POLL_S -----------> |   while somebody waits for its end
+      | Seek(ids) every POLL_S -----------> |   while somebody waits for their ends, POLLED_MAX in turn
 
 Source: the queries of publish/subscribe systems; anti-entropy would carry every task to every node instead.
 
@@ -29,6 +29,8 @@ from .requests import Handle, TaskLine
 SEEK_S = 2.0
 """So long others have to answer what nobody here knows: longer than the dead are thought to live."""
 POLL_S = 0.25
+POLLED_MAX = 1024
+"""So many are asked for at a time, others the next: whoever answers works no less for it than who asks."""
 NAMES_MAX = 256
 SIGHTINGS_MAX = 256
 SIGHTING_BYTES_MAX = 1024 * 1024
@@ -103,9 +105,9 @@ def batches(sightings: list[Sighting], number: int) -> list[Sought]:
     return [*messages, Sought(tuple(batch), number)] if batch or number else messages
 
 
-def held(spec: Spec, number: int, owner: NodeId) -> Sighting:
+def held(spec: Spec, number: int, owner: NodeId, reason: str = "") -> Sighting:
     """What a holder knows of a task whose end it does not know."""
-    reason = f"{len(spec.holders)} nodes hold it; {owner} sees to it, or did"
+    reason = reason or f"{len(spec.holders)} nodes hold it; {owner} sees to it, or did"
     line = TaskLine(spec.task.id, spec.label, spec.task.kind, State.OPEN, reason, None, number, 0)
     return Sighting(line, False, None)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, ClassVar
 
 import msgspec
@@ -70,7 +71,7 @@ from .requests import (
     Wait,
     named_in,
 )
-from .seeking import NAMES_MAX, POLL_S, SEEK_S, Parked, Seek, Sighting, Sought, batches
+from .seeking import NAMES_MAX, POLL_S, POLLED_MAX, SEEK_S, Parked, Seek, Sighting, Sought, batches
 from .timers import earliest
 
 TASKS_MAX = 200_000
@@ -436,15 +437,17 @@ class Service:
             said = end.error.partition("\n")[0]
             return TaskLine(task, entry.label, entry.task.kind, end.state, said, end.node, end.epoch, end.attempts)
         standing = self._initiator.standing(task)
+        waits = self._commitment.waits_for_holders(task) if self._commitment is not None else ""
         if standing is None and not entry.parents:
-            if entry.seen is not None:
+            if entry.seen is not None and not waits:
                 return entry.seen.line
-            reason = "its holders see to it"
+            reason = waits or "its holders see to it"
             return TaskLine(task, entry.label, entry.task.kind, State.OPEN, reason, None, 0, 0)
         if standing is None:
             reason = f"comes after {', '.join(sorted(entry.parents.values()))}"[:4096]
             return TaskLine(task, entry.label, entry.task.kind, State.HELD, reason, None, 0, 0)
         state, reason, node, epoch, attempts = standing
+        reason = waits if waits and state is State.OPEN else reason
         return TaskLine(task, entry.label, entry.task.kind, state, reason[:4096], node, epoch, attempts)
 
     def _watch(self, question: Wait | CancelTasks | AskResult, sender: NodeId, now: float) -> Sequence[Effect]:
@@ -648,9 +651,12 @@ class Service:
     def _poll(self, now: float) -> Sequence[Effect]:
         """Those that are seen to elsewhere are asked for again, for the same reason, until they have ended."""
         self._poll_at = now + POLL_S if self._absent else None
+        turn = list(islice(self._absent, POLLED_MAX))
+        for task in turn:
+            self._absent[task] = self._absent.pop(task)
         effects: list[Effect] = []
         for ends in (None, Reason.CANCELLED, Reason.DEADLINE):
-            tasks = [task for task in self._absent if self._book[task].ends is ends]
+            tasks = [task for task in turn if self._book[task].ends is ends]
             if ends is not None:
                 effects += [effect for task in tasks for effect in self._end_orphan(task, ends, now)]
             for start in range(0, len(tasks), NAMES_MAX):

@@ -142,6 +142,11 @@ class Winner:
         for holder in holders:
             self._say(holder, Release(task, move, epoch))
 
+    def unrecorded(self, task: TaskId) -> None:
+        """What was answered to its award waits for a disk that is full, and may be for long: others may have it."""
+        for epoch in list(self._epochs.get(task, ())):
+            self._stop((task, epoch))
+
     def done(self, epoch: Epoch, outcome: Outcome, now: float) -> None:
         """It has a result: on disk here first, then proposed."""
         key = (outcome.task, epoch)

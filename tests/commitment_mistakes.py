@@ -141,7 +141,7 @@ PATCHES: tuple[tuple[Plant, dict[str, bool], int], ...] = (
     (epoch_0_is_shared, {}, 0),
     (forgets_too_early, {}, 0),
     (answers_are_forgotten, {}, 0),
-    (a_move_without_floor, {"dies": True}, 400),
+    (a_move_without_floor, {"dies": True}, 280),
     (nothing_waits_for_the_disk, {}, 0),
 )
 """With the seed to begin with: some violate in one run of hundreds."""

@@ -373,7 +373,7 @@ def no_renewal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "deadline", property(lambda self: None))
 
 
-@bug("fence unheeded: work that counts no more runs on", "L4", "G1", "S11", profile="harsh", first=33)
+@bug("fence unheeded: work that counts no more runs on", "L4", "G1", "S11", profile="harsh", first=10)
 def fence_unheeded(patch: pytest.MonkeyPatch) -> None:
     receive = Participant.receive
 

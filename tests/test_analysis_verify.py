@@ -10,13 +10,15 @@ from random import Random
 
 import msgspec
 import pytest
+from batch_fleet import PRICES, BatchFleet, unrelated
 from local_fleets import parley
-from simulated_runs import simulated_run, tasks_of
+from simulated_runs import simulated_run, tasks_of, written
 from test_analysis_run import append, award, submit, write_run
 
 from parley.launch.analysis.verify import Verdict, verify
 from parley.protocols.award_rules import RULES
-from parley.transport.faults import Crash, Faults
+from parley.protocols.batch_words import PriceRound
+from parley.transport.faults import Crash, Faults, Pause
 
 PLANTED = 50
 LOSSY = Faults(loss=0.05, late=0.02, crashes=(Crash("n4", 1.25),))
@@ -239,6 +241,30 @@ def test_whoever_hears_a_call_may_bid_and_two_may_award_epochs_of_one_number(tmp
     story += [award(3, "A1"), award(3, "A1").replace("n1", "n3", 1)]
     verdict = verify(write_run(tmp_path, story))
     assert (verdict.differences, verdict.awards) == ((), 2)
+
+
+def test_who_has_opened_an_epoch_may_award_it_though_it_is_overtaken_and_nobody_begins_it(tmp_path: Path) -> None:
+    called = '{"auction":"n1.0.1","tasks":["A1"],"invitees":["n1"],"reply_by_s":0.25}'
+    bid = '{"auction":"n1.0.1","task":"A1","peer":"n1","cost":1.0,"terms":{"run":1.0}}'
+    committed = '{"task":"A1","epoch":3,"state":"done","peer":"n2","attempts":1,"detail":""}'
+    story = [submit(0, "A1"), f"1 n1 auction.open {called}", f"2 n2 bid.submit {bid}", award(3, "A1", epoch=2)]
+    ends = [f"4 n2 task.commit {committed}", '5 n1 node.stop {"reason":"x"}', '5 n2 node.stop {"reason":"x"}']
+    wrong = verify(write_run(tmp_path / "wrong", [*story, *ends]))
+    assert [(one.field, one.logged) for one in wrong.differences] == [("epoch", 2)]
+    opened = '0 n1 epoch.open {"task":"A1","epoch":2,"reason":"orphan"}'
+    assert verify(write_run(tmp_path / "right", [*story[:1], opened, *story[1:], *ends])).differences == ()
+
+
+def test_a_round_of_prices_that_was_heard_again_is_told_again(tmp_path: Path) -> None:
+    """Two members stand still while prices open: the others hear the first round once more, without or with them."""
+    still = Faults(pauses=(Pause("n3", 0.6, 2.6), Pause("n2", 0.9, 2.5)))
+    handed = {"n1": [f"t{number}" for number in range(40)]}
+    fleet = BatchFleet(unrelated(5, 40, 3, 4.0), handed, PRICES, faults=still)
+    fleet.run(300.0)
+    rounds = [(node, event.session, event.round) for _, node, event in fleet.wire.events if type(event) is PriceRound]
+    assert len(rounds) > len(set(rounds))
+    verdict = verify(written(fleet, tmp_path))
+    assert verdict.sound, verdict.differences
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

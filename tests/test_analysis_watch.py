@@ -45,6 +45,14 @@ def test_the_table_of_nodes_tells_nothing_of_the_work_of_those_that_are_gone() -
     ]
 
 
+@pytest.mark.parametrize("state", [Presence.LEFT, Presence.DEAD, Presence.SUSPECT])
+def test_who_was_about_to_leave_and_is_silent_since_is_not_still_about_to_leave(state: Presence) -> None:
+    line = node("n3", state, draining=True)
+    scene = Scene("tcp://n1:1")
+    scene.look([line], [], 0.0)
+    assert text(scene)[2].split()[:2] == nodes_table([line]).splitlines()[1].split()[:2] == ["n3", str(state)]
+
+
 def test_a_frame_shows_nodes_load_what_waits_and_the_last_awards() -> None:
     scene = Scene("tcp://n1:1")
     nodes = [

@@ -17,7 +17,28 @@ import pytest
 import warm_commands
 from local_fleets import PARLEY, Agent, agent, at_home, parley
 
+from parley.agents.payload import pack
+from parley.launch.outlet import Outlet
+from parley.launch.remote import _Following
+from parley.protocols.core import Outcome, State
+from parley.protocols.performatives import Stream
+
 UNTIL_S = 30.0
+AGAIN = "the attempt that wrote this came to nothing; it starts again on another node"
+
+
+class Shown(Outlet):
+    """What a person is shown."""
+
+    def __init__(self) -> None:
+        self.out, self.err = 1, 2
+        self.words: list[str] = []
+
+    def put(self, fd: int, data: bytes) -> None:
+        self.words += [data.decode()] if data else []
+
+    def say(self, sentence: str) -> None:
+        self.words.append(sentence)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +118,11 @@ def test_without_its_flag_stdin_stays_here(node: Agent, home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "code", "said"),
-    [(signal.SIGINT, 130, b"parley: interrupted\n"), (signal.SIGTERM, 143, b"parley: terminated\n")],
+    [
+        (signal.SIGINT, 130, b"parley: interrupted\n"),
+        (signal.SIGTERM, 143, b"parley: terminated\n"),
+        (signal.SIGHUP, 129, b"parley: its terminal has gone\n"),
+    ],
 )
 def test_a_signal_here_stops_it_there(node: Agent, home: Path, number: signal.Signals, code: int, said: bytes) -> None:
     with begun(home, "--", "sh", "-c", "echo $$; exec sleep 1000") as process:
@@ -250,3 +275,29 @@ def test_files_that_cannot_go(home: Path, words: list[str], told: bytes) -> None
     (home / "here.txt").write_text("x")
     code, _, err = run(home, *words, "--", "true")
     assert (code, told in err, err.count(b"\n")) == (2, True, 1), err
+
+
+@pytest.mark.parametrize(
+    ("told", "value", "shown", "missing"),
+    [
+        ((b"one\n", 1), {"out": "one\ntwo\n", "out_bytes": 8, "err": "no\n", "err_bytes": 3}, ["two\n", "no\n"], 0),
+        ((b"one\n", 1), {"out": "one\n", "out_bytes": 4, "err": "", "err_bytes": 0}, [], 0),
+        ((b"one\n", 1), {"out": "…wo\n", "out_bytes": 900, "err": "", "err_bytes": 0}, [], 896),
+        ((b"one\n", 2), {"out": "one\n", "out_bytes": 4, "err": "", "err_bytes": 0}, [AGAIN, "one\n"], 0),
+        ((b"one\n", 2), {"out": "", "out_bytes": 0, "err": "", "err_bytes": 0}, [AGAIN], 0),
+        ((b"", 1), {"out": "one\n", "out_bytes": 4, "err": "", "err_bytes": 0}, ["one\n"], 0),
+    ],
+    ids=["the rest", "all told", "too large", "begun anew", "anew and silent", "nothing told"],
+)
+def test_what_was_not_passed_on_as_its_agent_died_is_shown_at_the_end(
+    told: tuple[bytes, int], value: dict[str, object], shown: list[str], missing: int
+) -> None:
+    outlet = Shown()
+    following = _Following(outlet)
+    data, epoch = told
+    if data:
+        following.on_output(Stream.OUT, data, 1)
+    outlet.words.clear()
+    outcome = Outcome("t", State.DONE, pack({"exit": 0, **value}), node="n2", epoch=epoch)
+    assert following.catch_up(outcome) == missing
+    assert outlet.words == shown

@@ -15,6 +15,7 @@ from parley.protocols.commitment_words import (
     Chosen,
     Commit,
     Decided,
+    Fence,
     Held,
     Hold,
     Learn,
@@ -159,3 +160,45 @@ def test_a_holder_that_lacks_a_task_tells_its_owner_when_a_winner_wants_its_vote
     sent = [effect for effect in here.wake(0.0) if isinstance(effect, Send)]
     words = {effect.to: effect.message.words for effect in sent if isinstance(effect.message, Pledge | Talk)}
     assert words == {"w": (Unheld("T", 0),), "a": (Unheld("T", 0),)}
+
+
+def test_whose_epoch_is_overtaken_is_told_by_who_promises() -> None:
+    here = Commitment("h", 1, random.Random(1), 0.0)
+    owned, later, moving = Epoch(0, "a", 1), Epoch(1, "b", 1), Epoch(2, "b", 1)
+    spec = Spec(Task("T", "k"), b"", ("a", "h", "b"))
+    here.receive(Talk((Hold(spec, owned, 0, False),), "a", "h"), "a", 0.0)
+    here.wake(0.0)
+
+    def says(*words: AnyWord) -> dict[str, tuple[AnyWord, ...]]:
+        here.receive(Pledge(words, "b", "h"), "b", 0.0)
+        sent = [effect for effect in here.wake(0.0) if isinstance(effect, Send)]
+        return {effect.to: effect.message.words for effect in sent if isinstance(effect.message, Pledge)}
+
+    promise = Promise("T", 0, later, later, None, False)
+    assert says(Prepare("T", 0, later, Why.ORPHAN)) == {"b": (promise,), "a": (Fence("T", 0, owned, later),)}
+    assert says(Prepare("T", 0, later, Why.ORPHAN)) == {"b": (promise,)}  # once
+    assert says(Prepare("T", 0, moving, Why.MOVE)).keys() == {"b"}  # whoever owns it owns it where it goes
+
+
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [
+        ((), "3 nodes hold it; a sees to it, or did"),
+        (("a",), "3 nodes hold it; a sees to it, or did"),
+        (("a", "b"), "2 of its 3 holders are gone: it waits for a or b to come back"),
+    ],
+    ids=["all live", "one dead", "no majority"],
+)
+def test_a_task_without_a_majority_of_its_holders_says_whom_it_waits_for(gone: tuple[str, ...], reason: str) -> None:
+    here = Commitment("h", 1, random.Random(1), 0.0)
+    for node in ("h", "a", "b"):
+        here.receive(PeerUp(node), "h", 0.0)
+    spec = Spec(Task("T", "k"), b"", ("a", "h", "b"))
+    here.receive(Talk((Hold(spec, Epoch(0, "a", 1), 0, False),), "a", "h"), "a", 0.0)
+    for node in gone:
+        here.receive(PeerDown(node), "h", 0.1)
+    [sighting] = here.sight("T")
+    assert sighting.line.reason == reason
+    here.wake(0.5)  # its owner is silent: this node sees to it
+    assert ("T" in here.opener) is bool(gone)
+    assert here.waits_for_holders("T") == (reason if len(gone) == 2 else "")

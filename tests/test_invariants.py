@@ -6,6 +6,7 @@ That they are seen in whole runs as well is `test_simulate.py`'s, by planted bug
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -120,9 +121,9 @@ class Traced:
             self.durable(holder, RegisterEntry("t", fence(epoch), fence(epoch), voted))
         return self
 
-    def reads(self, *registers: RegisterEntry) -> Traced:
+    def reads(self, *registers: RegisterEntry, move: int = 0) -> Traced:
         """The holder on `a` is started anew and reads this."""
-        entries = [SpecEntry(Spec(Task("t", "work"), b"", HOLDERS), 0), *registers] if registers else []
+        entries = [SpecEntry(Spec(Task("t", "work"), b"", HOLDERS), move), *registers] if registers else []
         self.seen.promises.read(2.0, "a", "a#1", entries)
         return self
 
@@ -247,6 +248,16 @@ def test_what_is_not_is_named(broken: str) -> None:
         trace()
     assert found.value.invariant == invariant
     assert str(found.value) == f"{invariant}: {found.value.sentence}"
+
+
+def test_a_register_that_has_moved_begins_anew_also_where_a_crash_has_left_its_move() -> None:
+    """A move is prepared in an epoch of its own; where it goes on, its owner's counts."""
+    earlier = RegisterEntry("t", fence(1), fence(1))
+    for move in (0, 1):
+        traced = Traced().durable("a", SpecEntry(Spec(Task("t", "work"), b"", HOLDERS), 0))
+        traced.durable("a", RegisterEntry("t", fence(2), fence(1)))
+        with pytest.raises(Violation, match="S4") if move == 0 else nullcontext():
+            traced.reads(earlier, move=move)
 
 
 def told(traced: Traced, outcome: Outcome, seq: int) -> None:

@@ -356,6 +356,44 @@ def test_who_is_fenced_by_too_many_gives_way() -> None:
     assert "T" not in desk.opener
 
 
+def test_what_waits_to_be_awarded_is_given_up_when_too_many_have_promised_another() -> None:
+    """Else it would be awarded in vain, when its turn comes; what is awarded is its winner's to give up."""
+    late = Epoch(9, "n3", 1)
+    waits, awarded = Desk(), Desk()
+    for desk in (waits, awarded):
+        desk.owns()
+    awarded.opener.award("T")
+    for desk in (waits, awarded):
+        desk.hear(Fence("T", 0, OTHER, late), "n2", "n3")  # not ours
+        desk.hear(Fence("T", 0, E0, late), "n2", "n2")
+        assert "T" in desk.opener
+        desk.hear(Fence("T", 0, E0, late), "n3")
+    assert waits.told() == [Overruled("T", E0)]
+    assert "T" not in waits.opener
+    assert awarded.told() == []
+    assert "T" in awarded.opener
+
+
+@pytest.mark.parametrize("by_us", [True, False], ids=["moved by us", "moved by another"])
+@pytest.mark.parametrize("overtaken", [True, False])
+def test_what_waits_to_be_awarded_and_moves_goes_on_unless_a_later_epoch_counts_there(
+    by_us: bool, overtaken: bool
+) -> None:
+    """Its owner was away, others have opened it meanwhile, and it has moved since."""
+    desk = Desk()
+    desk.owns()
+    desk.opener.prepare(SPEC, 0, E0, Why.MOVE, 0.0)
+    later = Epoch(5, "n2", 3)
+    moved = Moved(("n1", "n2", "n4"), later if overtaken else E0)
+    if by_us:
+        desk.opener.moved(SPEC, 0, moved, 0.0)
+    else:
+        desk.hear(Decided("T", 0, Choice(moved=moved)), "n2")
+    there = Spec(SPEC.task, SPEC.payload, moved.holders)
+    assert desk.told() == ([Overruled("T", E0)] if overtaken else [Permitted(there, E0, 1)])
+    assert ("T" in desk.opener) is not overtaken
+
+
 def test_what_is_forgotten_has_ended() -> None:
     desk = Desk()
     desk.opener.open(SPEC, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -66,7 +67,7 @@ from parley.protocols.requests import (
     TaskLine,
     Wait,
 )
-from parley.protocols.seeking import NAMES_MAX, SEEK_S, Seek, Sighting, Sought
+from parley.protocols.seeking import NAMES_MAX, POLL_S, POLLED_MAX, SEEK_S, Seek, Sighting, Sought
 from parley.protocols.service import Service, TaskSubmitted
 from parley.protocols.swim_words import Ping, Presence, Status
 
@@ -339,6 +340,43 @@ def test_a_question_about_many_tasks_of_others_is_asked_whole() -> None:
         sought = Sought((Sighting(line, False, Outcome(name, State.DONE, b"", node="b")),))
         told = [effect.message for effect in service.receive(sought, "b", 0.1) if isinstance(effect, Send)]
     assert told == [Progress(1, ((State.DONE, len(names)),), ended=True)]
+
+
+class Looked(str):
+    """An id that counts how often it is looked at for its beginning."""
+
+    times: ClassVar[int] = 0
+
+    def startswith(self, *beginning: Any) -> bool:
+        Looked.times += 1
+        return super().startswith(*beginning)
+
+
+def test_who_has_many_tasks_is_asked_for_many_others_without_looking_at_all_of_them() -> None:
+    """An agent that had thousands has died, and each of the others asks all for all that it does not own."""
+    letters = "0123456789abcdef"
+    ids = [f"{one}{other}{number}" for one in letters for other in letters for number in range(4)]
+    entries = [KeptEntry(Looked(f"{task}k"), 0, Choice(DONE), "x") for task in ids]
+    service, _ = knowing(entries=entries)
+    for task in ids:
+        service.receive(Submit(Task(Looked(f"{task}b"), "x"), b""), "me", 0.0)
+    Looked.times = 0
+    unknown = tuple(f"{task}q" for task in ids[:NAMES_MAX])
+    assert not service.receive(Seek(unknown), "b", 0.0)
+    assert Looked.times < 20 * NAMES_MAX
+
+
+def test_of_many_that_others_see_to_some_are_asked_for_at_a_time_and_all_in_turn() -> None:
+    service, _ = knowing()
+    ids = [f"t{number:05}" for number in range(POLLED_MAX + 3)]
+    for task in ids:
+        line = TaskLine(task, "", "x", State.OPEN, "", None, 1, 1)
+        service.receive(Sought((Sighting(line, True, None),)), "b", 0.0)
+    turns = [
+        [name for seek in published(service.wake(turn * POLL_S)) if isinstance(seek, Seek) for name in seek.names]
+        for turn in (1, 2)
+    ]
+    assert turns == [ids[:POLLED_MAX], ids[POLLED_MAX:] + ids[: POLLED_MAX - 3]]
 
 
 def test_the_beginning_of_an_id_may_be_that_of_several_tasks_of_others() -> None:

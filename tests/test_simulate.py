@@ -165,6 +165,16 @@ def test_a_disk_that_fails_stops_its_node_and_a_full_one_refuses_work() -> None:
     assert len(world.told()) == 5
 
 
+def test_what_a_node_has_taken_just_before_its_disk_is_full_is_done_by_others() -> None:
+    """Else it would be kept there, as if it ran, until there is room."""
+    handed = [Handed(Task(f"t{number}", "work", 0.5), "n3", 1.0) for number in range(8)]
+    for milliseconds in range(2, 12, 2):
+        full = Trouble("n2", 1.0 + milliseconds / 1000, 60.0, full=True)
+        world = simulate.World(by_hand(*handed, faults=Faults(troubles=(full,))))
+        world.fleet.run(until=15.0)
+        assert len(world.told()) == len(handed)
+
+
 def test_a_cancelled_task_has_that_end() -> None:
     world = simulate.World(by_hand(Handed(Task("t", "work", 60.0), "n1", 1.0, cancel_at=3.0)))
     world.run()

@@ -166,8 +166,10 @@ def _nothing_free(evidence: Evidence, place: Place, award: AuctionAwarded) -> No
 
 def _epoch(evidence: Evidence, place: Place, award: AuctionAwarded) -> None:
     """Each is awarded once in a life of a node (two nodes may open one of the same number, of which one is fenced); and
-    of each that has ended somebody has told more than the award."""
+    of each that has ended somebody has told more than the award, if only its owner, that it has asked for it."""
     awarded, told = evidence.awarded[award.task], evidence.epochs.get(award.task, set())
+    if (place.node, award.task, award.epoch) in evidence.asked_for:
+        told = {*told, award.epoch}
     own = [epoch for at, epoch in awarded if (at.file, at.life) == (place.file, place.life)]
     if own.count(award.epoch) > 1:
         evidence.differs(place, "epoch", award.epoch, f"one of {sorted(told)}, each once")

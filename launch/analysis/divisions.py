@@ -88,7 +88,7 @@ def check_price(evidence: Evidence, place: Place, event: Event) -> bool:
     known = _table(evidence, event.session, len(event.heard))
     prices = _heard(evidence, place, event, known) if known is not None and place.node in known.nodes else None
     if known is None or prices is None:
-        evidence.cannot("price rounds that were not recomputed: what they were made from is missing, or wrong itself")
+        evidence.cannot("price rounds that were not recomputed: what they stand on is missing, wrong, or was told anew")
         return False
     loads, row = _loads(known, prices), known.nodes.index(place.node)
     seen = event.session, len(prices)
@@ -102,24 +102,27 @@ def check_price(evidence: Evidence, place: Place, event: Event) -> bool:
     price = (_price_by_gossip if mode is Mode.GOSSIP else _price_in_rounds)(evidence, event, known, row, prices)
     if price is None:
         evidence.differs(place, "round", event.round, f"the one after {event.heard[row]}")
+    elif mode is Mode.GOSSIP and evidence.rounds[event.session][place.node, event.round][0][0] != place:
+        evidence.differs(place, "round", event.round, "a round that it has not told of yet")
     elif not math.isclose(event.price, price, rel_tol=CLOSE):
         evidence.differs(place, "price", event.price, price)
     return True
 
 
 def _heard(evidence: Evidence, place: Place, event: PriceRound, known: Table) -> tuple[float, ...] | None:
-    """(nodes,): the prices that it was made at; None: one of them is not in the log, or is wrong itself."""
+    """(nodes,): the prices that it was made at; None: one of them is not in the log, is wrong itself, or was told again
+    as another one."""
     from ...protocols.prices import known_prices
 
     prices: dict[str, float] = {}
     for node, number in zip(known.nodes, event.heard, strict=True):
         if number:
-            told = evidence.rounds[event.session].get((node, number))
-            if told is None and evidence.tells_all(node, place.hlc):
+            told = evidence.rounds[event.session].get((node, number), [])
+            if not told and evidence.tells_all(node, place.hlc):
                 evidence.differs(place, "heard", number, f"a round of {node}")
-            if told is None or not evidence.is_sound(told[0]):
+            if not all(evidence.is_sound(at) for at, _ in told) or len({one.price for _, one in told}) != 1:
                 return None
-            prices[node] = told[1].price
+            prices[node] = told[0][1].price
     return tuple(known_prices(known, prices))
 
 
@@ -129,7 +132,7 @@ def _price_in_rounds(
     """Its next price; None: all have heard the round before, so it is not of this one."""
     from ...protocols.prices import raised
 
-    if event.round < 1 or any(number not in (0, event.round - 1) for number in event.heard):
+    if any(number not in (0, event.round - 1) for number in event.heard) or any(event.heard) != (event.round > 1):
         return None
     return raised(known, row, prices[row], _loads(known, prices), event.round)
 
@@ -151,10 +154,10 @@ def _price_by_gossip(
     late: list[float] = []
     for number in range(late_from(step), step):
         told = evidence.rounds[event.session].get((known.nodes[row], number))
-        at = _heard(evidence, *told, known) if told is not None else None
+        at = _heard(evidence, *told[0], known) if told is not None else None
         if told is None or at is None:
             return event.price  # of which it is the mean is not in the log, or is wrong itself
-        late.append(scaled(known, told[1].price, at))
+        late.append(scaled(known, told[0][1].price, at))
     late.append(scaled(known, price, prices))
     return last_price(late, prices[row])
 

@@ -65,6 +65,7 @@ class Evidence:
         self.arrivals: dict[tuple[str, int, int], str] = {}  # whose it is: by file, life and number
         self.awarded: dict[str, list[tuple[Place, int]]] = {}  # task -> epochs
         self.epochs: dict[str, set[int]] = {}  # of which more is told than their award
+        self.asked_for: set[tuple[str, str, int]] = set()  # by node and task: epochs, which it may award then
         self.committed: set[str] = set()
         self.numbers: dict[Place, int] = {}  # of each award, counted by life
         self.counting: set[tuple[str, int]] = set()  # files and lives in which awards have numbers: older ones had none
@@ -75,7 +76,8 @@ class Evidence:
         self.batches: dict[str, tuple[Place, BatchOpened]] = {}
         self.columns: dict[str, dict[str, tuple[Place, BatchColumn]]] = {}  # by session and node
         self.divided: dict[str, dict[str, BatchDivided]] = {}  # the same
-        self.rounds: dict[str, dict[tuple[str, int], tuple[Place, PriceRound]]] = {}  # by session; by node and round
+        self.rounds: dict[str, dict[tuple[str, int], list[tuple[Place, PriceRound]]]] = {}
+        """By session; by node and round. A synchronous round that was heard again, with other voices, is told again."""
         self.tables: dict[tuple[str, int], Table | None] = {}  # by session and members; None: a column is missing
         self.bounds: dict[tuple[str, int], float] = {}  # the same: the best that the price rounds so far prove
         self.capacity: dict[str, set[tuple[int, float]]] = {}  # slots and speed, of each life of a node

@@ -28,7 +28,8 @@ import msgspec
 from ...agents.node_events import NodeStarted, NodeStopped
 from ...protocols.auctions import AuctionClosed, PriceTried
 from ...protocols.batch_words import BatchColumn, BatchDivided, BatchMoved, BatchOpened, PriceRound, TradeMet
-from ...protocols.commitment_events import EpochFenced
+from ...protocols.commitment_events import EpochFenced, EpochOpened
+from ...protocols.commitment_words import Why
 from ...protocols.contract_events import (
     AuctionAwarded,
     AuctionOpened,
@@ -140,6 +141,8 @@ def _keep(evidence: Evidence, place: Place, event: Event) -> None:
             evidence.works[event.task] = event.work
         case TaskAccepted() | TaskStarted() | TaskEnded() | TaskLost() | EpochFenced():
             evidence.epochs.setdefault(event.task, set()).add(event.epoch)
+        case EpochOpened(reason=reason) if reason != Why.MOVE.name.lower():
+            evidence.asked_for.add((place.node, event.task, event.epoch))
         case TaskCommitted():
             evidence.epochs.setdefault(event.task, set()).add(event.epoch)
             evidence.committed.add(event.task)
@@ -157,8 +160,7 @@ def _keep(evidence: Evidence, place: Place, event: Event) -> None:
             evidence.columns.setdefault(event.session, {})[place.node] = (place, event)
         case PriceRound():
             rounds = evidence.rounds.setdefault(event.session, {})
-            if rounds.setdefault((place.node, event.round), (place, event))[0] != place:
-                evidence.differs(place, "round", event.round, "a round that it has not told of yet")
+            rounds.setdefault((place.node, event.round), []).append((place, event))
         case BatchDivided():
             evidence.divided.setdefault(event.session, {})[place.node] = event
         case BatchMoved():

@@ -28,7 +28,7 @@ from .. import plain
 from ..client import Connection
 from ..desk import addresses_of
 from ..problems import AgentUnreachable
-from ..tables import NodeTold, TaskTold, node_told, task_told
+from ..tables import NodeTold, TaskTold, node_told, state_told, task_told
 from .words import clean, duration
 
 BAR = 20
@@ -130,7 +130,7 @@ class Scene:
         names = max([len(clean(line.node)) for line in self.nodes] + [4])
         rows = []
         for line in self.nodes:
-            state = "draining" if line.told.draining else str(line.state)
+            state = state_told(line)
             tint = TINTS.get(state, "")
             there = line.state in LIVING
             share = min(line.told.running / max(line.slots, 1), 1.0) if there else 0.0

@@ -373,6 +373,8 @@ class Service:
         if outcome.blobs:
             self._carrier.keep(("kept", outcome.task), outcome.blobs)
         effects: list[Effect] = list(self._carrier.release(("task", outcome.task)))
+        if entry.client and not entry.fast and self._commitment is not None:  # it ended before its holders answered
+            effects.append(Send(entry.client, Submitted(outcome.task)))
         effects += self._put_out(entry)
         for watch in list(self._watches.values()):
             if outcome.task in watch.open:

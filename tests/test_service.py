@@ -14,7 +14,7 @@ from parley.agents.payload import Handed, hand_on, pack, unpack
 from parley.protocols import book, following
 from parley.protocols import service as module
 from parley.protocols.commitment import Commitment
-from parley.protocols.commitment_words import Choice, KeptEntry
+from parley.protocols.commitment_words import Choice, Chosen, HeldFast, KeptEntry
 from parley.protocols.contract_net import Initiator
 from parley.protocols.core import (
     GANG_ID_MAX,
@@ -408,6 +408,19 @@ def test_what_nobody_knows_is_not_there_when_all_have_said_so_or_are_silent() ->
 def test_what_this_node_holds_since_a_former_life_nobody_else_need_know(others: tuple[str, ...]) -> None:
     service, _ = knowing(*others, entries=[KeptEntry("t", 0, Choice(DONE), "x")])
     assert list(service.receive(AskResult(1, "t"), "me", 0.0)) == [Send("me", ResultOf(1, DONE))]
+
+
+@pytest.mark.parametrize("follow", [Follow.NOTHING, Follow.RESULT])
+@pytest.mark.parametrize("held", [False, True], ids=["not held yet", "held"])
+def test_a_client_that_has_gone_over_is_told_that_its_task_is_taken_also_where_it_has_ended(
+    follow: Follow, held: bool
+) -> None:
+    """Its holders need not answer any more, and it waits for that before it hands in more."""
+    service, _ = knowing("b", "c")
+    told = answers(service, Submit(T, b"argu", follow, holders=("b", "c", "a")))
+    told += answers(service, HeldFast("t"), "a") if held else []
+    told += answers(service, Chosen("t", DONE), "a")
+    assert told == [Submitted("t"), *([Result(DONE)] if follow is Follow.RESULT else [])]
 
 
 def test_of_what_another_agent_wants_to_end_the_whole_id_is_meant() -> None:

@@ -37,9 +37,8 @@ SETTLE_S = 6.0
 """So long after the last fault, and the last death, all living nodes know who lives: exchanges of views, a second or so
 apart, of which some meet the dead; then a suspicion at its longest. 5.1 s was the most in 20,000 seeds."""
 ROUGH = 0.1
-RECOVER_S = 12.0
-"""So much longer where more frames than that were lost: a node that missed many answers doubts itself, pings nine times
-as seldom, and needs as many answers to be quick again. Those who live were seen to know of a death after 10 s."""
+RECOVER_S = 4.0
+"""So much longer where more frames than that were lost: a node that missed many answers doubts itself first."""
 AUCTION_S = 1.0
 SLACK_S = 5.0
 STILL_S = 6.0

@@ -12,6 +12,9 @@ Lifeguard must guess its own slowness from missing nacks; the loop's lateness is
 
       ack timeout = max(3 * p99 round trip, 0.15 s) * (score + 1)          ping period = 0.2 s * (score + 1)
 
+Whoever has been answered does not wait that long to ping again (`membership.py`): so who heard nothing through a cut is
+quick again two seconds after it, not nine.
+
 Invariant: 0 <= score <= SCORE_MAX, so a sick node's detection is at most SCORE_MAX + 1 times as slow.
 """
 

@@ -50,7 +50,7 @@ from .core import (
 from .local_health import LocalHealth
 from .probes import HELPERS, Probes
 from .rumours import FANOUT, RumourMill, newer, retellings
-from .suspicion import Suspicion
+from .suspicion import PERIOD_S, Suspicion
 from .swim_words import (
     LIVING,
     MEMBERS_MAX,
@@ -241,6 +241,7 @@ class Membership:
                 effects = self._hear(rumours, now)
                 return effects if self._leaving else [*effects, Datagram(sender, Ack(number, self._rumours(sender)))]
             case Ack(number, rumours):
+                self._ping_at = min(self._ping_at, now + PERIOD_S)  # who doubts itself waits for answers, not after them
                 return [*self._hear(rumours, now), *self._probes.acked(number, sender, now)]
             case PingReq(_, _, _, rumours):
                 return [*self._hear(rumours, now), *self._probes.asked(message, sender, now)]

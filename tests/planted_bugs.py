@@ -189,7 +189,7 @@ bug(
     "epoch 0 is shared: two agents that are handed a task take its first epoch for their own",
     *("S9", "S3", "S11"),
     profile="harsh",
-    first=20,
+    first=44,
 )(commitment_mistakes.epoch_0_is_shared)
 bug("forgets too early: a holder forgets a task as soon as it knows how it ended", "S12", "S1", "S10", "L2")(
     commitment_mistakes.forgets_too_early
@@ -352,7 +352,7 @@ def runs_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Participant, "_drop", dropped)
 
 
-@bug("given back: what was given back starts all the same", "S11", first=11)
+@bug("given back: what was given back starts all the same", "S11", first=85)
 def given_back(patch: pytest.MonkeyPatch) -> None:
     drop = Participant._drop
 
@@ -452,7 +452,7 @@ def suspected_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_give_up", give_up)
 
 
-@bug("believed: an old view buries those who live, and they do not hear of it", "M1", "M2", "M4", first=184)
+@bug("believed: an old view buries those who live, and they do not hear of it", "M1", "M2", "M4", first=767)
 def believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_confront", lambda self, peer, now: [])
     patch.setattr(Membership, "_differ", lambda self, entries, sender: [])
@@ -504,7 +504,7 @@ def flood(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Link, "acknowledge", kept)
 
 
-@bug("late: whoever sees to a task is not told why it is to end", "S14", first=553)
+@bug("late: whoever sees to a task is not told why it is to end", "S14", first=761)
 def late(patch: pytest.MonkeyPatch) -> None:
     end = Service._end
 

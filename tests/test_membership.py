@@ -11,7 +11,7 @@ from member_world import World, contact, fleet
 
 from parley.protocols import membership as module
 from parley.protocols.core import Connect, Datagram, Disconnect, Effect, Message, PeerUp, ProtocolError, Publish, Send
-from parley.protocols.local_health import ACK_TIMEOUT_S
+from parley.protocols.local_health import ACK_TIMEOUT_S, SCORE_MAX
 from parley.protocols.membership import FORGET_LEFT_S, FORGET_S, GOSSIP_S, REPORT_S, Membership
 from parley.protocols.performatives import Cancel
 from parley.protocols.rumours import FANOUT
@@ -465,6 +465,26 @@ def test_lag_is_believed() -> None:
     one = alone("b")
     one.receive(Lag(0.4), "a", 1.0)
     assert (one.health.score, one.health.lag_s) == (3, 0.4)
+
+
+def test_who_doubts_itself_is_quick_again_when_it_is_answered() -> None:
+    """It waits for answers, nine times as long; but when one has come, it need not wait to go on."""
+    one = alone("b", "c")
+    one.health.worse(SCORE_MAX)
+    now, pings = 1.0, []
+    while one.health.score:
+        for to, message in datagrams(one.wake(now)):
+            if isinstance(message, Ping):
+                one.receive(Ack(message.number, ()), to, now + 0.01)
+                pings.append(now)
+        assert one.deadline is not None
+        now = one.deadline
+    assert len(pings) == SCORE_MAX
+    assert pings[-1] - pings[0] < SCORE_MAX * 2 * PERIOD_S  # else 8.8 s
+    silent = alone("b", "c")
+    silent.health.worse(SCORE_MAX)
+    said = [now for now, effects in woken(silent, 1.0, 2.6) for _, told in datagrams(effects) if isinstance(told, Ping)]
+    assert len(said) == 1
 
 
 def test_a_report_is_published_when_it_changes_or_somebody_new_listens() -> None:

@@ -241,7 +241,7 @@ class Membership:
                 effects = self._hear(rumours, now)
                 return effects if self._leaving else [*effects, Datagram(sender, Ack(number, self._rumours(sender)))]
             case Ack(number, rumours):
-                self._ping_at = min(self._ping_at, now + PERIOD_S)  # who doubts itself waits for answers, not after them
+                self._ping_at = min(self._ping_at, now + PERIOD_S)  # in doubt it waits for answers, not after them
                 return [*self._hear(rumours, now), *self._probes.acked(number, sender, now)]
             case PingReq(_, _, _, rumours):
                 return [*self._hear(rumours, now), *self._probes.asked(message, sender, now)]

@@ -250,12 +250,13 @@ class Opener:
             self.end(outcome, now)
 
     def overruled(self, task: TaskId, epoch: Epoch, now: float) -> None:
-        """A proposal of ours was fenced: somebody else stands by the task. If its end is wanted, it is tried again."""
+        """A proposal of ours was fenced: somebody else stands by the task. If its end is wanted, it is tried again, a
+        little later: whoever was faster may want the same, and two who do not wait would fence each other for ever."""
         opening = self._openings.get(task)
         if opening is None or opening.epoch != epoch:
             return
         if opening.ending is not None:
-            self.prepare(opening.spec, opening.move, opening.epoch, Why.CANCEL, now)
+            self._timers.set(task, now + LEAST_S * self._chance.random())
         else:
             self._give_up(opening, now)
 

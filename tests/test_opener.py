@@ -356,6 +356,21 @@ def test_who_is_fenced_by_too_many_gives_way() -> None:
     assert "T" not in desk.opener
 
 
+def test_who_wants_an_end_and_is_fenced_lets_others_go_first_for_a_moment() -> None:
+    """They may want the same: two who ask anew at once fence each other for ever."""
+    desk = Desk()
+    desk.owns()
+    desk.opener.end(Outcome("T", State.CANCELLED), 1.0)
+    desk.said(), desk.told()
+    desk.opener.overruled("T", E0, 1.0)
+    assert desk.said() == []
+    assert desk.opener.deadline is not None
+    desk.opener.wake(1.0 + LEAST_S)
+    later = E0.later("n1", 7)
+    asked = [(to, word) for to, word in desk.said() if isinstance(word, Prepare)]
+    assert asked == [(holder, Prepare("T", 0, later, Why.CANCEL)) for holder in HOLDERS]
+
+
 def test_what_waits_to_be_awarded_is_given_up_when_too_many_have_promised_another() -> None:
     """Else it would be awarded in vain, when its turn comes; what is awarded is its winner's to give up."""
     late = Epoch(9, "n3", 1)

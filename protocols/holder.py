@@ -402,6 +402,8 @@ class Holder:
         if owner not in self._owners:
             self._heard[owner] = now
             self._owners.set(owner, now + self._patience_s())
+        if owner[0] == self._node and not self._cares(register.task):  # it has given that up, or was in a former life
+            self._orphans.set(register.task, now + self._patience_s())
 
     def _disown(self, register: Register) -> None:
         """Nobody stands by it any more, nor need anybody."""
@@ -464,17 +466,20 @@ class Holder:
         self._orphans.set(register.task, now + VERDICT_S * self._chance.random())
 
     def _stands(self, register: Register, now: float) -> bool:
-        """Its owner was heard within a lease."""
+        """Its owner was heard within a lease; of this node it is known whether it sees to it."""
         owner = (register.promised.opener, register.promised.incarnation)
+        if owner[0] == self._node:
+            return self._cares(register.task)
         return now - self._heard.get(owner, -math.inf) < LEASE_S
 
     def _orphan(self, register: Register, now: float, slept: bool) -> None:
+        if slept or self._cares(register.task):
+            self._orphans.set(register.task, now + self._patience_s())
+            return
         ending = self._unwanted.pop(register.task, None)
         if self._stands(register, now):
             return  # its owner is back, and has a timer
-        if slept or self._cares(register.task):
-            self._orphans.set(register.task, now + self._patience_s())
-        elif ending is None and now - register.renewed_at < LEASE_S:
+        if ending is None and now - register.renewed_at < LEASE_S:
             self._orphans.set(register.task, register.renewed_at + self._patience_s())
         else:
             self._orphaned(register, ending)

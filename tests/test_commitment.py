@@ -180,6 +180,23 @@ def test_whose_epoch_is_overtaken_is_told_by_who_promises() -> None:
     assert says(Prepare("T", 0, moving, Why.MOVE)).keys() == {"b"}  # whoever owns it owns it where it goes
 
 
+def test_who_is_taken_for_the_owner_of_a_task_and_does_not_see_to_it_begins_to() -> None:
+    """It had given way to one that only moved it; and the word by which it stands by others is taken for this one's."""
+    here = Commitment("h", 1, random.Random(1), 0.0)
+    for node in ("h", "a", "b"):
+        here.receive(PeerUp(node), "h", 0.0)
+    here.hold(Spec(Task("other", "k"), b"", ("h", "a", "b")), 0.0)
+    spec = Spec(Task("T", "k"), b"", ("a", "h", "b"))
+    here.receive(Talk((Hold(spec, Epoch(1, "h", 1), 1, False),), "a", "h"), "a", 0.0)
+    while "T" not in here.opener:
+        assert here.deadline is not None
+        assert here.deadline < 3.0
+        for effect in here.wake(here.deadline):
+            if isinstance(effect, Send) and effect.to == "h":
+                here.receive(effect.message, "h", here.deadline or 0.0)
+    assert here.opener.spec("T") == spec
+
+
 @pytest.mark.parametrize(
     ("gone", "reason"),
     [

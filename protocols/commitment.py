@@ -191,6 +191,7 @@ class Commitment:
             self._erase,
             self.opener.__contains__,
             self._orphaned,
+            self.opener.hurry,
         )
         self.winner = Winner(self.proposer, self._say, self._tell, self._write, self._erase)
         self._timed: tuple[_Timed, ...] = (self.holder, self.opener, self.proposer, self.winner, self._dead)

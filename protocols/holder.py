@@ -76,7 +76,8 @@ Owner = tuple[NodeId, int]
 class Holder:
     """The registers of one node. `living` are the holders that live, `dead` those that have not for long (both are
     looked at whenever it matters); `write` and `erase` record; `cares(task)`: the opener of this node sees to it;
-    `orphaned(register, ending)`: it is to see to it, and perhaps to have it end so."""
+    `orphaned(register, ending)`: it is to see to it, and perhaps to have it end so; `hurry(task, now)`: a winner has a
+    result, and waits for nobody but it."""
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Holder:
         erase: Erase,
         cares: Callable[[TaskId], bool],
         orphaned: Callable[[Register, Outcome | None], None],
+        hurry: Callable[[TaskId, float], None],
     ) -> None:
         self._node = node
         self._chance = chance
@@ -101,6 +103,7 @@ class Holder:
         self._erase = erase
         self._cares = cares
         self._orphaned = orphaned
+        self._hurry = hurry
         self.registers: dict[TaskId, Register] = {}
         self._names = Names()  # of those
         self.kept = Kept(node, living, dead, say, write, erase)
@@ -210,7 +213,10 @@ class Holder:
     def _commit(self, word: Commit, sender: NodeId, now: float) -> None:
         register = self._at(word, sender)
         if register is not None:
-            self._answer(register, register.commit(word.epoch, word.choice), sender, now)
+            vote = register.commit(word.epoch, word.choice)
+            if type(vote) is Fence and register.promised.opener == self._node:
+                self._hurry(word.task, now)
+            self._answer(register, vote, sender, now)
             if register.choice is not None:  # as the only holder: this node hears of it when it is on disk
                 self._say(self._node, Learn(word.task, word.move, register.choice))
 

@@ -336,6 +336,13 @@ class Opener:
         for opening in self._waiting_for(holder):
             self._timers.set(opening.task, now)
 
+    def hurry(self, task: TaskId, now: float) -> None:
+        """A holder that has promised us this epoch may not vote for what a winner brings in: what others have voted for
+        is asked for at once."""
+        opening = self._openings.get(task)
+        if opening is not None and opening.stage is Stage.PREPARING and task in self._timers:
+            self._timers.set(task, now)
+
     def _waiting_for(self, holder: NodeId) -> list[_Opening]:
         return [
             opening

@@ -180,6 +180,32 @@ def test_whose_epoch_is_overtaken_is_told_by_who_promises() -> None:
     assert says(Prepare("T", 0, moving, Why.MOVE)).keys() == {"b"}  # whoever owns it owns it where it goes
 
 
+def test_who_keeps_a_result_from_being_decided_hurries() -> None:
+    """Of two holders that are left, one may only vote in its own later epoch, and the other is the winner's."""
+    here = Commitment("h", 1, random.Random(1), 0.0)
+    for node in ("h", "a", "b"):
+        here.receive(PeerUp(node), "h", 0.0)
+    first = Epoch(0, "a", 1)
+    spec = Spec(Task("T", "k"), b"", ("a", "h", "b"))
+    here.receive(Talk((Hold(spec, first, 0, False),), "a", "h"), "a", 0.0)
+    here.receive(PeerDown("a"), "h", 0.1)
+
+    def said(now: float) -> dict[str, set[type[AnyWord]]]:
+        words: dict[str, set[type[AnyWord]]] = {}
+        for effect in here.wake(now):
+            if isinstance(effect, Send) and isinstance(effect.message, Pledge | Talk):
+                words.setdefault(effect.to, set()).update(type(word) for word in effect.message.words)
+                if effect.to == "h":
+                    here.receive(effect.message, "h", now)
+        return words
+
+    assert Prepare in said(0.4)["b"]
+    said(0.4)  # it has promised that itself
+    done = Choice(Outcome("T", State.DONE, b"v", node="b", epoch=1))
+    here.receive(Pledge((Commit("T", 0, first, done),), "b", "h"), "b", 0.5)
+    assert said(0.5)["b"] >= {Fence, Prepare}
+
+
 def test_who_is_taken_for_the_owner_of_a_task_and_does_not_see_to_it_begins_to() -> None:
     """It had given way to one that only moved it; and the word by which it stands by others is taken for this one's."""
     here = Commitment("h", 1, random.Random(1), 0.0)

@@ -185,7 +185,7 @@ async def test_an_agent_started_anew_does_not_know_us(tmp_path: Path) -> None:
             async with await Connection.connect([fleet.address]) as other:
                 assert [line.node for line in await other.nodes()] == ["n1"]
         finally:
-            again.terminate()
+            again.kill()  # it runs the task of its former life, and would wait for its end
             await asyncio.to_thread(again.communicate)
 
 

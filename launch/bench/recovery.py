@@ -27,9 +27,11 @@ import click
 import msgspec
 
 from ...protocols.commitment_events import EpochFenced
+from ...protocols.contract_events import TaskEnded
 from ...protocols.core import State, TaskId
 from ..analysis.live import gathered, joined
-from ..analysis.run import open_run
+from ..analysis.logfile import Head
+from ..analysis.run import open_run, understand
 from ..analysis.summary import summarise
 from ..client import Connection
 from ..fleet import LocalFleet
@@ -189,7 +191,7 @@ async def winner_stopped(trial: Trial) -> Told:
     if fenced is None:
         trial.broken.append(f"nothing in the log of {victim} tells that what it brought in counted no more")
     else:
-        trial.figure("its late results fenced, after SIGCONT", fenced - woken)
+        trial.figure("its late results fenced, or stopped, after SIGCONT", fenced - woken)
     told, starts = await trial.judge()
     for begun in starts.of.values():
         before = [start for start in begun if start.at <= at]
@@ -200,14 +202,21 @@ async def winner_stopped(trial: Trial) -> Told:
 
 
 async def _fenced(fleet: LocalFleet, node: str, since: float) -> float | None:
-    """When its log first tells of an epoch that counts no more; None: it does not."""
+    """When its log first tells of an epoch that counts no more, by what it brought in or, if it heard that before, by
+    what it stopped; None: it does not."""
     end = time.monotonic() + PATIENCE_S / 6
     while time.monotonic() < end:
         await asyncio.sleep(LOOK_EVERY_S)
-        for head, _ in open_run(fleet.run / f"{node}.jsonl").heads():
-            if head.event == EpochFenced.name and head.mono > since:
+        for head, line in open_run(fleet.run / f"{node}.jsonl").heads():
+            if head.mono > since and (head.event == EpochFenced.name or _is_stopped(head, line)):
                 return head.mono
     return None
+
+
+def _is_stopped(head: Head, line: bytes) -> bool:
+    """An attempt was told that it is not wanted any more, before it came to its end."""
+    event = understand(head, line) if head.event == TaskEnded.name else None
+    return isinstance(event, TaskEnded) and event.reason is not None
 
 
 async def entry_killed(trial: Trial) -> Told:
